@@ -1,0 +1,1 @@
+"""The door: Click commands, one file each."""

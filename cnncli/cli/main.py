@@ -1,0 +1,149 @@
+"""The `cnn` command: a lazy table of subcommands, and every error turned into one line and one exit code."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from cnncli import __version__
+from cnncli.errors import CnnError, ExitCode, InterruptedRunError
+
+# name -> (module that defines it, one line of help): `cnn --help` imports none of them.
+COMMANDS = {
+    "filter": ("cnncli.cli.filter", "Apply kernels to images and matrices."),
+    "kernels": ("cnncli.cli.kernels", "List the named kernels and print their numbers."),
+    "shape": ("cnncli.cli.shape", "Say what shape a layer, a chain or a network gives."),
+    "params": ("cnncli.cli.params", "Count the parameters of a network, layer by layer."),
+    "new": ("cnncli.cli.new", "Write a commented architecture file to start from."),
+    "train": ("cnncli.cli.train", "Train a network on images."),
+    "predict": ("cnncli.cli.predict", "Classify images with a trained network."),
+}
+
+EPILOG = """\b
+Examples:
+  cnn train --dataset digits            train on the bundled digits, offline, in seconds
+  cnn predict runs/digits-1 seven.png   classify an image with the run
+  cnn filter img.png --kernel sobel     find edges
+  cnn params lenet5                     count parameters, layer by layer
+  cnn shape 28x28x3 -k 5 -p 1           one convolution, with the formula
+"""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command only when it runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.command(
+    cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "CNN"}
+)
+@click.version_option(__version__, "-V", "--version", prog_name="cnn")
+def cnn() -> None:
+    """Filter images, count what a network holds, train it and use it."""
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Run `cnn` and leave the process with the exit code of errors.ExitCode.
+
+    SIGTERM and SIGHUP end like Ctrl-C, so that tasks can save; a closed pipe ends quietly with 141.
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        signal.signal(number, _terminate)
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = 141
+    except OSError as error:
+        code = _fail(arguments, CnnError(f"cannot write to standard output: {error.strerror}", hint="free some space"))
+    if code == 141:
+        # the reader has gone: keep the interpreter from flushing into the closed pipe at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        result = cnn.main(args=arguments, prog_name="cnn", standalone_mode=False)
+        return result if isinstance(result, int) else ExitCode.OK
+    except CnnError as error:
+        return _fail(arguments, error)
+    except click.UsageError as error:
+        return _fail(arguments, _usage(error))
+    except click.ClickException as error:
+        return _fail(arguments, CnnError(error.format_message()))
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        return _fail(arguments, InterruptedRunError("interrupted", hint="nothing half-written was left"))
+    except MemoryError as error:
+        return _fail(arguments, CnnError(f"out of memory ({error})", hint="use a smaller image or batch"))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        name = os.fspath(error.filename) if isinstance(error.filename, str) else ""
+        return _fail(arguments, CnnError(error.strerror or str(error), where=name))
+    except Exception as error:
+        if os.environ.get("CNN_DEBUG"):
+            raise
+        hint = "this is a fault of cnn; set CNN_DEBUG=1 to see where, and report it"
+        return _fail(arguments, CnnError(f"unexpected {type(error).__name__}: {error}", hint=hint))
+
+
+def _terminate(number: int, _frame: Any) -> NoReturn:
+    raise InterruptedRunError("stopped", hint="run the command again", signal_number=number)
+
+
+def _usage(error: click.UsageError) -> CnnError:
+    path = error.ctx.command_path if error.ctx else "cnn"
+    message = error.format_message().rstrip(".")
+    result = CnnError(message[:1].lower() + message[1:], hint=f"see `{path} --help`")
+    result.exit_code = ExitCode.USAGE
+    return result
+
+
+def _fail(arguments: list[str], error: CnnError) -> int:
+    """Print `error` as one escaped line (and as JSON on request); return the exit code of the process."""
+    code = 128 + error.signal_number if isinstance(error, InterruptedRunError) else int(error.exit_code)
+    click.echo(f"cnn: error: {one_line(str(error))}", err=True)
+    if "--json" in arguments:
+        body = {"code": code, "file": error.where, "message": error.message, "hint": error.hint}
+        click.echo(json.dumps({"schema": "cnncli/1", "error": body}))
+    if os.environ.get("CNN_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    return code
+
+
+def one_line(text: str) -> str:
+    r"""Return `text` with control characters and undecodable bytes written as escapes.
+
+    Examples
+    --------
+    >>> one_line("a\nb")
+    'a\\nb'
+    """
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    return safe.encode(encoding, "backslashreplace").decode(encoding)

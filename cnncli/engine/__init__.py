@@ -1,0 +1,1 @@
+"""A model becomes a plan of buffers and operations that runs."""

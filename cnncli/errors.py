@@ -1,0 +1,106 @@
+"""What can go wrong, as one line for the user and one exit code for the caller."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The exit codes of every `cnn` command."""
+
+    OK = 0
+    FAILURE = 1  # I/O, memory, permission, output exists
+    USAGE = 2  # wrong options or arguments, kernel text included
+    INVALID_INPUT = 3  # image, kernel file, architecture, data set, checkpoint
+    MISMATCH = 4  # `--expect` or `check` found another value
+    UNAVAILABLE = 5  # download, checksum, offline and not cached, missing optional package
+    NUMERIC = 6  # NaN or infinite loss
+    PARTIAL = 7  # a batch finished, some of its files failed
+    INTERRUPTED = 130
+
+
+class CnnError(Exception):
+    """An error a user can act on.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, with numbers; lower case, no full stop.
+    where : str, optional
+        ``FILE``, ``FILE:line`` or ``FILE:line:col`` as the user typed it.
+    hint : str, optional
+        What to do about it.
+    """
+
+    exit_code = ExitCode.FAILURE
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Return ``where: message; hint`` on one line."""
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text}; {self.hint}" if self.hint else text
+
+    def located(self, where: str) -> CnnError:
+        """Return the same error with a place, unless it has one already."""
+        return self if self.where else type(self)(self.message, where=where, hint=self.hint)
+
+
+class UsageError(CnnError):
+    """Options or arguments that cannot be understood."""
+
+    exit_code = ExitCode.USAGE
+
+
+class InvalidInputError(CnnError):
+    """A file whose content is not what it should be."""
+
+    exit_code = ExitCode.INVALID_INPUT
+
+
+class ShapeError(InvalidInputError):
+    """Shapes that do not fit each other."""
+
+
+class MismatchError(CnnError):
+    """A value differs from the one that `--expect` names."""
+
+    exit_code = ExitCode.MISMATCH
+
+
+class UnavailableError(CnnError):
+    """Something that is not on this machine and could not be fetched."""
+
+    exit_code = ExitCode.UNAVAILABLE
+
+
+class NumericError(CnnError):
+    """A computation that left the finite numbers."""
+
+    exit_code = ExitCode.NUMERIC
+
+
+class PartialFailureError(CnnError):
+    """A batch that finished although some of its items failed."""
+
+    exit_code = ExitCode.PARTIAL
+
+
+class InterruptedRunError(CnnError):
+    """A run that was asked to stop and has saved what it had.
+
+    Parameters
+    ----------
+    signal_number : int
+        The signal that asked for it: SIGINT ends with 130, SIGTERM with 143, SIGHUP with 129.
+    """
+
+    exit_code = ExitCode.INTERRUPTED
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "", signal_number: int = 2) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.signal_number = signal_number

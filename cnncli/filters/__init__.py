@@ -1,0 +1,1 @@
+"""Image kernels by name, the text form of a kernel, and the words for borders."""

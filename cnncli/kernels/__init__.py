@@ -1,0 +1,1 @@
+"""Arithmetic on arrays: the only folder that imports numba."""

@@ -1,0 +1,1 @@
+"""Loss functions: value and gradient with respect to the logits."""

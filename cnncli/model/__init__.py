@@ -1,0 +1,1 @@
+"""A description and its layers become a model: shapes, counts, summary."""

@@ -1,0 +1,1 @@
+"""Architecture files: text to a located tree to a checked description."""

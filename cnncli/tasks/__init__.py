@@ -1,0 +1,1 @@
+"""What the commands do, as values and events; no printing."""
