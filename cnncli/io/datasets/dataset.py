@@ -1,0 +1,157 @@
+"""The value that every data set becomes: pixels, labels, names and what a later prediction must know."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnncli.errors import InvalidInputError
+
+_CHUNK = 1 << 18  # pixels counted at a time: bincount widens them to 8 bytes each
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images with their labels.
+
+    Attributes
+    ----------
+    images : ndarray of uint8, (N, H, W, C)
+        Read-only, C order.
+    labels : ndarray of int64, (N,)
+        Indices into the class names.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+    def first(self, count: int) -> Split:
+        """Return the first `count` images, fewer where there are fewer."""
+        return Split(self.images[:count], self.labels[:count])
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How the makers of a digit set put the ink into the picture.
+
+    Attributes
+    ----------
+    box : int
+        Longer side of the ink's bounding box [px].
+    centre : str
+        ``mass``: the centre of mass lies in the middle (MNIST); ``box``: the bounding box does (UCI digits).
+
+    References
+    ----------
+    LeCun, Cortes and Burges, "The MNIST database": size normalised to fit a 20x20 box, then centred by mass.
+    """
+
+    box: int
+    centre: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled images in two parts, with what a later prediction must know.
+
+    Attributes
+    ----------
+    name : str
+        As on the command line.
+    train, test : Split
+        Disjoint parts, in a fixed order.
+    classes : tuple of str
+        One name a label.
+    mean, std : tuple of float
+        Per channel, of all training pixels scaled to 0..1.
+    light_on_dark : bool
+        True where ink is bright on a dark ground.
+    placement : Placement or None
+        For sets of single digits.
+    provenance : str
+        One line: what it is and where these bytes came from.
+    notes : tuple of str
+        What the user should know, e.g. an unverified copy.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    light_on_dark: bool = False
+    placement: Placement | None = None
+    provenance: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Return (C, H, W)."""
+        _, height, width, channels = self.train.images.shape
+        return channels, height, width
+
+
+def pixel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation per channel of pixels scaled to 0..1.
+
+    Both come from an exact histogram, so they do not depend on the order of the pixels. A channel without any
+    variation gets 1 as its deviation, so that dividing by it is harmless.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, (N, H, W, C)
+        Read only.
+    """
+    means, deviations = [], []
+    values = np.arange(256)
+    for channel in range(images.shape[-1]):
+        flat = images[..., channel].reshape(-1)
+        counts = np.zeros(256, np.int64)
+        for start in range(0, flat.size, _CHUNK):
+            counts += np.bincount(flat[start : start + _CHUNK], minlength=256)
+        # Python integers: exact, so the same number on every machine
+        total, first, second = flat.size, int((counts * values).sum()), int((counts * values * values).sum())
+        means.append(first / (total * 255))
+        deviations.append(math.sqrt(total * second - first * first) / (total * 255) or 1.0)
+    return tuple(means), tuple(deviations)
+
+
+def paired(
+    images: NDArray[np.uint8], labels: NDArray[np.uint8], classes: int, where: tuple[str, str]
+) -> Split:
+    """Pair images with labels after checking that they fit.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, (N, H, W)
+        Gray images.
+    labels : ndarray of uint8, (N,)
+        One a image.
+    classes : int
+        Labels must be below it.
+    where : (str, str)
+        Names of the two files, for messages.
+
+    Raises
+    ------
+    InvalidInputError
+        Different lengths or a label out of range.
+    """
+    if len(images) != len(labels):
+        message = f"{len(labels)} labels for the {len(images)} images of {where[0]}"
+        raise InvalidInputError(message, where=where[1], hint="take both files from the same copy")
+    if len(labels) and int(labels.max()) >= classes:
+        first = int(np.argmax(labels >= classes))
+        message = (
+            f"label {labels[first]} at position {first}, but there are {classes} classes (0..{classes - 1})"
+        )
+        raise InvalidInputError(message, where=where[1], hint="take another copy of the data set")
+    return Split(images[..., None], labels.astype(np.int64))
