@@ -1,0 +1,167 @@
+"""Checkpoints: weights with the architecture, class names and preprocessing they belong to, in one safetensors file.
+
+Nothing in a checkpoint depends on the time, the machine or the number of threads: the same training gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnncli import __version__
+from cnncli.errors import InvalidInputError
+from cnncli.io.atomic import read_regular_file, write_atomically
+from cnncli.io.preprocessing import Preprocessing
+from cnncli.io.safetensors_file import parse, serialise
+
+FORMAT_VERSION = 1
+BEST, LAST = "best.safetensors", "last.safetensors"
+_OPTIMIZER = "optimizer:"  # in front of the names of optimizer tensors; no layer name holds a colon
+_LARGEST_FILE = 16 << 30
+_LONGEST_NAME = 200  # characters of a class name
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network at one moment of its training.
+
+    Attributes
+    ----------
+    parameters : mapping of str to ndarray of float32
+        ``conv1/weight`` and so on.
+    architecture : str
+        The YAML text of the network.
+    classes : tuple of str
+        One name an output.
+    preprocessing : Preprocessing
+        What the network expects of its pictures.
+    training : mapping
+        JSON values: data set, seed, epoch, step and, in the last checkpoint of a run, all that resuming needs.
+    optimizer : mapping of str to ndarray
+        State of the optimizer; empty in the best checkpoint.
+    """
+
+    parameters: Mapping[str, NDArray[np.float32]]
+    architecture: str
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    training: Mapping[str, Any] = field(default_factory=dict)
+    optimizer: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+def write_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint atomically.
+
+    Raises
+    ------
+    CnnError
+        It cannot be written; what was there before is still there.
+    """
+    tensors: dict[str, NDArray[Any]] = {
+        name: np.asarray(array, np.float32) for name, array in checkpoint.parameters.items()
+    }
+    tensors |= {f"{_OPTIMIZER}{name}": array for name, array in checkpoint.optimizer.items()}
+    metadata = {
+        "format": f"cnncli {FORMAT_VERSION}",
+        "written_by": f"cnncli {__version__}",
+        "architecture": checkpoint.architecture,
+        "classes": json.dumps(checkpoint.classes),
+        "preprocessing": json.dumps(checkpoint.preprocessing.to_json()),
+        "training": json.dumps(dict(checkpoint.training)),
+    }
+    write_atomically(path, serialise(tensors, metadata))
+
+
+def read_checkpoint(path: Path | str) -> Checkpoint:
+    """Read a checkpoint, or the best one of a run directory, and check all of it.
+
+    Raises
+    ------
+    InvalidInputError
+        Missing, damaged, of another program or a newer format, or with weights that are not finite.
+    """
+    where = str(path)
+    if Path(path).is_dir():
+        where = str(Path(path) / BEST)
+        if not Path(where).exists():
+            hint = "name a run directory of `cnn train` or a .safetensors file"
+            raise InvalidInputError(f"holds no {BEST}", where=str(path), hint=hint)
+    tensors, metadata = parse(read_regular_file(where, _LARGEST_FILE), where)
+    _check_format(metadata, where)
+    try:
+        classes = json.loads(metadata["classes"])
+        preprocessing = Preprocessing.from_json(json.loads(metadata["preprocessing"]))
+        training = json.loads(metadata["training"])
+        architecture = metadata["architecture"]
+    except (KeyError, ValueError, RecursionError) as error:
+        text = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        _refuse(f"its metadata cannot be used ({text})", where)
+    if not (isinstance(classes, list) and all(isinstance(c, str) and len(c) <= _LONGEST_NAME for c in classes)):
+        _refuse(f"its class names are not texts of at most {_LONGEST_NAME} characters", where)
+    if not isinstance(training, dict):
+        _refuse("its training facts are not a table", where)
+    parameters, optimizer = {}, {}
+    for name, array in tensors.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            _refuse(f"tensor {name!r} holds values that are not finite", where)
+        if name.startswith(_OPTIMIZER):
+            optimizer[name.removeprefix(_OPTIMIZER)] = array
+        else:
+            parameters[name] = array
+    return Checkpoint(parameters, architecture, tuple(classes), preprocessing, training, optimizer)
+
+
+def check_parameters(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]], where: str) -> None:
+    """Refuse a checkpoint whose tensors are not exactly those of its architecture.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        As read.
+    expected : mapping of str to shape
+        Every parameter of the network.
+    where : str
+        Name of the file, for messages.
+
+    Raises
+    ------
+    InvalidInputError
+        Names the first three differences.
+    """
+    found = checkpoint.parameters
+    differences = [f"{name} is missing" for name in expected if name not in found]
+    differences += [f"{name} is not in the architecture" for name in found if name not in expected]
+    for name, shape in expected.items():
+        if name in found and found[name].shape != tuple(shape):
+            differences.append(f"{name} is {_shown(found[name].shape)}, expected {_shown(shape)}")
+        elif name in found and found[name].dtype != np.float32:
+            differences.append(f"{name} is {found[name].dtype}, expected float32")
+    if differences:
+        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
+        _refuse(f"weights and architecture differ: {', '.join(differences[:3])}{more}", where)
+
+
+def _check_format(metadata: Mapping[str, str], where: str) -> None:
+    name, _, version = metadata.get("format", "").partition(" ")
+    if name != "cnncli" or not version.isascii() or not version.isdigit() or len(version) > 9:
+        _refuse("a safetensors file, but not a checkpoint of cnn", where)
+    if int(version) > FORMAT_VERSION:
+        writer = metadata.get("written_by", "a newer cnncli")[:40]
+        message = f"written by {writer} (format {version}); this is {__version__} (format {FORMAT_VERSION})"
+        raise InvalidInputError(message, where=where, hint="upgrade cnncli")
+    if "sha256" not in metadata:
+        _refuse("the SHA-256 of its weights is missing", where)
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a single number"
+
+
+def _refuse(message: str, where: str) -> NoReturn:
+    raise InvalidInputError(message, where=where, hint="take another copy, or the other checkpoint of the run")

@@ -1,0 +1,82 @@
+"""What an image is once it has left its file, and the limits that keep a file from asking for too much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from numpy.typing import NDArray
+
+from cnncli.errors import InvalidInputError
+
+MAX_PIXELS = 100_000_000
+MAX_SIDE = 65_535  # [px]
+MAX_FILE_BYTES = 512 << 20
+
+
+@dataclass(frozen=True)
+class Image:
+    """Samples of one picture and what its file said about them.
+
+    Attributes
+    ----------
+    pixels : array (H, W, C) of uint8, uint16 or float32
+        Colour samples without alpha; C is 1 for gray, 3 for RGB, anything for ``.npy``.
+    mode : str
+        How the file stored them: ``RGB``, ``P``, ``CMYK``, ``I;16`` ...
+    alpha : array (H, W) of the dtype of `pixels`, optional
+        Opacity, straight (not premultiplied).
+    icc, exif : bytes, optional
+        Colour profile; EXIF block with its orientation reset to 1.
+    density : (float, float), optional
+        Pixels per inch, horizontal and vertical.
+    format : str
+        ``PNG``, ``JPEG``, ``TIFF``, ``BMP``, ``WEBP``, ``GIF``, ``PNM`` or ``NPY``.
+    notes : tuple of str
+        Every conversion that was made, in words.
+    """
+
+    pixels: NDArray
+    mode: str = ""
+    alpha: NDArray | None = None
+    icc: bytes | None = None
+    density: tuple[float, float] | None = None
+    format: str = ""
+    notes: tuple[str, ...] = ()
+    exif: bytes | None = None
+
+    @property
+    def size(self) -> str:
+        """Return height x width x channels, alpha counted: ``512x512x3``."""
+        channels = self.pixels.shape[2] + (self.alpha is not None)
+        return f"{self.pixels.shape[0]}x{self.pixels.shape[1]}x{channels}"
+
+    def noted(self, *notes: str) -> Image:
+        """Return the same image with more notes."""
+        return replace(self, notes=self.notes + notes)
+
+
+def check_size(width: int, height: int, where: str, max_pixels: int) -> None:
+    """Refuse a size before anything of it is allocated.
+
+    Raises
+    ------
+    InvalidInputError
+        No pixels, a side beyond `MAX_SIDE`, or more than `max_pixels`.
+    """
+    for name, length in (("width", width), ("height", height)):
+        if length < 1:
+            raise InvalidInputError(f"image has zero {name}", where=where, hint="choose another file")
+        if length > MAX_SIDE and width * height <= max_pixels:
+            raise InvalidInputError(
+                f"image {name} {length} exceeds {MAX_SIDE} pixels", where=where, hint="cut it into parts"
+            )
+    if width * height > max_pixels:
+        message = f"{width}x{height} = {_count(width * height)} exceeds {_count(max_pixels)}"
+        raise InvalidInputError(message, where=where, hint=f"use --max-pixels {width * height} to allow it")
+
+
+def _count(pixels: int) -> str:
+    for unit, name in ((10**9, "Gpx"), (10**6, "Mpx"), (10**3, "kpx")):
+        if pixels >= unit:
+            return f"{pixels / unit:.4g} {name}"
+    return f"{pixels} px"

@@ -1,0 +1,96 @@
+"""What a network expects of its pictures: stored in the checkpoint, so that prediction does what training did."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cnncli.io.datasets.dataset import Dataset, Placement
+
+_LARGEST_SIDE = 65_535
+_CENTRES = ("mass", "box")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes the input of a network.
+
+    Attributes
+    ----------
+    shape : (int, int, int)
+        C, H, W of the input.
+    mean, std : tuple of float
+        Per channel, of pixels scaled to 0..1: ``x = (pixel / 255 - mean) / std``.
+    light_on_dark : bool
+        True where the network learnt bright ink on a dark ground.
+    placement : Placement or None
+        For single digits: how large they are and where they lie.
+    """
+
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    light_on_dark: bool = False
+    placement: Placement | None = None
+
+    @classmethod
+    def of(cls, data: Dataset) -> Preprocessing:
+        """Return what a network trained on `data` expects."""
+        return cls(data.image_shape, data.mean, data.std, data.light_on_dark, data.placement)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a value that `from_json` reads back exactly."""
+        place = self.placement
+        return {
+            "shape": list(self.shape),
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "light_on_dark": self.light_on_dark,
+            "placement": {"box": place.box, "centre": place.centre} if place else None,
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> Preprocessing:
+        """Read back what `to_json` gave.
+
+        Raises
+        ------
+        ValueError
+            A field that is missing or out of range; the text names it.
+        """
+        if not isinstance(value, Mapping):
+            raise ValueError("preprocessing is not a table")
+        shape, mean, std = (value.get(key) for key in ("shape", "mean", "std"))
+        if not (isinstance(shape, list) and len(shape) == 3 and all(_is_side(side) for side in shape)):
+            raise ValueError("preprocessing.shape is not three sizes")
+        if not (_are_numbers(mean, shape[0]) and _are_numbers(std, shape[0]) and all(x > 0 for x in std)):
+            raise ValueError("preprocessing.mean and .std are not one number a channel")
+        if not isinstance(value.get("light_on_dark"), bool):
+            raise ValueError("preprocessing.light_on_dark is not true or false")
+        channels, height, width = shape
+        place = _placement(value.get("placement"), min(height, width))
+        return cls((channels, height, width), tuple(mean), tuple(std), value["light_on_dark"], place)
+
+
+def _placement(value: Any, side: int) -> Placement | None:
+    if value is None:
+        return None
+    if not (isinstance(value, Mapping) and _is_side(value.get("box")) and value.get("centre") in _CENTRES):
+        raise ValueError("preprocessing.placement is not a box and a centre")
+    if value["box"] > side:
+        raise ValueError(f"preprocessing.placement.box is {value['box']}, the input is {side} wide")
+    return Placement(value["box"], value["centre"])
+
+
+def _is_side(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= _LARGEST_SIDE
+
+
+def _are_numbers(value: Any, count: int) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == count
+        and all(type(item) in (int, float) and math.isfinite(item) for item in value)
+    )
