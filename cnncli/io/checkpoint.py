@@ -1,6 +1,7 @@
 """Checkpoints: weights with the architecture, class names and preprocessing they belong to, in one safetensors file.
 
-Nothing in a checkpoint depends on the time, the machine or the number of threads: the same training gives the same bytes.
+Nothing in a checkpoint depends on the time, the machine or the number of threads: the same training gives the
+same bytes.
 """
 
 from __future__ import annotations

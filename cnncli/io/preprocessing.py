@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from cnncli.io.datasets.dataset import Dataset, Placement
 
@@ -65,7 +65,7 @@ class Preprocessing:
         shape, mean, std = (value.get(key) for key in ("shape", "mean", "std"))
         if not (isinstance(shape, list) and len(shape) == 3 and all(_is_side(side) for side in shape)):
             raise ValueError("preprocessing.shape is not three sizes")
-        if not (_are_numbers(mean, shape[0]) and _are_numbers(std, shape[0]) and all(x > 0 for x in std)):
+        if not (_are_numbers(mean, shape[0]) and _are_numbers(std, shape[0]) and min(std) > 0):
             raise ValueError("preprocessing.mean and .std are not one number a channel")
         if not isinstance(value.get("light_on_dark"), bool):
             raise ValueError("preprocessing.light_on_dark is not true or false")
@@ -88,7 +88,7 @@ def _is_side(value: Any) -> bool:
     return type(value) is int and 1 <= value <= _LARGEST_SIDE
 
 
-def _are_numbers(value: Any, count: int) -> bool:
+def _are_numbers(value: Any, count: int) -> TypeGuard[list[float]]:
     return (
         isinstance(value, list)
         and len(value) == count

@@ -95,7 +95,8 @@ def _header(data: bytes, where: str) -> tuple[dict[str, Any], int]:
     if not data:
         _refuse("file is empty", where)
     for magic, kind in _FOREIGN:
-        if data.startswith(magic):
+        # a header of 640 bytes begins like a pickle of protocol 2, but then a brace follows
+        if data.startswith(magic) and data[8:9] != b"{":
             hint = "export the weights to safetensors where they were trained"
             raise InvalidInputError(f"this is {kind}, not a checkpoint of cnn", where=where, hint=hint)
     size = int.from_bytes(data[:8], "little")
