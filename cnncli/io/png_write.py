@@ -80,7 +80,7 @@ def _pieces(samples: NDArray, level: int, threads: int) -> Iterator[tuple[bytes,
         raw = _filtered(samples, top, min(top + rows, height))
         packer = zlib.compressobj(level, zlib.DEFLATED, -15, 9)
         last = zlib.Z_FINISH if top + rows >= height else zlib.Z_SYNC_FLUSH
-        return packer.compress(raw) + packer.flush(last), zlib.adler32(raw), raw.nbytes
+        return packer.compress(raw.data) + packer.flush(last), zlib.adler32(raw.data), raw.nbytes
 
     if threads == 1 or len(tops) == 1:
         yield from map(piece, tops)
