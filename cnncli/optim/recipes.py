@@ -1,0 +1,26 @@
+"""Defaults that train well without tuning."""
+
+from __future__ import annotations
+
+# name -> learning rate where none is given
+OPTIMIZERS = {"adam": 1e-3, "sgd": 0.05}
+
+_EPOCHS = 10
+_FEWEST_STEPS = 1000  # a small data set is seen more often
+_MOST_EPOCHS = 100
+
+
+def default_epochs(steps_per_epoch: int) -> int:
+    """Return 10 epochs, or as many more as make 1,000 steps, at most 100.
+
+    Examples
+    --------
+    >>> default_epochs(844), default_epochs(21)
+    (10, 48)
+    """
+    return min(max(_EPOCHS, -(-_FEWEST_STEPS // steps_per_epoch)), _MOST_EPOCHS)
+
+
+def default_architecture(height: int, width: int) -> str:
+    """Return the preset that suits images of this size."""
+    return "digits" if max(height, width) <= 16 else "lenet5"

@@ -1,0 +1,129 @@
+"""The directory of a training run: one run, one writer, every file whole."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import socket
+from pathlib import Path
+from types import TracebackType
+
+from cnncli.errors import CnnError
+from cnncli.io.atomic import ensure_writable, make_directory, remove_stale_temporaries, write_atomically
+from cnncli.io.checkpoint import BEST, LAST
+
+CONFIG, MODEL, HISTORY, RESULT = "config.yaml", "model.yaml", "history.csv", "result.json"
+RUN_FILES = (CONFIG, MODEL, BEST, LAST, HISTORY, RESULT)
+_LOCK = ".lock"
+
+
+def default_run_directory(arch: str, dataset: str) -> Path:
+    """Return the first free ``runs/{arch}-{dataset}-{n}``."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{arch}-{dataset}").lstrip(".") or "run"
+    number = 1
+    while os.path.lexists(Path("runs") / f"{stem}-{number}"):
+        number += 1
+    return Path("runs") / f"{stem}-{number}"
+
+
+def check_run_directory(path: Path, *, force: bool) -> None:
+    """Refuse a directory that holds another run or cannot be written, before any work.
+
+    Raises
+    ------
+    CnnError
+        With what to do.
+    """
+    if path.exists() and not path.is_dir():
+        raise CnnError("is a file, not a folder", where=str(path), hint="choose another --run-dir")
+    held = [name for name in RUN_FILES if (path / name).exists()]
+    if held and not force:
+        hint = "choose another --run-dir, or use --force to replace it"
+        raise CnnError(f"holds a run already ({held[0]})", where=str(path), hint=hint)
+    existing = path
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise CnnError(f"{existing} is a file, not a folder", where=str(path), hint="choose another --run-dir")
+    try:
+        ensure_writable(existing / CONFIG)
+    except CnnError as error:
+        raise CnnError(error.message, where=str(path), hint="choose another --run-dir") from None
+
+
+class RunDirectory:
+    """An open run directory, locked against other writers until it is closed.
+
+    Parameters
+    ----------
+    path : path
+        Created with its parents where it is missing.
+    force : bool
+        Replace the run that is there.
+
+    Raises
+    ------
+    CnnError
+        In use by another process, holds a run, or cannot be written.
+    """
+
+    def __init__(self, path: Path, *, force: bool = False) -> None:
+        check_run_directory(path, force=force)
+        self.path = path
+        self._created = [folder for folder in (path, *path.parents) if not folder.exists()]
+        make_directory(path)
+        self._lock = self._take_lock()
+        try:
+            check_run_directory(path, force=force)  # again: another run may have come first
+            for name in RUN_FILES:
+                (path / name).unlink(missing_ok=True)
+            remove_stale_temporaries(path)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> RunDirectory:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        """Close the directory."""
+        self.close()
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write one file of the run atomically."""
+        write_atomically(self.path / name, data)
+
+    def close(self) -> None:
+        """Give the lock back; a directory made for a run that saved no weights is removed again."""
+        if not any((self.path / name).exists() for name in (BEST, LAST)):
+            for name in RUN_FILES:
+                with contextlib.suppress(OSError):
+                    (self.path / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (self.path / _LOCK).unlink()
+        os.close(self._lock)
+        for folder in self._created:
+            with contextlib.suppress(OSError):  # not empty: it is wanted
+                folder.rmdir()
+
+    def _take_lock(self) -> int:
+        path = self.path / _LOCK
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                owner = os.read(descriptor, 200).decode("utf-8", "replace").strip() or "another process"
+                os.close(descriptor)
+                hint = "wait for it, or choose another --run-dir"
+                raise CnnError(f"in use by {owner}", where=str(self.path), hint=hint) from None
+            # whoever closed a run has removed the file: a lock on that removed file would keep nobody out
+            if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
+                break
+            os.close(descriptor)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"pid {os.getpid()} on {socket.gethostname()}\n".encode())
+        return descriptor

@@ -1,0 +1,57 @@
+"""Which images are for validation and in which order the others come; both follow from the seed alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnncli.errors import UsageError
+
+# Every random number of a run is drawn from (seed, purpose, ...): no state is carried, so a run can be resumed anywhere.
+_SPLIT, _ORDER = 1, 2
+
+
+def stratified_split(
+    labels: NDArray[np.int64], fraction: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split indices into training and validation with the same share of every class.
+
+    Parameters
+    ----------
+    labels : ndarray of int64, (N,)
+        Read only.
+    fraction : float
+        Share for validation, 0 <= fraction < 1; the total is rounded to the nearest image and the largest remainders
+        of the classes decide who gives one more.
+    seed : int
+        Of the run.
+
+    Returns
+    -------
+    training, validation : ndarray of int64
+        Ascending indices.
+
+    Raises
+    ------
+    UsageError
+        The fraction is so small that no image, or so large that every image, is for validation.
+    """
+    total = round(fraction * len(labels))
+    if fraction > 0 and not 0 < total < len(labels):
+        message = f"--val-split {fraction:g} of {len(labels)} images leaves {total} for validation"
+        raise UsageError(message, hint="give more images or another fraction; 0 trains without validation")
+    classes, counts = np.unique(labels, return_counts=True)
+    wanted = counts * (total / max(len(labels), 1))
+    take = np.floor(wanted).astype(np.int64)
+    rest = np.argsort(take - wanted, kind="stable")[: total - int(take.sum())]
+    take[rest] += 1
+    chosen = np.zeros(len(labels), np.bool_)
+    random = np.random.default_rng([seed, _SPLIT])
+    for label, count in zip(classes, take, strict=True):
+        chosen[random.permutation(np.flatnonzero(labels == label))[:count]] = True
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def epoch_order(indices: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return the training indices in the order of one epoch."""
+    return np.random.default_rng([seed, _ORDER, epoch]).permutation(indices)
