@@ -10,7 +10,7 @@ from cnncli.layers.base import Example, Layer, Option
 
 @dataclass(frozen=True)
 class Dropout(Layer, kind="dropout"):
-    """Set a share `rate` of the values to zero and scale the others by 1 / (1 - rate), only while training."""
+    """Set a share `rate` of the values to zero and scale the others by 1 / (1 - rate), when training."""
 
     main: ClassVar[str] = "rate"
     summary: ClassVar[str] = "sets a share of the values to zero while training"

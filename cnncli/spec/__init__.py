@@ -1,1 +1,1 @@
-"""Architecture files: text to a located tree to a checked description."""
+"""YAML text -> located tree -> document of an architecture."""

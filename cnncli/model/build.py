@@ -1,0 +1,378 @@
+"""A document becomes a network: blocks and repeats unfold, expressions get values, shapes flow from layer to layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cnncli.errors import InvalidInputError, ShapeError
+from cnncli.layers import KINDS, Layer
+from cnncli.layers.base import REQUIRED, Option
+from cnncli.layers.batchnorm import BatchNorm
+from cnncli.layers.conv import Conv2D
+from cnncli.layers.joins import Add, Concat
+from cnncli.model.network import NETWORK_INPUT, Model, Node
+from cnncli.model.values import read_choice, read_int, read_option
+from cnncli.shapes import Shape, format_hwc
+from cnncli.spec.document import Document, Item, Words, fail, nearest
+from cnncli.spec.tree import Place, ScalarNode, TreeNode
+
+MAX_LAYERS = 1_000
+MAX_STEPS = 10_000  # entries visited; an empty block repeated in an empty block ends here
+MAX_PARAMETERS = 1_000_000_000
+MAX_VALUES = 2**40  # values of one activation
+
+ACTIVATIONS = tuple(kind for kind, layer in KINDS.items() if layer.is_activation)
+FUSED = (
+    Option("bn", "bool", False, help="batch normalisation after it"),
+    Option("activation", "activation", "none", choices=("none", *ACTIVATIONS), help="activation after it"),
+)
+WITH_FUSED = ("conv", "depthwise", "dense", "locally_connected")
+
+_PREFIXES = {
+    "maxpool": "pool", "avgpool": "pool", "dense": "fc", "batchnorm": "bn", "globalavgpool": "gap",
+    "globalmaxpool": "gmp", "locally_connected": "local",
+}  # fmt: skip
+
+
+class LayerError(ShapeError):
+    """A layer that does not fit; `done` holds the nodes before it and `input_shape` what the network reads."""
+
+    done: tuple[Node, ...] = ()
+    input_shape: Shape = ()
+
+
+def options_of(kind: str) -> tuple[Option, ...]:
+    """Return all options of a layer kind, the fused ones included."""
+    return (*KINDS[kind].options, *FUSED) if kind in WITH_FUSED else KINDS[kind].options
+
+
+def vocabulary() -> dict[str, Words]:
+    """Return the words of every layer kind that an architecture file may name."""
+    return {
+        kind: Words(layer.main, tuple(option.name for option in options_of(kind)))
+        for kind, layer in KINDS.items()
+        if layer.inputs == 1
+    }
+
+
+def build_model(
+    document: Document,
+    *,
+    text: str = "",
+    input_shape: Shape | None = None,
+    classes: int | None = None,
+    max_parameters: int | None = MAX_PARAMETERS,
+    where: str = "",
+) -> Model:
+    """Return the network of a document.
+
+    Parameters
+    ----------
+    document : Document
+        From `parse_document`.
+    text : str
+        The file it came from.
+    input_shape, classes : optional
+        In place of what the file says.
+    max_parameters : int or None
+        More are refused; None counts without a limit.
+    where : str
+        Name of the file, for messages without a line.
+
+    Raises
+    ------
+    InvalidInputError
+        A value out of range, a missing option, an unknown name.
+    LayerError
+        Shapes that do not fit; it carries the nodes before the failing layer.
+    """
+    shape = input_shape or document.input_shape
+    if shape is None:
+        raise InvalidInputError("the input shape is not set", where=where, hint="add `input: [28, 28, 1]`")
+    classes = classes or document.classes
+    builder = _Builder(document, shape, classes, max_parameters)
+    try:
+        builder.sequence(document.layers, NETWORK_INPUT, _Frame({}, ()))
+    except LayerError as error:
+        error.done = tuple(builder.nodes)
+        error.input_shape = shape
+        raise
+    return Model(document.name or where, shape, tuple(builder.nodes), classes, text)
+
+
+@dataclass
+class _Frame:
+    """What is known inside one block call: values of its parameters and the names given so far."""
+
+    names: Mapping[str, int]
+    scope: tuple[str, ...]
+    calls: tuple[str, ...] = ()
+    outputs: dict[str, int] = field(default_factory=dict)
+    outer: _Frame | None = None
+
+    def find(self, name: str) -> int | None:
+        """Return the index that `name` stands for, here or further out."""
+        frame: _Frame | None = self
+        while frame is not None:
+            if name in frame.outputs:
+                return frame.outputs[name]
+            frame = frame.outer
+        return None
+
+    def known(self) -> list[str]:
+        """Return all names that can be referred to."""
+        return [*self.outputs, *(self.outer.known() if self.outer else ())]
+
+
+class _Builder:
+    def __init__(self, document: Document, shape: Shape, classes: int | None, max_parameters: int | None) -> None:
+        self.document = document
+        self.shape = shape
+        self.globals = {} if classes is None else {"classes": classes}
+        self.max_parameters = max_parameters
+        self.nodes: list[Node] = []
+        self.taken: set[str] = set()
+        self.numbers: dict[str, int] = {}
+        self.parameters = 0
+        self.layers = 0
+        self.steps = 0
+
+    def shape_of(self, index: int) -> Shape:
+        return self.shape if index == NETWORK_INPUT else self.nodes[index].out_shape
+
+    def names(self, frame: _Frame, index: int) -> dict[str, int]:
+        return {**self.globals, **frame.names, "in_channels": self.shape_of(index)[0]}
+
+    def sequence(self, items: tuple[Item, ...], index: int, frame: _Frame) -> int:
+        """Add `items` one after the other behind node `index`; return the last node's index."""
+        for item in items:
+            repeat = 1
+            if item.repeat is not None:
+                repeat = read_int("repeat", item.repeat, self.names(frame, index), 1, MAX_LAYERS)
+            for number in range(repeat):
+                index = self.item(item, index, frame, number if repeat > 1 else None)
+        return index
+
+    def item(self, item: Item, index: int, frame: _Frame, number: int | None) -> int:
+        """Add one entry; return the index of its last node."""
+        self.steps += 1
+        if self.steps > MAX_STEPS:
+            raise fail(item.place, f"more than {MAX_STEPS:,} entries once repeats are unfolded", "repeat less")
+        sources = [self.source(source, frame) for source in item.sources]
+        if len(sources) > 1 and item.kind not in ("add", "concat"):
+            raise fail(
+                item.sources[1],
+                f"{item.kind} takes one input, `from` names {len(sources)}",
+                "join them with `add` or `concat` first",
+            )
+        if sources:
+            index = sources[0]
+        name = ""
+        if item.name is not None:
+            name = item.name.text if number is None else f"{item.name.text}{number + 1}"
+            if name in frame.outputs or "/" in name:
+                raise fail(item.name, f"the name {name!r} is used twice", "choose another name")
+        before = len(self.nodes)
+        if item.kind in self.document.blocks:
+            last = self.call(item, index, frame, name)
+        elif item.kind == "residual":
+            last = self.residual(item, index, frame, name)
+        elif item.kind in ("add", "concat"):
+            last = self.join(item, index, sources, frame, name)
+        else:
+            last = self.layer(item, index, frame, name)
+        if name:
+            frame.outputs[name] = last
+            if item.name is not None:
+                frame.outputs[item.name.text] = last
+        for made in range(before, len(self.nodes)):
+            # automatic names can be referred to as well; the one of a layer means what its options made of it
+            node = self.nodes[made]
+            if len(node.scope) == len(frame.scope) and node.owner == made:
+                fused = [i for i in range(made, len(self.nodes)) if self.nodes[i].owner == made]
+                frame.outputs.setdefault(node.name.rpartition("/")[2], fused[-1])
+        return last
+
+    def source(self, node: ScalarNode, frame: _Frame) -> int:
+        """Return the index that `from: name` stands for."""
+        if node.text == "input":
+            return NETWORK_INPUT
+        found = frame.find(node.text)
+        if found is None:
+            raise fail(node, f"from: no layer named {node.text!r} above", nearest(node.text, [*frame.known(), "input"]))
+        return found
+
+    def call(self, item: Item, index: int, frame: _Frame, name: str) -> int:
+        """Unfold a block."""
+        block = self.document.blocks[item.kind]
+        if item.kind in frame.calls:
+            chain = " > ".join((*frame.calls, item.kind))
+            raise fail(item.place, f"block {item.kind} contains itself ({chain})", "unfold it with `repeat`")
+        outside = self.names(frame, index)
+        values: dict[str, int] = {}
+        for parameter, default in block.params.items():
+            written: TreeNode | None = item.options.get(parameter, default)
+            if written is None:
+                hint = f"write `{item.kind}: {{{parameter}: 64}}`"
+                raise fail(item.place, f"block {item.kind} needs a value for {parameter}", hint)
+            known = outside if parameter in item.options else {**outside, **values}
+            values[parameter] = read_int(parameter, written, known, -1_000_000, 1_000_000)
+        label = name or self.numbered(item.kind)
+        inner = _Frame(values, (*frame.scope, label), (*frame.calls, item.kind), {}, frame)
+        return self.sequence(block.layers, index, inner)
+
+    def residual(self, item: Item, index: int, frame: _Frame, name: str) -> int:
+        """Add main path, shortcut, addition and the activation after it."""
+        last = self.sequence(item.branches[0], index, frame)
+        if len(item.branches) > 1:
+            short = self.sequence(item.branches[1], index, frame)
+        else:
+            written = item.options.get("shortcut")
+            how = written.text if isinstance(written, ScalarNode) else "auto"
+            short = self.shortcut(item, how, index, last, frame)
+        if self.shape_of(short) != self.shape_of(last):
+            raise self.failure(
+                item.place,
+                "residual",
+                ShapeError(
+                    f"main gives {format_hwc(self.shape_of(last))} but shortcut is {format_hwc(self.shape_of(short))}",
+                    hint="use shortcut: auto or project",
+                ),
+            )
+        owner = self.add(Add(), (last, short), item.place, frame, name, "residual")
+        return self.activation(item, owner, owner, frame)
+
+    def shortcut(self, item: Item, how: str, index: int, last: int, frame: _Frame) -> int:
+        """Return the input itself, or a 1x1 convolution with batch normalisation that gives main's shape."""
+        have, want = self.shape_of(index), self.shape_of(last)
+        if how == "identity" or (how == "auto" and have == want):
+            return index
+        if len(have) != 3 or len(want) != 3:
+            return index
+        strides = [max(1, round(n / m)) for n, m in zip(have[1:], want[1:], strict=True)]
+        conv = Conv2D(want[0], (1, 1), (strides[0], strides[1]), bias=False)
+        projected = self.add(conv, (index,), item.place, frame, "", "shortcut")
+        return self.add(BatchNorm(), (projected,), item.place, frame, "", "shortcut")
+
+    def join(self, item: Item, index: int, sources: list[int], frame: _Frame, name: str) -> int:
+        """Add parallel branches and the layer that joins them."""
+        layer = Add() if item.kind == "add" else Concat()
+        if item.branches:
+            if len(sources) > 1:
+                raise fail(item.sources[1], "branches read one input", "give `from` one name")
+            ends = tuple(self.sequence(branch, index, frame) for branch in item.branches)
+        else:
+            ends = tuple(sources)
+            if len(ends) < 2:
+                raise fail(
+                    item.place, f"{item.kind} joins two or more inputs", f"write `{item.kind}: {{from: [a, b]}}`"
+                )
+        return self.add(layer, ends, item.place, frame, name, item.kind)
+
+    def layer(self, item: Item, index: int, frame: _Frame, name: str) -> int:
+        """Add a layer and what its ``bn:`` and ``activation:`` options ask for."""
+        known = {option.name: option for option in options_of(item.kind)}
+        written = {**self.document.defaults.get(item.kind, {}), **item.options}
+        names = self.names(frame, index)
+        values: dict[str, Any] = {}
+        for key, option in known.items():
+            if key in written:
+                values[key] = read_option(option, written[key], names)
+            elif option.default is REQUIRED:
+                hint = f"write `{item.kind}: {{{key}: ...}}`"
+                raise fail(item.place, f"{item.kind} needs {key}", hint)
+        normalise = values.pop("bn", False)
+        values.pop("activation", None)
+        if normalise and values.get("bias") is None:
+            values["bias"] = False
+        if item.kind == "pad" and isinstance(values.get("padding"), str):
+            raise fail(written["padding"], "padding: expected numbers", "write pad: 1 or pad: [0, 1, 0, 1]")
+        try:
+            layer = KINDS[item.kind].build(values, self.shape_of(index))
+        except ShapeError as error:
+            raise self.failure(item.place, name or item.kind, error) from None
+        owner = self.add(layer, (index,), item.place, frame, name, item.kind)
+        last = owner
+        if normalise:
+            last = self.add(BatchNorm(), (last,), item.place, frame, "", item.kind, owner)
+        return self.activation(item, owner, last, frame)
+
+    def activation(self, item: Item, owner: int, last: int, frame: _Frame) -> int:
+        """Add the activation that an option asks for."""
+        written = item.options.get("activation", self.document.defaults.get(item.kind, {}).get("activation"))
+        if written is None:
+            return last
+        kind = read_choice("activation", written, ("none", *ACTIVATIONS))
+        if kind == "none":
+            return last
+        defaults = self.document.defaults.get(kind, {})
+        options = {
+            option.name: read_option(option, defaults[option.name], self.globals)
+            for option in KINDS[kind].options
+            if option.name in defaults
+        }
+        return self.add(KINDS[kind].build(options, self.shape_of(last)), (last,), item.place, frame, "", kind, owner)
+
+    def add(
+        self,
+        layer: Layer,
+        inputs: tuple[int, ...],
+        place: Place,
+        frame: _Frame,
+        name: str,
+        what: str,
+        owner: int | None = None,
+    ) -> int:
+        """Add a node; return its index."""
+        shapes = tuple(self.shape_of(index) for index in inputs)
+        if owner is None:
+            self.layers += 1
+            if self.layers > MAX_LAYERS:
+                raise fail(place, f"more than {MAX_LAYERS:,} layers", "repeat less")
+        try:
+            out = layer.out_shape(*shapes)
+            _check_size(out)
+            params = layer.params(*shapes)
+        except ShapeError as error:
+            raise self.failure(place, name or what, error) from None
+        self.parameters += sum(param.size for param in params.values())
+        if self.max_parameters is not None and self.parameters > self.max_parameters:
+            gib = self.parameters * 4 / 2**30
+            raise fail(
+                place,
+                f"{self.parameters:,} parameters need {gib:,.1f} GiB (with gradients and Adam {4 * gib:,.1f}), "
+                f"the limit is {self.max_parameters:,}",
+                "use fewer units or filters, or pool before flatten",
+            )
+        index = len(self.nodes)
+        full = "/".join((*frame.scope, name)) if name else self.numbered(_PREFIXES.get(layer.kind, layer.kind))
+        if full in self.taken:
+            raise fail(place, f"the name {full!r} is used twice", "choose another name")
+        self.taken.add(full)
+        self.nodes.append(
+            Node(full, layer, inputs, shapes, out, params, str(place), index if owner is None else owner, frame.scope)
+        )
+        return index
+
+    def numbered(self, prefix: str) -> str:
+        """Return the next free name: ``conv1``, ``conv2``, ..."""
+        while True:
+            self.numbers[prefix] = self.numbers.get(prefix, 0) + 1
+            name = f"{prefix}{self.numbers[prefix]}"
+            if name not in self.taken:
+                return name
+
+    def failure(self, place: Place, what: str, error: ShapeError) -> LayerError:
+        """Return `error` with its place and the number of the layer."""
+        done = sum(node.owner == index for index, node in enumerate(self.nodes))
+        return LayerError(f"layer {done + 1} ({what}): {error.message}", where=str(place), hint=error.hint)
+
+
+def _check_size(shape: Shape) -> None:
+    size = 1
+    for length in shape:
+        size *= length
+    if size > MAX_VALUES:
+        raise ShapeError(f"its output {format_hwc(shape)} has {size:,} values", hint="make it smaller")

@@ -1,0 +1,103 @@
+"""Where a network comes from: the name of a preset, an architecture file, a run, or standard input."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from cnncli.errors import InvalidInputError
+from cnncli.model.build import MAX_PARAMETERS, build_model, vocabulary
+from cnncli.model.network import Model
+from cnncli.shapes import Shape
+from cnncli.spec.document import parse_document
+from cnncli.spec.tree import MAX_BYTES, decode, read_tree
+
+
+@dataclass(frozen=True)
+class Source:
+    """The text of an architecture and the name that messages use for it."""
+
+    text: str
+    where: str
+
+
+def parse_model(
+    text: str,
+    where: str = "<text>",
+    *,
+    input_shape: Shape | None = None,
+    classes: int | None = None,
+    max_parameters: int | None = MAX_PARAMETERS,
+) -> Model:
+    """Return the network that `text` describes.
+
+    Parameters
+    ----------
+    text : str
+        An architecture file.
+    where : str
+        Its name for messages.
+    input_shape, classes : optional
+        In place of what the file says.
+    max_parameters : int or None
+        More are refused.
+
+    Raises
+    ------
+    InvalidInputError
+        With ``file:line:column``.
+
+    Examples
+    --------
+    >>> model = parse_model("{input: [4, 4, 1], layers: [flatten, dense: 3]}")
+    >>> model.nodes[1].name, model.parameter_count
+    ('fc1', 51)
+    """
+    document = parse_document(read_tree(text, where), vocabulary())
+    return build_model(
+        document, text=text, input_shape=input_shape, classes=classes, max_parameters=max_parameters, where=where
+    )
+
+
+def load_model(source: str, *, input_shape: Shape | None = None, classes: int | None = None) -> Model:
+    """Return the network of a preset (``lenet5``), a file, a run directory or ``-`` for standard input.
+
+    A file with the name of a preset is reached as ``./lenet5``.
+    """
+    found = read_source(source)
+    return parse_model(found.text, found.where, input_shape=input_shape, classes=classes)
+
+
+def read_source(source: str) -> Source:
+    """Return the text of an architecture, wherever it is."""
+    if source == "-":
+        return Source(decode(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>"), "<stdin>")
+    if source in preset_names():
+        return Source(preset_text(source), source)
+    path = Path(source)
+    if path.is_dir() and (path / "model.yaml").is_file():
+        path = path / "model.yaml"
+    elif not path.exists() and not path.suffix and "/" not in source:
+        near = get_close_matches(source.lower(), preset_names(), 1)
+        hint = f"did you mean {near[0]}?" if near else f"presets: {', '.join(preset_names())}"
+        raise InvalidInputError("no preset and no file of this name", where=source, hint=hint)
+    from cnncli.io.atomic import read_regular_file
+
+    where = source if path == Path(source) else str(path)
+    return Source(decode(read_regular_file(where, MAX_BYTES), where), where)
+
+
+@cache
+def preset_names() -> tuple[str, ...]:
+    """Return the names of all presets in alphabetical order."""
+    folder = files("cnncli") / "presets"
+    return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml")))
+
+
+def preset_text(name: str) -> str:
+    """Return the architecture file of a preset."""
+    return (files("cnncli") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
