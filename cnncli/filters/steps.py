@@ -1,0 +1,213 @@
+"""The steps of a filter chain, and the grammar of one step on the command line."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from cnncli.errors import UsageError
+from cnncli.filters.kernel import Kernel
+from cnncli.filters.kernel_text import parse_kernel_file, parse_literal
+from cnncli.filters.named import CATALOGUE, canonical_name, named_kernel, read_arguments, suggestion
+from cnncli.filters.numbers_text import to_float
+from cnncli.shapes import Pads, Pair
+
+GRAY_WEIGHTS = {
+    "bt601": (0.299, 0.587, 0.114),  # ITU-R BT.601; OpenCV, Pillow
+    "bt709": (0.2125, 0.7154, 0.0721),  # as scikit-image rounds ITU-R BT.709
+    "mean": (1 / 3, 1 / 3, 1 / 3),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class KernelStep:
+    """Filter with a kernel."""
+
+    kernel: Kernel
+
+    @property
+    def name(self) -> str:
+        """The kernel's name."""
+        return self.kernel.name
+
+
+@dataclass(frozen=True)
+class PointStep:
+    """Change each value by itself.
+
+    ``relu``, ``leaky_relu`` (slope), ``abs``, ``sigmoid``, ``tanh``, ``threshold`` (full scale where the value is at
+    least the level, else 0), ``round`` (half to even), ``clip`` (low, high; infinity is the
+    full scale of the image).
+    """
+
+    kind: str
+    values: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The step as a user may type it."""
+        return ":".join([self.kind, *([",".join(f"{v:g}" for v in self.values)] if self.values else [])])
+
+
+@dataclass(frozen=True)
+class PoolStep:
+    """Take the maximum or the mean of each window, channel by channel.
+
+    Zeros of `padding` count in a mean and never win a maximum.
+    """
+
+    kind: str  # maxpool or avgpool
+    size: Pair
+    stride: Pair
+    padding: Pads = (0, 0, 0, 0)
+
+    @property
+    def name(self) -> str:
+        """The step as a user may type it."""
+        return f"{self.kind}:{_pair_text(self.size)},s={_pair_text(self.stride)}"
+
+
+@dataclass(frozen=True)
+class GrayStep:
+    """Add the colours with the weights of GRAY_WEIGHTS; one channel stays as it is."""
+
+    method: str = "bt601"
+
+    @property
+    def name(self) -> str:
+        """The step as a user may type it."""
+        return f"gray:{self.method}"
+
+
+Step: TypeAlias = KernelStep | PointStep | PoolStep | GrayStep
+
+# kind -> (names of its values, their defaults)
+_POINTS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
+    "relu": ((), ()),
+    "leaky_relu": (("slope",), (0.01,)),
+    "abs": ((), ()),
+    "sigmoid": ((), ()),
+    "tanh": ((), ()),
+    "threshold": (("level",), (128.0,)),
+    "round": ((), ()),
+    "clip": (("low", "high"), (0.0, math.inf)),
+}
+STEP_NAMES = (*_POINTS, "maxpool", "avgpool", "gray")
+STEP_PURPOSES = {
+    "relu": "negative values become 0",
+    "leaky_relu[:slope]": "negative values times a slope (0.01)",
+    "abs": "absolute values",
+    "sigmoid": "1 / (1 + exp(-x))",
+    "tanh": "hyperbolic tangent",
+    "threshold[:level]": "full scale from the level (128) on, else 0",
+    "round": "nearest whole number, half to even",
+    "clip[:low,high]": "limit to an interval (0, full scale)",
+    "maxpool:N[,s=N,p=N]": "largest value of each window; the stride is the size unless given",
+    "avgpool:N[,s=N,p=N]": "mean of each window; the stride is the size unless given",
+    "gray[:bt601|bt709|mean]": "one channel from three",
+}
+_CHECKPOINT = re.compile(r".+:[\w./-]+\[[0-9]+\]")
+
+
+def parse_steps(
+    specs: Sequence[str],
+    read_file: Callable[[str], bytes] | None = None,
+    read_weights: Callable[[str], Kernel] | None = None,
+) -> tuple[Step, ...]:
+    """Return the steps for the texts of ``-k``, in order.
+
+    Parameters
+    ----------
+    specs : sequence of str
+        ``name``, ``name:arguments``, a literal ``"0 -1 0; -1 5 -1; 0 -1 0"``, ``@FILE``, ``CHECKPOINT:layer[i]``, or a
+        step such as ``relu`` or ``maxpool:2,s=2``.
+    read_file : callable, optional
+        Returns the content of the file behind ``@``; without it files are refused.
+    read_weights : callable, optional
+        Returns the kernel of ``CHECKPOINT:layer[i]``.
+
+    Raises
+    ------
+    UsageError
+        Unknown names and bad literals.
+    InvalidInputError
+        Bad kernel files.
+    """
+    return tuple(_parse_step(spec, read_file, read_weights) for spec in specs)
+
+
+def _parse_step(
+    spec: str, read_file: Callable[[str], bytes] | None, read_weights: Callable[[str], Kernel] | None
+) -> Step:
+    text = spec.strip()
+    if text.startswith("@"):
+        if read_file is None:
+            raise UsageError("kernel files cannot be read here", where=text)
+        return KernelStep(parse_kernel_file(read_file(text[1:]), text[1:]))
+    if _CHECKPOINT.fullmatch(text) and read_weights is not None:
+        return KernelStep(read_weights(text))
+    word, _, arguments = text.partition(":")
+    kind = word.strip().lower().replace("-", "_")
+    kind = {"leakyrelu": "leaky_relu", "grey": "gray", "grayscale": "gray", "max_pool": "maxpool",
+            "avg_pool": "avgpool", "meanpool": "avgpool"}.get(kind, kind)  # fmt: skip
+    if kind in _POINTS:
+        return _point(kind, arguments)
+    if kind in ("maxpool", "avgpool"):
+        return _pool(kind, arguments)
+    if kind == "gray":
+        method = arguments.strip().lower() or "bt601"
+        if method not in GRAY_WEIGHTS:
+            raise UsageError(f"unknown gray '{arguments}'", hint=f"choose {', '.join(GRAY_WEIGHTS)}")
+        return GrayStep(method)
+    if canonical_name(word) in CATALOGUE:
+        return KernelStep(named_kernel(text))
+    if re.match(r"[A-Za-z_]", text):
+        raise UsageError(f"unknown kernel '{text[:60]}'", hint=suggestion(canonical_name(word), STEP_NAMES))
+    return KernelStep(parse_literal(text))
+
+
+def _point(kind: str, arguments: str) -> PointStep:
+    names, defaults = _POINTS[kind]
+    values = read_arguments(kind, arguments, names)
+    return PointStep(kind, tuple(values.get(name, default) for name, default in zip(names, defaults, strict=True)))
+
+
+def _pool(kind: str, arguments: str) -> PoolStep:
+    """Read ``2``, ``2x3``, ``2,s=2,p=1``."""
+    values: dict[str, str] = {}
+    for i, item in enumerate(filter(None, (part.strip() for part in arguments.split(",")))):
+        key, equals, number = item.partition("=")
+        key, number = (key.strip().lower(), number) if equals else ("size" if i == 0 else "", key)
+        key = {"k": "size", "f": "size", "s": "stride", "p": "padding"}.get(key, key)
+        if key not in ("size", "stride", "padding") or key in values:
+            raise UsageError(f"{kind} does not understand '{item}'", hint=f"write {kind}:2,s=2,p=0")
+        values[key] = number
+    size = _pair(kind, "size", values.get("size", "2"), 1)
+    stride = _pair(kind, "stride", values["stride"], 1) if "stride" in values else size
+    down, across = _pair(kind, "padding", values.get("padding", "0"), 0)
+    if down >= size[0] or across >= size[1]:
+        hint = "a window must hold at least one pixel"
+        raise UsageError(f"{kind}: padding {down}x{across} is not less than the size {_pair_text(size)}", hint=hint)
+    return PoolStep(kind, size, stride, (down, down, across, across))
+
+
+def _pair(kind: str, what: str, text: str, least: int) -> Pair:
+    numbers = []
+    for word in text.strip().lower().split("x"):
+        try:
+            value = to_float(word)
+        except ValueError as error:
+            raise UsageError(f"{kind}: {what}: {error}", hint=f"write {kind}:2,s=2") from None
+        if value != int(value) or not least <= value <= 65535:
+            raise UsageError(f"{kind}: {what} must be a whole number from {least} on, not {word}")
+        numbers.append(int(value))
+    if len(numbers) > 2:
+        raise UsageError(f"{kind}: {what} '{text}' has {len(numbers)} numbers, at most 2")
+    return numbers[0], numbers[-1]
+
+
+def _pair_text(pair: Pair) -> str:
+    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}x{pair[1]}"

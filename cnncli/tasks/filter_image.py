@@ -1,0 +1,197 @@
+"""Filter one image held in memory: strips of rows through the chain of steps, on several threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnncli.errors import NumericError, UsageError
+from cnncli.filters.kernel_text import MAX_BYTES
+from cnncli.filters.steps import Step
+from cnncli.filters.steps import parse_steps as _parse_steps
+from cnncli.io.atomic import read_regular_file
+from cnncli.tasks.filter_plan import FilterPlan, ResolvedPlan, full_scale, resolve_plan
+from cnncli.tasks.filter_range import LEVELS, Mapper, Tally, bins, equalizing_curve
+from cnncli.tasks.filter_stages import Stage, build_stages
+
+__all__ = ["FilterPlan", "FilterResult", "apply_filter", "parse_steps"]
+
+T = TypeVar("T")
+_STRIP_VALUES = 1 << 19  # per strip: a few MiB of work numbers on each thread
+
+
+@dataclass(frozen=True, eq=False)
+class FilterResult:
+    """A filtered image and what happened to its values.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (H, W, C)
+        uint8, uint16, float32 or float64.
+    minimum, maximum : float
+        Of the values before clipping (after ``abs`` or ``shift``).
+    below, above : int
+        How many values were clipped at black and at white.
+    clipped : float
+        Their share of all values, 0 to 1.
+    range, operation, padding, border : str
+        What was done, in words.
+    notes : tuple of str
+        What a user should know: the convention, the centre of even kernels.
+    """
+
+    pixels: NDArray
+    minimum: float
+    maximum: float
+    below: int
+    above: int
+    range: str
+    operation: str
+    padding: str
+    border: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def clipped(self) -> float:
+        """The share of values that were clipped, 0 to 1."""
+        return (self.below + self.above) / max(self.pixels.size, 1)
+
+    @property
+    def summary(self) -> str:
+        """What was done, on one line."""
+        return f"{self.operation} · {self.padding}, border={self.border} · range={self.range}"
+
+    @property
+    def clip_report(self) -> str:
+        """What was cut off and how to keep it; empty if nothing was."""
+        if not self.below + self.above:
+            return ""
+        white = full_scale(self.pixels.dtype)
+        parts = []
+        if self.above:
+            parts.append(f"{_percent(self.above / self.pixels.size)} of values above {white:g} clipped "
+                         f"(max {self.maximum:.6g})")  # fmt: skip
+        if self.below:
+            parts.append(f"{_percent(self.below / self.pixels.size)} below 0 clipped (min {self.minimum:.6g})")
+        return f"{', '.join(parts)}; use --range minmax to keep them"
+
+
+def parse_steps(specs: Sequence[str]) -> tuple[Step, ...]:
+    """Return the steps for the texts of ``-k``; ``@FILE`` is read from disk.
+
+    Raises
+    ------
+    UsageError, InvalidInputError
+        As `cnncli.filters.steps.parse_steps` and `cnncli.io.atomic.read_regular_file`.
+    """
+    return _parse_steps(specs, read_file=lambda path: read_regular_file(path, 16 * MAX_BYTES))
+
+
+def apply_filter(pixels: NDArray, plan: FilterPlan, *, threads: int | None = None) -> FilterResult:
+    """Return `pixels` after all steps of `plan`.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (H, W, C), uint8, uint16, float32 or float64
+        Finite. float64 arrays are matrices: computed in float64, results stay as they are unless asked otherwise.
+    plan : FilterPlan
+    threads : int, optional
+        All cores by default. The result has the same bits for any number.
+
+    Returns
+    -------
+    FilterResult
+
+    Raises
+    ------
+    ShapeError
+        A kernel that does not fit the image.
+    UsageError
+        Options that contradict each other.
+    NumericError
+        Values that left the finite numbers.
+
+    Notes
+    -----
+    Strips of rows are converted to numbers, filtered and stored, so that an 8-bit image never becomes a whole float
+    image. With whole numbers (and fractions of them) as kernel, 8-bit results are the exact sum, rounded half to even.
+    """
+    if pixels.ndim != 3 or pixels.dtype.name not in ("uint8", "uint16", "float32", "float64"):
+        raise UsageError(f"cannot filter an array of {pixels.dtype} with {pixels.ndim} axes")
+    resolved = resolve_plan(plan, pixels.dtype)
+    stage = build_stages(pixels, resolved, np.dtype(np.float64))
+    out = np.empty(stage.shape, resolved.dtype)
+    workers = threads or os.cpu_count() or 1
+    mapper = Mapper(resolved, pixels.dtype)
+    if resolved.range in ("minmax", "equalize"):
+        _survey(stage, mapper, workers)
+    tally = Tally()
+    for part in _in_strips(stage, workers, lambda first, last: mapper.store(stage.rows(first, last), out[first:last])):
+        tally.add(part)
+    if not (np.isfinite(tally.minimum) and np.isfinite(tally.maximum)):
+        raise NumericError("values left the range of finite numbers", hint="use smaller kernel numbers or --scale")
+    return _result(out, tally, resolved)
+
+
+def _survey(stage: Stage, mapper: Mapper, workers: int) -> None:
+    """Find the extremes of all values, and for ``equalize`` the curve of each channel."""
+
+    def extremes(first: int, last: int) -> Tally:
+        values = stage.rows(first, last)
+        return Tally(float(values.min()), float(values.max()))
+
+    tally = Tally()
+    for part in _in_strips(stage, workers, extremes):
+        tally.add(part)
+    mapper.lowest, mapper.highest = tally.minimum, tally.maximum
+    if mapper.resolved.range != "equalize":
+        return
+    depth = stage.shape[2]
+    if not mapper.highest > mapper.lowest:
+        mapper.curves = [None] * depth
+        return
+
+    def histogram(first: int, last: int) -> NDArray[np.int64]:
+        places = bins(stage.rows(first, last), mapper.lowest, mapper.highest)
+        return np.stack([np.bincount(places[..., c].ravel(), minlength=LEVELS) for c in range(depth)])
+
+    counts = np.zeros((depth, LEVELS), np.int64)
+    for part_counts in _in_strips(stage, workers, histogram):
+        counts += part_counts
+    mapper.curves = [equalizing_curve(channel) for channel in counts]
+
+
+def _in_strips(stage: Stage, workers: int, work: Callable[[int, int], T]) -> Iterable[T]:
+    """Call ``work(first, last)`` for strips of rows on `workers` threads; results in the order of the strips."""
+    height, width, depth = stage.shape
+    rows = max(1, min(height, _STRIP_VALUES // max(width * depth, 1)))
+    strips = [(first, min(first + rows, height)) for first in range(0, height, rows)]
+    if workers == 1 or len(strips) == 1:
+        return (work(first, last) for first, last in strips)
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda strip: work(*strip), strips))
+
+
+def _result(out: NDArray, tally: Tally, resolved: ResolvedPlan) -> FilterResult:
+    return FilterResult(
+        out,
+        tally.minimum,
+        tally.maximum,
+        tally.below,
+        tally.above,
+        resolved.range,
+        resolved.operation_text,
+        resolved.padding_text,
+        str(resolved.border),
+        resolved.notes,
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share >= 0.001 else "< 0.1 %"

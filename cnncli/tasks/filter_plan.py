@@ -1,0 +1,233 @@
+"""What to do to an image: the steps and every option that changes numbers, with the defaults resolved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+from cnncli.errors import UsageError
+from cnncli.filters.borders import Border
+from cnncli.filters.conventions import Convention, convention
+from cnncli.filters.geometry import Padding, Scale
+from cnncli.filters.kernel import Kernel
+from cnncli.filters.steps import KernelStep, PointStep, Step
+from cnncli.shapes import Pair
+
+RANGES = ("auto", "clip", "abs", "minmax", "shift", "raw", "equalize")
+DTYPES = ("same", "uint8", "uint16", "float32")
+
+
+@dataclass(frozen=True)
+class FilterPlan:
+    """The options of one filter run. None means: as the convention says, else the default.
+
+    Parameters
+    ----------
+    steps : tuple of Step
+        From left to right.
+    flip : bool, optional
+        True convolution (kernels turned by 180 degrees) instead of cross-correlation.
+    padding : str or (int, int, int, int), optional
+        ``same`` (default), ``valid``, ``full`` or pixels at the top, bottom, left, right; for every kernel step.
+    border : Border, optional
+        Default replicate; zero where `padding` is given in numbers or as ``full``.
+    stride, dilation : (int, int)
+        Rows and columns, for every kernel step.
+    scale : Fraction or "sum", optional
+        Every kernel is multiplied by it, or divided by the sum of its numbers.
+    bias : float
+        Added once to every response of a kernel.
+    range : str
+        One of RANGES: how values become pixels. ``auto``: ``raw`` for float results, ``abs`` where the last kernel sums
+        to about 0, else ``clip``.
+    dtype : str
+        One of DTYPES.
+    gray : str, optional
+        One of GRAY_WEIGHTS: one channel before the first step.
+    channels : tuple of int, optional
+        Only these channels of the input.
+    convention : str, optional
+        Name of a peer whose operation, border, rounding and clipping are reproduced.
+    """
+
+    steps: tuple[Step, ...]
+    flip: bool | None = None
+    padding: Padding | None = None
+    border: Border | None = None
+    stride: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    scale: Scale | None = None
+    bias: float = 0.0
+    range: str = "auto"
+    dtype: str = "same"
+    gray: str | None = None
+    channels: tuple[int, ...] | None = None
+    convention: str | None = None
+
+
+@dataclass(frozen=True)
+class ResolvedPlan:
+    """A plan with every default decided for one type of pixel.
+
+    Parameters
+    ----------
+    operation : str
+        ``correlation``, ``convolution`` or ``upended`` (rows of the kernel reversed).
+    late_anchor : bool
+        The centre of an even kernel is k//2 and not (k-1)//2, counted in the kernel as given.
+    rounding : str
+        As `Convention.rounding`.
+    range : str
+        One of RANGES but ``auto``.
+    dtype : numpy dtype
+        Of the result.
+    """
+
+    plan: FilterPlan
+    operation: str
+    padding: Padding
+    border: Border
+    late_anchor: bool
+    keras_same: bool
+    copy_border: bool
+    rounding: str
+    range: str
+    dtype: np.dtype
+    scale: Scale | None
+    notes: tuple[str, ...] = field(default=())
+
+    def kernel(self, kernel: Kernel) -> Kernel:
+        """Return `kernel` as it meets the image: scaled, with its bias, turned."""
+        if self.scale == "sum":
+            if kernel.signed or not kernel.total:
+                raise UsageError(
+                    f"the numbers of {kernel.name} add up to 0: they cannot be divided by their sum",
+                    where="--scale",
+                    hint="drop --scale sum",
+                )
+            kernel = kernel.normalised()
+        elif isinstance(self.scale, Fraction):
+            kernel = kernel.scaled(self.scale)
+        if self.operation == "convolution":
+            kernel = kernel.flipped()
+        elif self.operation == "upended":
+            kernel = kernel.upended()
+        return kernel.with_bias(self.plan.bias)
+
+    def late(self) -> tuple[bool, bool]:
+        """Return for rows and columns whether the centre of the kernel as applied is k//2."""
+        rows, columns = {"convolution": (True, True), "upended": (True, False)}.get(self.operation, (False, False))
+        return self.late_anchor != rows, self.late_anchor != columns
+
+    @property
+    def operation_text(self) -> str:
+        """The operation in words."""
+        return {
+            "correlation": "cross-correlation",
+            "convolution": "true convolution (kernel flipped)",
+            "upended": "cross-correlation with the kernel's rows reversed",
+        }[self.operation]
+
+    @property
+    def padding_text(self) -> str:
+        """The padding as a user may type it."""
+        if isinstance(self.padding, str):
+            return self.padding
+        same = len(set(self.padding)) == 1
+        return f"padding {self.padding[0]}" if same else f"padding {','.join(map(str, self.padding))}"
+
+
+def resolve_plan(plan: FilterPlan, dtype: np.dtype) -> ResolvedPlan:
+    """Decide every default for pixels of `dtype`.
+
+    Raises
+    ------
+    UsageError
+        Options that contradict each other.
+    """
+    rule = convention(plan.convention) if plan.convention else None
+    padding: Padding = plan.padding if plan.padding is not None else (rule.padding if rule else "same")
+    if plan.border is not None:
+        border = plan.border
+    elif rule:
+        border = Border(rule.border)
+    else:
+        border = Border("replicate" if padding in ("same", "valid") else "zero")
+    operation = rule.operation if rule else "correlation"
+    if plan.flip is not None:
+        operation = "convolution" if plan.flip else "correlation"
+    result = _result_dtype(plan, rule, dtype)
+    chosen = _range(plan, rule, result)
+    scale = plan.scale
+    if scale is None and rule and rule.normalise:
+        scale = None if _sums_to_zero(plan.steps) else "sum"
+    notes = (f"--as {plan.convention}: like {rule.call}" + (f"; {rule.note}" if rule.note else ""),) if rule else ()
+    return ResolvedPlan(
+        plan,
+        operation,
+        padding,
+        border,
+        late_anchor=bool(rule and rule.anchor == "late"),
+        keras_same=bool(rule and rule.keras_same and padding == "same"),
+        copy_border=bool(rule and rule.copy_border and plan.border is None and padding == "same"),
+        rounding=rule.rounding if rule and rule.rounding != "float" else "rint",
+        range=chosen,
+        dtype=result,
+        scale=scale,
+        notes=notes + _even_notes(plan.steps, padding),
+    )
+
+
+def full_scale(dtype: np.dtype) -> float:
+    """Return the value of white: 255, 65535, 1 for float32 images and 255 for float64 matrices."""
+    if dtype.kind == "u":
+        return float(np.iinfo(dtype).max)
+    return 255.0 if dtype == np.float64 else 1.0
+
+
+def _result_dtype(plan: FilterPlan, rule: Convention | None, dtype: np.dtype) -> np.dtype:
+    if plan.range not in RANGES:
+        raise UsageError(f"unknown range '{plan.range}'", where="--range", hint=f"choose {', '.join(RANGES)}")
+    if plan.dtype not in DTYPES:
+        raise UsageError(f"unknown type '{plan.dtype}'", where="--dtype", hint=f"choose {', '.join(DTYPES)}")
+    if plan.dtype != "same":
+        if plan.range == "raw" and plan.dtype != "float32":
+            raise UsageError(f"raw values do not fit {plan.dtype}", where="--range", hint="use --dtype float32")
+        return np.dtype(plan.dtype)
+    stays_float = plan.range == "raw" or (rule is not None and rule.rounding == "float" and plan.range == "auto")
+    return np.dtype(np.float32) if stays_float and dtype.kind == "u" else dtype
+
+
+def _range(plan: FilterPlan, rule: Convention | None, dtype: np.dtype) -> str:
+    if plan.range != "auto":
+        return plan.range
+    if dtype.kind == "f":
+        return "raw"
+    return "abs" if rule is None and _signed_result(plan.steps) else "clip"
+
+
+def _signed_result(steps: tuple[Step, ...]) -> bool:
+    """Return whether values of both signs around 0 come out: decided by the last step that matters."""
+    for step in reversed(steps):
+        if isinstance(step, KernelStep):
+            return step.kernel.signed and step.kernel.combine == "stack"
+        if isinstance(step, PointStep) and step.kind not in ("round", "leaky_relu"):
+            return False
+    return False
+
+
+def _sums_to_zero(steps: tuple[Step, ...]) -> bool:
+    return any(isinstance(step, KernelStep) and step.kernel.signed for step in steps)
+
+
+def _even_notes(steps: tuple[Step, ...], padding: Padding) -> tuple[str, ...]:
+    notes = []
+    for step in steps:
+        if isinstance(step, KernelStep):
+            height, width = step.kernel.size
+            if padding == "same" and (height % 2 == 0 or width % 2 == 0):
+                centre = f"row {(height + 1) // 2}, column {(width + 1) // 2}"
+                notes.append(f"{step.name} is {height}x{width}: its centre is {centre} (counted from 1)")
+    return tuple(notes)
