@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cnncli.errors import UsageError
 
-# Every random number of a run is drawn from (seed, purpose, ...): no state is carried, so a run can be resumed anywhere.
+# Every random number of a run is drawn from (seed, purpose, ...): no state is carried, so a run can resume anywhere.
 _SPLIT, _ORDER = 1, 2
 
 

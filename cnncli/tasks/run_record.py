@@ -1,0 +1,159 @@
+"""What a run writes down: its options, its history, its checkpoints, its result."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict
+from typing import Any
+
+from cnncli.io.checkpoint import BEST, LAST, Checkpoint, write_checkpoint
+from cnncli.io.preprocessing import Preprocessing
+from cnncli.tasks.run_directory import CONFIG, HISTORY, MODEL, RunDirectory
+from cnncli.tasks.training_events import EpochDone, Finished
+from cnncli.tasks.training_plan import TrainingPlan, TrainingSession
+
+_HISTORY = ("epoch", "loss", "acc", "val_loss", "val_acc", "lr", "images_per_s", "elapsed_s")
+
+
+class RunRecord:
+    """The memory of a run; every method that writes replaces whole files.
+
+    Parameters
+    ----------
+    plan : TrainingPlan
+        Of the run.
+    run : RunDirectory
+        Where its files go.
+
+    Attributes
+    ----------
+    rows : list of EpochDone
+        Finished epochs.
+    best : EpochDone or None
+        The epoch whose weights are the best so far: highest validation accuracy, then lowest validation loss;
+        without validation images the latest epoch.
+    """
+
+    def __init__(self, plan: TrainingPlan, run: RunDirectory) -> None:
+        self._plan, self._run = plan, run
+        self.rows: list[EpochDone] = []
+        self.best: EpochDone | None = None
+
+    @property
+    def best_epoch(self) -> int:
+        """Return the epoch of the best weights, 0 before the first epoch is done."""
+        return self.best.epoch if self.best else 0
+
+    def is_better(self, val_loss: float | None, val_acc: float | None) -> bool:
+        """Return True where these values beat the best epoch so far."""
+        if self.best is None or val_acc is None or val_loss is None:
+            return True
+        if self.best.val_acc is None or self.best.val_loss is None:
+            return True
+        return (val_acc, -val_loss) > (self.best.val_acc, -self.best.val_loss)
+
+    def add(self, row: EpochDone) -> None:
+        """Append a finished epoch."""
+        self.rows.append(row)
+        if row.is_best:
+            self.best = row
+
+    def write_setup(self) -> None:
+        """Write what the run was asked to do."""
+        # JSON scalars are YAML 1.2 scalars
+        lines = [f"{key}: {json.dumps(value)}\n" for key, value in self._recipe().items()]
+        lines.append(f"threads: {self._plan.options.threads}\n")
+        self._run.write(CONFIG, "".join(lines).encode())
+        self._run.write(MODEL, self._plan.model.text.encode())
+
+    def write_history(self) -> None:
+        """Write the table of finished epochs."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(_HISTORY)
+        for row in self.rows:
+            values = asdict(row)
+            writer.writerow(["" if values[key] is None else _shown(values[key]) for key in _HISTORY])
+        self._run.write(HISTORY, text.getvalue().encode())
+
+    def save_best(self, session: TrainingSession, row: EpochDone) -> None:
+        """Write the best weights: nothing in the file depends on time, machine or threads."""
+        facts = self._recipe() | {"epoch": row.epoch, "val_loss": row.val_loss, "val_acc": row.val_acc}
+        write_checkpoint(self._run.path / BEST, self._checkpoint(session, facts))
+
+    def save_last(
+        self, session: TrainingSession, *, epoch: int, step: int, partial: dict[str, float] | None = None
+    ) -> None:
+        """Write all that resuming needs.
+
+        Parameters
+        ----------
+        session : TrainingSession
+            Weights and optimizer.
+        epoch, step : int
+            Finished epochs, and finished steps of the epoch after them.
+        partial : dict, optional
+            Sums of the unfinished epoch.
+        """
+        facts = self._recipe() | {
+            "epoch": epoch,
+            "step": step,
+            "partial": partial,
+            "best_epoch": self.best_epoch,
+            "history": [asdict(row) for row in self.rows],
+        }
+        checkpoint = self._checkpoint(session, facts)
+        checkpoint = Checkpoint(**{**vars(checkpoint), "optimizer": session.optimizer_state()})
+        write_checkpoint(self._run.path / LAST, checkpoint)
+
+    def result(self, done: Finished) -> dict[str, Any]:
+        """Return the content of ``result.json``."""
+        plan = self._plan
+        return {
+            "schema": "cnncli/1",
+            "arch": plan.model.name,
+            "dataset": plan.data.name,
+            "test_acc": done.test_acc,
+            "test_loss": done.test_loss,
+            "best_epoch": done.best_epoch,
+            "val_acc": done.val_acc,
+            "val_loss": self.best.val_loss if self.best else None,
+            "epochs": done.epochs,
+            "stopped_early": done.stopped_early,
+            "params": plan.model.parameter_count,
+            "seed": plan.options.seed,
+            "threads": plan.options.threads,
+            "train_images": len(plan.order),
+            "val_images": len(plan.validation),
+            "test_images": len(plan.test),
+            "elapsed_s": round(done.elapsed_s, 3),
+        }
+
+    def _recipe(self) -> dict[str, Any]:
+        plan, options = self._plan, self._plan.options
+        return {
+            "arch": plan.model.name,
+            "dataset": plan.data.name,
+            "epochs": plan.epochs,
+            "batch_size": options.batch_size,
+            "optimizer": options.optimizer,
+            "lr": plan.lr,
+            "momentum": options.momentum,
+            "weight_decay": options.weight_decay,
+            "schedule": options.schedule,
+            "warmup": options.warmup,
+            "val_split": options.val_split,
+            "patience": options.patience,
+            "limit": options.limit,
+            "seed": options.seed,
+        }
+
+    def _checkpoint(self, session: TrainingSession, facts: dict[str, Any]) -> Checkpoint:
+        plan = self._plan
+        return Checkpoint(session.named(), plan.model.text, plan.data.classes, Preprocessing.of(plan.data), facts)
+
+
+def _shown(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6g}"

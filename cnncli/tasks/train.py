@@ -1,0 +1,234 @@
+"""Train a network: a generator of events that writes the run directory and prints nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnncli.errors import InterruptedRunError, NumericError
+from cnncli.io.checkpoint import BEST, LAST
+from cnncli.io.datasets import Split
+from cnncli.optim.schedules import learning_rate
+from cnncli.tasks.run_directory import RESULT, RunDirectory
+from cnncli.tasks.run_record import RunRecord
+from cnncli.tasks.splitting import epoch_order
+from cnncli.tasks.stop_request import StopRequest
+from cnncli.tasks.training_events import EpochDone, Finished, Note, Progress, TrainingEvent
+from cnncli.tasks.training_plan import TrainingPlan, TrainingSession
+
+_PROGRESS_S = 0.1
+_EVALUATION_BATCHES = 4  # at a time, so that Ctrl-C is heard between
+
+
+@dataclass
+class _Epoch:
+    """Sums over the part of an epoch that is done."""
+
+    epoch: int
+    lr: float
+    loss_sum: float = 0.0
+    correct: int = 0
+    seen: int = 0
+    step: int = 0
+    began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def images_per_s(self) -> float:
+        return self.seen / max(time.perf_counter() - self.began, 1e-9)
+
+
+def train(
+    plan: TrainingPlan, run: RunDirectory, make_session: Callable[[TrainingPlan], TrainingSession]
+) -> Iterator[TrainingEvent]:
+    """Train as planned and write the run directory.
+
+    Parameters
+    ----------
+    plan : TrainingPlan
+        Checked by `plan_training`.
+    run : RunDirectory
+        Open and locked.
+    make_session : callable
+        Builds the engine for a plan; `make_engine_session` outside of tests.
+
+    Yields
+    ------
+    Note, Progress, EpochDone, Finished
+
+    Raises
+    ------
+    NumericError
+        The loss or a weight is not finite; the last checkpoint is the one of the epoch before.
+    InterruptedRunError
+        A signal asked to stop; weights, optimizer and history are saved.
+    CnnError
+        The disk is full or gone; checkpoints on it are whole.
+    """
+    for note in plan.notes:
+        yield Note(note)
+    with StopRequest() as stop:
+        yield from _Training(plan, run, make_session(plan), stop).events()
+
+
+def make_engine_session(plan: TrainingPlan) -> TrainingSession:
+    """Return the compiled engine for a plan."""
+    from cnncli.engine.session import Session  # imports numba, so not before it is needed
+
+    options = plan.options
+    return Session(
+        plan.model,
+        batch_size=options.batch_size,
+        threads=options.threads,
+        optimizer=options.optimizer,
+        momentum=options.momentum,
+        weight_decay=options.weight_decay,
+        seed=options.seed,
+        mean=plan.data.mean,
+        std=plan.data.std,
+    )
+
+
+class _Training:
+    def __init__(self, plan: TrainingPlan, run: RunDirectory, session: TrainingSession, stop: StopRequest) -> None:
+        self.plan, self.run, self.session, self.stop = plan, run, session, stop
+        self.record = RunRecord(plan, run)
+        self.best = session.parameters.copy()
+        self.began = time.perf_counter()
+
+    def events(self) -> Iterator[TrainingEvent]:
+        plan, record = self.plan, self.record
+        self._compile()
+        record.write_setup()
+        record.save_last(self.session, epoch=0, step=0)
+        self.stop.arm()
+        self.began = time.perf_counter()
+        stopped_early = False
+        for epoch in range(1, plan.epochs + 1):
+            yield from self._one_epoch(epoch)
+            if plan.options.patience and epoch - record.best_epoch >= plan.options.patience:
+                stopped_early = epoch < plan.epochs
+                break
+        yield self._finish(stopped_early)
+
+    def _compile(self) -> None:
+        """Run the kernels once on weights that are put back, so that nothing compiles after the clock started."""
+        images, labels = self.plan.train.images[:1], self.plan.train.labels[:1]
+        self.session.evaluate(images, labels)
+
+    def _one_epoch(self, epoch: int) -> Iterator[TrainingEvent]:
+        plan, options = self.plan, self.plan.options
+        total = plan.epochs * plan.steps
+        order = epoch_order(plan.order, options.seed, epoch)
+        state = _Epoch(epoch, self._lr((epoch - 1) * plan.steps, total))
+        told = time.perf_counter()
+        for step in range(plan.steps):
+            indices = order[step * options.batch_size : (step + 1) * options.batch_size]
+            lr = self._lr((epoch - 1) * plan.steps + step, total)
+            self._step(state, indices, lr)
+            if self.stop.number:
+                raise self._interrupted(state)
+            if (now := time.perf_counter()) - told >= _PROGRESS_S:
+                told = now
+                yield self._progress(state)
+        yield self._close_epoch(state)
+
+    def _step(self, state: _Epoch, indices: NDArray[np.int64], lr: float) -> None:
+        train = self.plan.train
+        loss, correct = self.session.train_batch(train.images, train.labels, indices, lr, (state.epoch, state.step))
+        state.step += 1
+        if not math.isfinite(loss):
+            raise self._not_finite(f"loss became {loss}", state.epoch, state.step, lr)
+        state.loss_sum += loss
+        state.correct += correct
+        state.seen += len(indices)
+
+    def _close_epoch(self, state: _Epoch) -> EpochDone:
+        plan, record = self.plan, self.record
+        speed = state.images_per_s
+        if not np.isfinite(self.session.parameters).all():
+            raise self._not_finite("a weight is not finite", state.epoch, state.step, state.lr)
+        val_loss, val_acc = self._evaluate(plan.validation, state) if len(plan.validation) else (None, None)
+        is_best = record.is_better(val_loss, val_acc)
+        done = EpochDone(
+            epoch=state.epoch,
+            epochs=plan.epochs,
+            loss=state.loss_sum / state.seen,
+            acc=state.correct / state.seen,
+            val_loss=val_loss,
+            val_acc=val_acc,
+            lr=state.lr,
+            images_per_s=speed,
+            elapsed_s=time.perf_counter() - self.began,
+            is_best=is_best,
+        )
+        record.add(done)
+        if is_best:
+            self.best[:] = self.session.parameters
+            record.save_best(self.session, done)
+        record.save_last(self.session, epoch=state.epoch, step=0)
+        record.write_history()
+        if self.stop.number:
+            raise self._stopped(f"stopped after epoch {state.epoch}")
+        return done
+
+    def _evaluate(self, split: Split, state: _Epoch | None) -> tuple[float, float]:
+        """Return mean loss and accuracy; a signal ends it between slices."""
+        size = _EVALUATION_BATCHES * self.plan.options.batch_size
+        loss_sum = correct = 0.0
+        for start in range(0, len(split), size):
+            images, labels = split.images[start : start + size], split.labels[start : start + size]
+            loss, accuracy = self.session.evaluate(images, labels)
+            loss_sum += loss * len(labels)
+            correct += accuracy * len(labels)
+            if self.stop.number:
+                raise self._interrupted(state) if state else self._stopped("stopped before the test images were done")
+        # accuracies are counts divided by n: rounding brings the counts back
+        return loss_sum / len(split), round(correct) / len(split)
+
+    def _finish(self, stopped_early: bool) -> Finished:
+        plan, record = self.plan, self.record
+        self.session.parameters[:] = self.best
+        test_loss, test_acc = self._evaluate(plan.test, None)
+        best = record.best
+        done = Finished(
+            test_loss=test_loss,
+            test_acc=test_acc,
+            best_epoch=record.best_epoch,
+            val_acc=best.val_acc if best else None,
+            epochs=len(record.rows),
+            elapsed_s=time.perf_counter() - self.began,
+            run_dir=self.run.path,
+            stopped_early=stopped_early,
+        )
+        self.run.write(RESULT, (json.dumps(record.result(done), indent=2) + "\n").encode())
+        return done
+
+    def _progress(self, state: _Epoch) -> Progress:
+        mean_loss, mean_acc = state.loss_sum / state.seen, state.correct / state.seen
+        plan = self.plan
+        return Progress(state.epoch, plan.epochs, state.step, plan.steps, mean_loss, mean_acc, state.images_per_s)
+
+    def _lr(self, step: int, total: int) -> float:
+        plan = self.plan
+        return learning_rate(plan.options.schedule, plan.lr, step, total, plan.warmup_steps)
+
+    def _not_finite(self, what: str, epoch: int, step: int, lr: float) -> NumericError:
+        kept = self.run.path / (BEST if self.record.best else LAST)
+        hint = f"try --lr {self.plan.lr / 10:g}; {kept} holds the weights of epoch {self.record.best_epoch}"
+        return NumericError(f"{what} at epoch {epoch} step {step} (lr {lr:g})", where=str(self.run.path), hint=hint)
+
+    def _interrupted(self, state: _Epoch) -> InterruptedRunError:
+        partial = {"loss_sum": state.loss_sum, "correct": state.correct, "seen": state.seen}
+        self.record.save_last(self.session, epoch=state.epoch - 1, step=state.step, partial=partial)
+        return self._stopped(f"stopped at epoch {state.epoch} step {state.step}")
+
+    def _stopped(self, message: str) -> InterruptedRunError:
+        self.record.write_history()
+        hint = f"the weights are in {self.run.path / LAST}"
+        return InterruptedRunError(message, where=str(self.run.path), hint=hint, signal_number=self.stop.number)

@@ -1,0 +1,101 @@
+"""What a training run says while it runs; reporters draw it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something the user should know, one line."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All is read and planned; nothing has been written yet.
+
+    Attributes
+    ----------
+    memory_bytes : int
+        What the run will need at most, data included.
+    """
+
+    arch: str
+    dataset: str
+    parameters: int
+    train_images: int
+    val_images: int
+    test_images: int
+    batch_size: int
+    epochs: int
+    optimizer: str
+    lr: float
+    schedule: str
+    seed: int
+    threads: int
+    memory_bytes: int
+    run_dir: Path | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Inside an epoch, a few times a second; `loss` and `acc` are means so far."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    acc: float
+    images_per_s: float
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """One row of the history.
+
+    Attributes
+    ----------
+    val_loss, val_acc : float or None
+        None without validation images.
+    lr : float
+        Of the first step of the epoch.
+    images_per_s : float
+        Training images, validation not counted.
+    elapsed_s : float
+        Since training began.
+    is_best : bool
+        True where this epoch's weights are the best so far.
+    """
+
+    epoch: int
+    epochs: int
+    loss: float
+    acc: float
+    val_loss: float | None
+    val_acc: float | None
+    lr: float
+    images_per_s: float
+    elapsed_s: float
+    is_best: bool
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The end: the best weights on the test images."""
+
+    test_loss: float
+    test_acc: float
+    best_epoch: int
+    val_acc: float | None
+    epochs: int
+    elapsed_s: float
+    run_dir: Path
+    stopped_early: bool
+
+
+TrainingEvent: TypeAlias = Note | Prepared | Progress | EpochDone | Finished

@@ -1,0 +1,190 @@
+"""The training task on a slow engine: what it writes, what it says, how it stops."""
+
+import csv
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+from tasks.fake_session import FakeSession
+
+from cnncli.errors import CnnError, InterruptedRunError, NumericError
+from cnncli.io.checkpoint import read_checkpoint
+from cnncli.io.datasets import load_dataset
+from cnncli.model.sources import Source
+from cnncli.tasks.run_directory import RunDirectory, default_run_directory
+from cnncli.tasks.train import train
+from cnncli.tasks.training_events import EpochDone, Finished
+from cnncli.tasks.training_plan import TrainingOptions, plan_training
+
+ARCH = "{name: linear, input: [8, 8, 1], classes: 10, layers: [flatten, dense: {units: classes, bias: false}, softmax]}"
+
+
+def run_training(path, make=FakeSession, **changes):
+    options = TrainingOptions(arch="linear", dataset="digits", **{"epochs": 3, "lr": 0.1} | changes)
+    plan = plan_training(options, Source(ARCH, "linear.yaml"), load_dataset("digits"))
+    with RunDirectory(path) as run:
+        return list(train(plan, run, make))
+
+
+def test_a_run_writes_every_file_and_learns(tmp_path):
+    events = run_training(tmp_path / "run", epochs=5)
+    rows = [event for event in events if isinstance(event, EpochDone)]
+    done = events[-1]
+    assert isinstance(done, Finished)
+    assert [row.epoch for row in rows] == [1, 2, 3, 4, 5]
+    assert rows[-1].loss < rows[0].loss / 2
+    assert done.test_acc > 0.85
+    assert sorted(os.listdir(tmp_path / "run")) == [
+        "best.safetensors", "config.yaml", "history.csv", "last.safetensors", "model.yaml", "result.json",
+    ]  # fmt: skip
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    assert result["test_acc"] == done.test_acc
+    assert result["params"] == 640
+    assert result["best_epoch"] == done.best_epoch
+    assert {"test_loss", "seed", "threads"} <= set(result)
+    with (tmp_path / "run/history.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert list(table[0]) == ["epoch", "loss", "acc", "val_loss", "val_acc", "lr", "images_per_s", "elapsed_s"]
+    assert float(table[-1]["val_acc"]) == pytest.approx(rows[-1].val_acc, rel=1e-5)
+    assert (tmp_path / "run/model.yaml").read_text() == ARCH
+
+
+def test_best_weights_are_byte_identical_and_ignore_the_thread_count(tmp_path):
+    run_training(tmp_path / "a", threads=1)
+    run_training(tmp_path / "b", threads=2)
+    run_training(tmp_path / "c", seed=1)
+    first, second, other = (tmp_path / f"{name}/best.safetensors" for name in "abc")
+    assert first.read_bytes() == second.read_bytes()
+    assert first.read_bytes() != other.read_bytes()
+
+
+def test_best_is_the_highest_validation_accuracy_then_the_lowest_loss(tmp_path):
+    rows = [e for e in run_training(tmp_path / "run", epochs=6) if isinstance(e, EpochDone)]
+    best = max(rows, key=lambda row: (row.val_acc, -row.val_loss))
+    assert read_checkpoint(tmp_path / "run").training["epoch"] == best.epoch
+
+
+def test_nan_stops_with_place_and_remedy_and_keeps_the_good_checkpoint(tmp_path):
+    with pytest.raises(NumericError) as caught:
+        run_training(tmp_path / "run", lambda plan: FakeSession(plan, poison_at=(2, 3)), lr=0.5)
+    text = str(caught.value)
+    assert "loss became nan at epoch 2 step 4 (lr 0." in text
+    assert "try --lr 0.05" in text
+    assert "best.safetensors holds the weights of epoch 1" in text
+    assert read_checkpoint(tmp_path / "run/best.safetensors").training["epoch"] == 1
+    assert read_checkpoint(tmp_path / "run/last.safetensors").training["epoch"] == 1
+    assert not (tmp_path / "run/result.json").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 2), (signal.SIGTERM, 15)])
+def test_a_signal_ends_after_the_batch_and_saves_everything(tmp_path, number, code):
+    def stop_at(key):
+        if key == (2, 5):
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    with pytest.raises(InterruptedRunError) as caught:
+        run_training(tmp_path / "run", lambda plan: FakeSession(plan, on_step=stop_at))
+    assert caught.value.signal_number == code
+    assert signal.getsignal(number) is before
+    last = read_checkpoint(tmp_path / "run/last.safetensors")
+    assert (last.training["epoch"], last.training["step"]) == (1, 6)
+    assert last.training["partial"]["seen"] == 6 * 64
+    assert last.optimizer["step"][0] == 21 + 6
+    assert len((tmp_path / "run/history.csv").read_text().splitlines()) == 2
+
+
+def test_a_second_signal_leaves_at_once(tmp_path):
+    def stop_at(key):
+        if key == (1, 2):
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_training(tmp_path / "run", lambda plan: FakeSession(plan, on_step=stop_at))
+    assert read_checkpoint(tmp_path / "run/last.safetensors").training["epoch"] == 0
+
+
+def test_patience_stops_early(tmp_path):
+    events = run_training(tmp_path / "run", epochs=50, patience=1, lr=2.0)
+    assert events[-1].stopped_early
+    assert events[-1].epochs < 50
+
+
+def test_without_validation_the_latest_epoch_is_the_best(tmp_path):
+    events = run_training(tmp_path / "run", val_split=0.0)
+    assert events[-1].best_epoch == 3
+    assert events[-1].val_acc is None
+    assert (tmp_path / "run/history.csv").read_text().splitlines()[1].split(",")[3:5] == ["", ""]
+
+
+def test_limit_takes_the_first_images():
+    options = TrainingOptions(arch="linear", dataset="digits", limit=100)
+    plan = plan_training(options, Source(ARCH, "linear.yaml"), load_dataset("digits"))
+    assert len(plan.order) + len(plan.validation) == 100
+    assert len(plan.test) == 100
+
+
+def test_another_input_shape_is_taken_from_the_data_and_said():
+    text = ARCH.replace("[8, 8, 1]", "[9, 9, 3]").replace("classes: 10", "classes: 4")
+    options = TrainingOptions(arch="linear", dataset="digits")
+    plan = plan_training(options, Source(text, "linear.yaml"), load_dataset("digits"))
+    assert plan.model.input_shape == (1, 8, 8)
+    assert plan.model.parameter_count == 640
+    assert "input 8x8x1 of digits in place of 9x9x3" in plan.notes[0]
+
+
+def test_outputs_that_are_not_the_classes_are_refused():
+    text = ARCH.replace("units: classes", "units: 7")
+    with pytest.raises(CnnError, match="linear has 7 outputs, digits has 10 classes"):
+        plan_training(TrainingOptions("linear", "digits"), Source(text, "linear.yaml"), load_dataset("digits"))
+
+
+def test_a_directory_with_a_run_is_refused_without_force(tmp_path):
+    run_training(tmp_path / "run", epochs=1)
+    with pytest.raises(CnnError, match="holds a run already"):
+        RunDirectory(tmp_path / "run")
+    with RunDirectory(tmp_path / "run", force=True):
+        assert os.listdir(tmp_path / "run") == [".lock"]
+
+
+def test_two_runs_cannot_share_a_directory(tmp_path):
+    with (
+        RunDirectory(tmp_path / "run"),
+        pytest.raises(CnnError, match=rf"in use by pid {os.getpid()} on "),
+    ):
+        RunDirectory(tmp_path / "run")
+    with RunDirectory(tmp_path / "run"):
+        pass
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_saved_nothing_leaves_nothing(tmp_path):
+    def broken(plan):
+        raise MemoryError("no memory")
+
+    with pytest.raises(MemoryError):
+        run_training(tmp_path / "deep/run", broken)
+    assert os.listdir(tmp_path) == []
+
+
+def test_run_directories_are_numbered(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert str(default_run_directory("lenet5", "mnist")) == "runs/lenet5-mnist-1"
+    (tmp_path / "runs/lenet5-mnist-1").mkdir(parents=True)
+    assert str(default_run_directory("lenet5", "mnist")) == "runs/lenet5-mnist-2"
+    assert str(default_run_directory("a b/../c", "mnist")) == "runs/a-b-..-c-mnist-1"
+
+
+def test_checkpoint_holds_what_prediction_needs(tmp_path):
+    run_training(tmp_path / "run")
+    checkpoint = read_checkpoint(tmp_path / "run")
+    data = load_dataset("digits")
+    assert checkpoint.classes == data.classes
+    assert checkpoint.preprocessing.mean == data.mean
+    assert checkpoint.preprocessing.placement == data.placement
+    assert checkpoint.architecture == ARCH
+    assert checkpoint.optimizer == {}
+    assert np.isfinite(checkpoint.parameters["fc1/weight"]).all()
