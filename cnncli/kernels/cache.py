@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import pickle  # noqa: S403 - see the module docstring: own folder, checked owner and mode, checked hash
+import pickle
 import platform
 import stat
 import sys

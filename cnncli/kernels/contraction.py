@@ -7,29 +7,89 @@ moving the last tile back over the one before it: it writes the same numbers aga
 
 from __future__ import annotations
 
+from dataclasses import astuple, dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from cnncli.kernels.kernel import Kernel, at
-from cnncli.kernels.simd import offset, pointer
+from cnncli.kernels.program import Op, Place
+from cnncli.kernels.simd import LANES, offset, pointer
 from cnncli.kernels.tile import ACCUMULATORS, make_tile
+
+Steps = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What both kernels read after their places, in this order; strides in elements.
+
+    Parameters
+    ----------
+    rows, columns, outer, inner : int
+        Lengths of the sweep; `inner` is 1 for `contract`.
+    a_row, b_column, b_outer, b_inner, c_row, c_column, c_outer, c_inner : int
+        Steps of the operands along it.
+    lengths, a_steps, b_steps : (int, int, int)
+        Lengths of the three reduction loops and the steps of A and B along them.
+    parts : int
+        Rows are shared out over so many tasks; 1: every task is a block of images and has all rows.
+    bias_row : int
+        1 where there is a bias, 0 where the bias place holds one zero.
+    rectify : int
+        1 raises results to 0.
+    overhang : int
+        Elements by which the last column of vectors reaches beyond the end; it is moved back by so much.
+    """
+
+    rows: int
+    columns: int
+    outer: int
+    inner: int
+    a_row: int
+    b_column: int
+    b_outer: int
+    b_inner: int
+    c_row: int
+    c_column: int
+    c_outer: int
+    c_inner: int
+    lengths: Steps
+    a_steps: Steps
+    b_steps: Steps
+    parts: int = 1
+    bias_row: int = 0
+    rectify: int = 0
+    overhang: int = 0
+
+    def words(self) -> tuple[int, ...]:
+        """Return the flat integers."""
+        return tuple(int(n) for value in astuple(self) for n in (value if isinstance(value, tuple) else (value,)))
+
+
+def contract(a: Place, b: Place, c: Place, bias: Place, sweep: Sweep) -> Op:
+    """Return the op that fills C with vectors: convolution forward and input gradient, dense layers."""
+    whole = sweep.columns if not sweep.overhang else sweep.columns - 1
+    rows, columns = best_tile(sweep.rows // sweep.parts, whole)
+    kernel = _contract(rows, columns, sweep.b_column == LANES)
+    return Op(kernel, (a, b, c, bias, *sweep.words()))
+
+
+def correlate(a: Place, b: Place, c: Place, sweep: Sweep) -> Op:
+    """Return the op that fills C with numbers, the lanes summed: the weight gradient of a convolution."""
+    rows, columns = best_tile(sweep.rows // sweep.parts, sweep.columns)
+    kernel = _correlate(rows, columns, sweep.b_column == LANES)
+    return Op(kernel, (a, b, c, *sweep.words()))
 
 
 @cache
-def contract(rows: int, columns: int) -> Kernel:
-    """Return the kernel that sweeps a tile of `rows` x `columns` vectors.
-
-    Words: A (3), B (3), C (3), bias (3), row count, outer count, column count, a_row, b_column, b_outer, c_row, c_column,
-    c_outer, bias_row, K1, K2, K3, a1, a2, a3, b1, b2, b3, rectify (1 raises results to 0), parts (the rows are shared out
-    over so many tasks; 1: every task has all rows).
-    Column and row counts are at least the tile's.
-    """
-    tile = make_tile(rows, columns)
+def _contract(rows: int, columns: int, neighbours: bool) -> Kernel:
+    """Return the kernel of a tile of `rows` x `columns` vectors; words: A (3), B (3), C (3), bias (3), Sweep."""
+    tile = make_tile(rows, columns, b_column=LANES if neighbours else None)
 
     def body(d: Any, task: Any, worker: Any, real: Any) -> None:
-        parts = d[32]
+        parts = d[33]
         image = task if parts == 1 else 0
         first = 0 if parts == 1 else task * d[12] // parts
         last = d[12] if parts == 1 else (task + 1) * d[12] // parts
@@ -37,38 +97,39 @@ def contract(rows: int, columns: int) -> Kernel:
         b = pointer(at(d, 3, image, worker), real)
         c = pointer(at(d, 6, image, worker), real)
         bias = pointer(at(d, 9, image, worker), real)
-        low = type(real)(0) if d[31] else type(real)(-np.inf)
-        for outer in range(d[13]):
+        low = type(real)(0) if d[35] else type(real)(-np.inf)
+        for outer in range(d[14]):
             for i in range(first, last, rows):
                 row = min(i, last - rows)
-                for j in range(0, d[14], columns):
-                    column = min(j, d[14] - columns)
+                for j in range(0, d[13], columns):
+                    column = min(j, d[13] - columns)
+                    back = d[36] if column == d[13] - columns else 0
                     tile(
-                        offset(a, row * d[15]), d[15],
-                        offset(b, outer * d[17] + column * d[16]), d[16],
-                        offset(c, row * d[18] + outer * d[20] + column * d[19]), d[18], d[19],
-                        offset(bias, row * d[21]), d[21], low,
-                        d[22], d[23], d[24], d[25], d[26], d[27], d[28], d[29], d[30],
+                        offset(a, row * d[16]), d[16],
+                        offset(b, outer * d[18] + column * d[17] - back), d[17],
+                        offset(c, row * d[20] + outer * d[22] + column * d[21] - back), d[20], d[21],
+                        offset(bias, row * d[34]), d[34], low,
+                        d[24], d[25], d[26], d[27], d[28], d[29], d[30], d[31], d[32],
                     )  # fmt: skip
 
-    return Kernel(body, f"contract{rows}x{columns}")
+    return Kernel(body, f"contract{rows}x{columns}{'' if neighbours else 's'}")
 
 
 @cache
-def correlate(rows: int, columns: int) -> Kernel:
-    """Return the kernel that sweeps a lane-summing tile of `rows` x `columns` numbers.
-
-    Words: A (3), B (3), C (3), row count, column count, outer counts 1 and 2, a_row, b_column, b_outer1, b_outer2, c_row,
-    c_column, c_outer1, c_outer2, K1, K2, K3, a1, a2, a3, b1, b2, b3.
-    """
-    tile = make_tile(rows, columns, lane_sum=True)
+def _correlate(rows: int, columns: int, neighbours: bool) -> Kernel:
+    """Return the kernel of a lane-summing tile of `rows` x `columns`; words: A (3), B (3), C (3), Sweep."""
+    tile = make_tile(rows, columns, lane_sum=True, b_column=LANES if neighbours else None)
 
     def body(d: Any, task: Any, worker: Any, real: Any) -> None:
-        a = pointer(at(d, 0, task, worker), real)
-        b = pointer(at(d, 3, task, worker), real)
-        c = pointer(at(d, 6, task, worker), real)
-        for i in range(0, d[9], rows):
-            row = min(i, d[9] - rows)
+        parts = d[30]
+        image = task if parts == 1 else 0
+        first = 0 if parts == 1 else task * d[9] // parts
+        last = d[9] if parts == 1 else (task + 1) * d[9] // parts
+        a = pointer(at(d, 0, image, worker), real)
+        b = pointer(at(d, 3, image, worker), real)
+        c = pointer(at(d, 6, image, worker), real)
+        for i in range(first, last, rows):
+            row = min(i, last - rows)
             for outer in range(d[11]):
                 for inner in range(d[12]):
                     for j in range(0, d[10], columns):
@@ -81,24 +142,19 @@ def correlate(rows: int, columns: int) -> Kernel:
                             d[21], d[22], d[23], d[24], d[25], d[26], d[27], d[28], d[29],
                         )  # fmt: skip
 
-    return Kernel(body, f"correlate{rows}x{columns}")
+    return Kernel(body, f"correlate{rows}x{columns}{'' if neighbours else 's'}")
 
 
-def best_tile(rows: int, columns: int, *, lane_sum: bool = False) -> tuple[int, int]:
+def best_tile(rows: int, columns: int) -> tuple[int, int]:
     """Return the tile for a sweep of `rows` x `columns`: the least work, counting what is written twice.
 
-    The work of a tile is its multiply-adds, or its loads where those take longer (two loads a cycle, as many
-    multiply-adds), and never less than the latency of a chain of additions.
+    A tile's step takes as long as its multiply-adds or its loads (two of each a cycle), whichever are more, and never
+    less than the latency of a chain of additions.
     """
-    best: tuple[float, int, int] | None = None
-    for i in range(1, min(rows, 8) + 1):
+    best = (float("inf"), 0, 1, 1)
+    for i in range(1, min(rows, 12) + 1):
         for j in range(1, min(columns, 8) + 1):
-            if i * j > ACCUMULATORS:
-                continue
-            cycles = max(i * j, i + j, 8.0) + 0.5
-            sweeps = -(-rows // i) * -(-columns // j)
-            cost = (cycles * sweeps, -i * j, i)
-            if best is None or cost < best:
-                best = (cost[0], cost[1], cost[2])
-                choice = (i, j)
-    return choice
+            if i * j <= ACCUMULATORS and (i <= 8 or j == 1):
+                cycles = max(i * j, i + j, 8) + 0.5
+                best = min(best, (cycles * -(-rows // i) * -(-columns // j), -i * j, i, j))
+    return best[2], best[3]

@@ -113,8 +113,7 @@ class Program:
             phases.append((begin, len(chains), sum(chain.tasks for chain in phase)))
         counters = np.zeros((len(phases) + 1) * _COUNTER_GAP, np.int64)
         tables = (
-            np.array(table, np.int64).reshape(-1, width)
-            for table, width in ((calls, 2), (chains, 3), (phases, 3))
+            np.array(table, np.int64).reshape(-1, width) for table, width in ((calls, 2), (chains, 3), (phases, 3))
         )
         self._tables = (*tables, counters)
         _runner()

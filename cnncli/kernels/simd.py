@@ -63,9 +63,7 @@ def splat(builder: Any, scalar: Any) -> Any:
     vector = ir.VectorType(scalar.type, LANES)
     undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(
-        first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-    )
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
 
 
 def load_vector(builder: Any, pointer: Any, offset: Any, element: Any) -> Any:
@@ -89,9 +87,7 @@ def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """Emit a*b + c, fused where the machine has it (for generators of LLVM code)."""
     suffix = f"v{LANES}f{32 if a.type.element == ir.FloatType() else 64}"
     signature = ir.FunctionType(a.type, [a.type] * 3)
-    return builder.call(
-        cgutils.get_or_insert_function(builder.module, signature, f"llvm.fmuladd.{suffix}"), [a, b, c]
-    )
+    return builder.call(cgutils.get_or_insert_function(builder.module, signature, f"llvm.fmuladd.{suffix}"), [a, b, c])
 
 
 def sum_lanes(builder: Any, vector: Any) -> Any:
@@ -103,9 +99,7 @@ def sum_lanes(builder: Any, vector: Any) -> Any:
         mask = ir.Constant(
             ir.VectorType(ir.IntType(32), half), [ir.Constant(ir.IntType(32), half + i) for i in range(half)]
         )
-        low = ir.Constant(
-            ir.VectorType(ir.IntType(32), half), [ir.Constant(ir.IntType(32), i) for i in range(half)]
-        )
+        low = ir.Constant(ir.VectorType(ir.IntType(32), half), [ir.Constant(ir.IntType(32), i) for i in range(half)])
         vector = builder.fadd(
             builder.shuffle_vector(vector, undefined, low), builder.shuffle_vector(vector, undefined, mask)
         )
@@ -244,9 +238,7 @@ def vsqrt(typingctx: Any, a: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         vector = args[0].type
         suffix = f"v{LANES}f{32 if vector.element == ir.FloatType() else 64}"
-        root = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(vector, [vector]), f"llvm.sqrt.{suffix}"
-        )
+        root = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector]), f"llvm.sqrt.{suffix}")
         return builder.call(root, args)
 
     return a(a), codegen
@@ -265,9 +257,7 @@ def transpose_lanes(builder: Any, rows: list[Any]) -> list[Any]:
             first = [k if not k & step else LANES + (k ^ step) for k in range(LANES)]
             second = [(k | step) if not k & step else LANES + k for k in range(LANES)]
             kind = ir.VectorType(index, LANES)
-            result[i] = builder.shuffle_vector(
-                low, high, ir.Constant(kind, [ir.Constant(index, k) for k in first])
-            )
+            result[i] = builder.shuffle_vector(low, high, ir.Constant(kind, [ir.Constant(index, k) for k in first]))
             result[i | step] = builder.shuffle_vector(
                 low, high, ir.Constant(kind, [ir.Constant(index, k) for k in second])
             )

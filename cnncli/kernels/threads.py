@@ -23,9 +23,7 @@ def resolve(requested: int | None) -> int:
     if requested is None:
         return launched()
     if not 1 <= requested <= 1024:
-        raise UsageError(
-            f"--threads {requested} is not in 1..1024", hint=f"this machine has {available()} processors"
-        )
+        raise UsageError(f"--threads {requested} is not in 1..1024", hint=f"this machine has {available()} processors")
     return min(requested, launched())
 
 

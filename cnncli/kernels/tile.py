@@ -41,9 +41,7 @@ def make_tile(rows: int, columns: int, *, lane_sum: bool = False, b_column: int 
         bias_row: Any, low: Any, k1: Any, k2: Any, k3: Any, a1: Any, a2: Any, a3: Any, b1: Any, b2: Any, b3: Any,
     ) -> Any:  # fmt: skip
         integer = types.intp
-        signature = types.void(
-            a, integer, b, integer, c, integer, integer, bias, integer, low, *[integer] * 9
-        )
+        signature = types.void(a, integer, b, integer, c, integer, integer, bias, integer, low, *[integer] * 9)
         element = _ELEMENTS[c.dtype]
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -89,9 +87,7 @@ class _Tile:
                     low_lanes = self.builder.fcmp_ordered("<", value, floor)
                     store_vector(self.builder, self.builder.select(low_lanes, floor, value), c, place)
 
-    def _loops(
-        self, counts: Any, a: Any, b: Any, a_steps: Any, b_steps: Any, rows: Any, columns: Any
-    ) -> None:
+    def _loops(self, counts: Any, a: Any, b: Any, a_steps: Any, b_steps: Any, rows: Any, columns: Any) -> None:
         if not counts:
             self._multiply(a, b, rows, columns)
             return

@@ -23,9 +23,7 @@ class LeakyReLU(Activation, kind="leaky_relu"):
 
     main: ClassVar[str] = "slope"
     summary: ClassVar[str] = "x above zero, slope * x below"
-    options: ClassVar[tuple[Option, ...]] = (
-        Option("slope", "number", 0.01, 0, 1, help="factor of negative values"),
-    )
+    options: ClassVar[tuple[Option, ...]] = (Option("slope", "number", 0.01, 0, 1, help="factor of negative values"),)
 
     slope: float = 0.01
 
@@ -39,9 +37,7 @@ class PReLU(Activation, kind="prelu"):
     """A leaky ReLU whose slope is learned, one per channel. He et al. 2015, arXiv:1502.01852."""
 
     summary: ClassVar[str] = "leaky ReLU with a learned slope per channel"
-    options: ClassVar[tuple[Option, ...]] = (
-        Option("slope", "number", 0.25, -1, 1, help="first value of the slopes"),
-    )
+    options: ClassVar[tuple[Option, ...]] = (Option("slope", "number", 0.25, -1, 1, help="first value of the slopes"),)
 
     slope: float = 0.25
 

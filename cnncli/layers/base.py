@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
-from cnncli.errors import ShapeError
+from cnncli.errors import InvalidInputError, ShapeError
+from cnncli.layers.buffers import NO_PADS, Backward, Buffers
 from cnncli.shapes import Pads, Pair, Shape
+
+if TYPE_CHECKING:
+    from cnncli.kernels.program import Op
 
 OptionType: TypeAlias = Literal["int", "pair", "pads", "number", "bool", "choice", "init", "activation"]
 
+_RUNS = "use conv, maxpool, avgpool, flatten, dense, relu, dropout and a softmax at the end"
 REQUIRED: Any = object()  # the default of an option that has none
 
 MAX_FILTERS = 1_000_000
@@ -135,6 +140,28 @@ class Layer:
     def window(self) -> Window:
         """Return the sliding window."""
         return Window()
+
+    def halo(self) -> Pads:
+        """Return the zeros around the input that `forward` reads: top, bottom, left, right [px]."""
+        return NO_PADS
+
+    def keeps_input(self, *xs: Shape, lanes: int) -> bool:
+        """Return whether a weight gradient over the whole batch reads the input again after all blocks are done."""
+        del xs, lanes
+        return bool(self.params)
+
+    def gradient_halo(self, *xs: Shape) -> Pads:
+        """Return the zeros around the output's gradient that `backward` reads."""
+        del xs
+        return NO_PADS
+
+    def forward(self, b: Buffers) -> tuple[Op, ...]:
+        """Return the ops that fill `b.y` from `b.x`."""
+        raise InvalidInputError(f"layer kind {self.kind} has shapes and counts, but cannot be run yet", hint=_RUNS)
+
+    def backward(self, b: Buffers) -> Backward:
+        """Return the ops that fill `b.dx` and `b.gradients` from `b.dy`."""
+        raise InvalidInputError(f"layer kind {self.kind} has shapes and counts, but cannot be trained yet", hint=_RUNS)
 
     def params_formula(self, *xs: Shape) -> str:
         """Return the parameter count with its numbers, as in ``5*5*3*8 + 8``; empty where there are none."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cnncli.errors import ShapeError
+from cnncli.layers import conv_passes
 from cnncli.layers.base import MAX_KERNEL, Example, Layer, Option, Param, Window, pads_text, pair_text
+from cnncli.layers.buffers import Backward, Buffers
 from cnncli.layers.windows import DILATION, PADDING, ROUND, STRIDE, round_up, slide, with_pads
 from cnncli.shapes import Pads, Pair, Shape
 
-KERNEL = Option(
-    "kernel", "pair", low=1, high=MAX_KERNEL, help="rows x columns of the kernel, one number or two"
-)
+if TYPE_CHECKING:
+    from cnncli.kernels.program import Op
+
+KERNEL = Option("kernel", "pair", low=1, high=MAX_KERNEL, help="rows x columns of the kernel, one number or two")
 BIAS = Option("bias", "bool", None, help="one value per filter; by default yes, unless bn follows")
 INIT = Option("init", "init", "he_normal", help="first values of the weights")
 
@@ -51,17 +54,19 @@ class Conv2D(Layer, kind="conv"):
     groups: int = 1
     bias: bool = True
     init: str = "he_normal"
+    rounded: Pair = (0, 0)  # zeros of `padding` at the bottom and right that rounding up has added
 
     @classmethod
     def build(cls, options: Mapping[str, Any], x: Shape) -> Layer:
         """Return the convolution with its padding in pixels; rounding up becomes zeros at the end."""
         fields = dict(options)
         rounding = fields.pop("round", "floor")
-        window = Window(
-            fields["kernel"], fields.get("stride", (1, 1)), (0, 0, 0, 0), fields.get("dilation", (1, 1))
-        )
+        window = Window(fields["kernel"], fields.get("stride", (1, 1)), (0, 0, 0, 0), fields.get("dilation", (1, 1)))
         window = with_pads(window, fields.get("padding", "valid"), x)
-        fields["padding"] = round_up(window, x) if rounding == "ceil" and len(x) == 3 else window.padding
+        fields["padding"] = window.padding
+        if rounding == "ceil" and len(x) == 3:
+            fields["padding"] = pads = round_up(window, x)
+            fields["rounded"] = pads[1] - window.padding[1], pads[3] - window.padding[3]
         if fields.get("bias") is None:
             fields["bias"] = True
         return cls(**fields)
@@ -94,6 +99,22 @@ class Conv2D(Layer, kind="conv"):
     def window(self) -> Window:
         """Return kernel, stride, padding and dilation."""
         return Window(self.kernel, self.stride, self.padding, self.dilation)
+
+    def halo(self) -> Pads:
+        """Return the padding: it is there in memory, so no window meets a border."""
+        return self.padding
+
+    def gradient_halo(self, *xs: Shape) -> Pads:
+        """Return the zeros that the windows of the input gradient reach."""
+        return conv_passes.gradient_halo(self, xs[0])
+
+    def forward(self, b: Buffers) -> tuple[Op, ...]:
+        """Return the sweeps that fill y."""
+        return conv_passes.forward(self, b)
+
+    def backward(self, b: Buffers) -> Backward:
+        """Return the sweeps that fill dx, dweight and dbias."""
+        return conv_passes.backward(self, b)
 
     def params_formula(self, *xs: Shape) -> str:
         """Return ``KH*KW*C*F + F``."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from cnncli.layers.base import Example, Layer, Option
+from cnncli.layers.buffers import Backward, Buffers, View
+
+if TYPE_CHECKING:
+    from cnncli.kernels.program import Op
 
 
 @dataclass(frozen=True)
@@ -24,3 +28,20 @@ class Dropout(Layer, kind="dropout"):
     def label(self) -> str:
         """Return ``rate 0.1``."""
         return f"rate {self.rate:g}"
+
+    def forward(self, b: Buffers) -> tuple[Op, ...]:
+        """Return the op that drops values of x (training only)."""
+        return (self._drop(b.x, b.y, b),)
+
+    def backward(self, b: Buffers) -> Backward:
+        """Return the op that drops the same places of dy."""
+        if b.dx is None or b.dy is None:
+            return Backward()
+        return Backward((self._drop(b.dy, b.dx, b),))
+
+    def _drop(self, source: View, target: View, b: Buffers) -> Op:
+        from cnncli.kernels.elementwise import dropout
+        from cnncli.kernels.program import Op
+
+        limit = round(self.rate * 2**32)
+        return Op(dropout, (source.place, target.place, *target.shape, *source.steps, *target.steps, b.key, limit))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from cnncli.layers.base import Layer
+from cnncli.layers.buffers import Backward, Buffers
 from cnncli.shapes import Shape
+
+if TYPE_CHECKING:
+    from cnncli.kernels.program import Op
 
 
 @dataclass(frozen=True)
@@ -19,3 +23,19 @@ class Flatten(Layer, kind="flatten"):
     def out_shape(self, *xs: Shape) -> Shape:
         """Return (C*H*W,)."""
         return (prod(xs[0]),)
+
+    def forward(self, b: Buffers) -> tuple[Op, ...]:
+        """Return nothing: the vector is the input's memory, which has no halo."""
+        del b
+        return ()
+
+    def backward(self, b: Buffers) -> Backward:
+        """Return the op that lays the gradient out as feature maps, unless it already is."""
+        from cnncli.kernels.elementwise import copy
+        from cnncli.kernels.program import Op
+
+        if b.dx is None or b.dy is None or b.dx.place == b.dy.place:
+            return Backward()
+        channels, height, width = b.dx.shape
+        steps = height * width * b.dy.lanes, width * b.dy.lanes
+        return Backward((Op(copy, (b.dy.place, b.dx.place, channels, height, width, *steps, *b.dx.steps)),))

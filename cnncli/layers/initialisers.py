@@ -65,9 +65,7 @@ def spread(param: Param) -> tuple[Distribution, float]:
     if name == "ones":
         return "constant", 1.0
     if number:
-        return ("normal" if name == "normal" else "uniform" if name == "uniform" else "constant"), float(
-            number
-        )
+        return ("normal" if name == "normal" else "uniform" if name == "uniform" else "constant"), float(number)
     family, _, shape = name.partition("_")
     variance = 2 / param.fan_in if family == "he" else 2 / (param.fan_in + param.fan_out)
     return ("normal", sqrt(variance)) if shape == "normal" else ("uniform", sqrt(3 * variance))

@@ -17,9 +17,7 @@ class Pool2D(Layer):
 
     main: ClassVar[str] = "size"
     options: ClassVar[tuple[Option, ...]] = (
-        Option(
-            "size", "pair", low=1, high=MAX_KERNEL, help="rows x columns of the window, one number or two"
-        ),
+        Option("size", "pair", low=1, high=MAX_KERNEL, help="rows x columns of the window, one number or two"),
         Option("stride", "pair", None, 1, 65_535, help="step in pixels; by default the size"),
         PADDING,
         ROUND,

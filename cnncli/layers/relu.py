@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from cnncli.layers.base import Layer
+from cnncli.layers.buffers import Backward, Buffers
+
+if TYPE_CHECKING:
+    from cnncli.kernels.program import Op
 
 
 @dataclass(frozen=True)
@@ -14,3 +18,20 @@ class ReLU(Layer, kind="relu"):
 
     summary: ClassVar[str] = "max(0, x)"
     is_activation: ClassVar[bool] = True
+
+    def forward(self, b: Buffers) -> tuple[Op, ...]:
+        """Return the op that fills y."""
+        from cnncli.kernels.elementwise import relu_forward
+        from cnncli.kernels.program import Op
+
+        return (Op(relu_forward, (b.x.place, b.y.place, *b.y.shape, *b.x.steps, *b.y.steps)),)
+
+    def backward(self, b: Buffers) -> Backward:
+        """Return the op that passes dy on where y is above 0."""
+        from cnncli.kernels.elementwise import relu_backward
+        from cnncli.kernels.program import Op
+
+        if b.dx is None or b.dy is None:
+            return Backward()
+        places = b.y.place, b.dy.place, b.dx.place
+        return Backward((Op(relu_backward, (*places, *b.y.shape, *b.y.steps, *b.dy.steps, *b.dx.steps)),))
