@@ -212,7 +212,9 @@ class _Training:
     def _progress(self, state: _Epoch) -> Progress:
         mean_loss, mean_acc = state.loss_sum / state.seen, state.correct / state.seen
         plan = self.plan
-        return Progress(state.epoch, plan.epochs, state.step, plan.steps, mean_loss, mean_acc, state.images_per_s)
+        return Progress(
+            state.epoch, plan.epochs, state.step, plan.steps, mean_loss, mean_acc, time.perf_counter() - state.began
+        )
 
     def _lr(self, step: int, total: int) -> float:
         plan = self.plan

@@ -51,7 +51,7 @@ class Progress:
     steps: int
     loss: float
     acc: float
-    images_per_s: float
+    elapsed_s: float
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from cnncli.model.sources import Source
 from cnncli.optim.recipes import OPTIMIZERS, default_epochs
 from cnncli.shapes import format_hwc
 from cnncli.tasks.splitting import stratified_split
+from cnncli.tasks.training_events import Prepared
 
 _SHARE_OF_MEMORY = 0.8
 
@@ -24,7 +25,10 @@ _SHARE_OF_MEMORY = 0.8
 class TrainingSession(Protocol):
     """The engine as training sees it: a network with its weights, gradients and optimizer on this machine."""
 
-    parameters: NDArray[np.float32]
+    @property
+    def parameters(self) -> NDArray[np.float32]:
+        """Return the flat vector of all trainable values, to be read and assigned in place."""
+        ...
 
     def named(self) -> dict[str, NDArray[np.float32]]:
         """Return views of all parameters by name."""
@@ -159,6 +163,28 @@ def plan_training(options: TrainingOptions, source: Source, data: Dataset) -> Tr
         steps=steps,
         memory_bytes=memory,
         notes=tuple(notes),
+    )
+
+
+def prepared(plan: TrainingPlan, run_dir: Path | None) -> Prepared:
+    """Return the event that says what will be trained on what, and how."""
+    options = plan.options
+    return Prepared(
+        arch=plan.model.name,
+        dataset=plan.data.name,
+        parameters=plan.model.parameter_count,
+        train_images=len(plan.order),
+        val_images=len(plan.validation),
+        test_images=len(plan.test),
+        batch_size=options.batch_size,
+        epochs=plan.epochs,
+        optimizer=options.optimizer,
+        lr=plan.lr,
+        schedule=options.schedule,
+        seed=options.seed,
+        threads=options.threads,
+        memory_bytes=plan.memory_bytes,
+        run_dir=run_dir,
     )
 
 
