@@ -99,7 +99,7 @@ def build_model(
         error.done = tuple(builder.nodes)
         error.input_shape = shape
         raise
-    return Model(document.name or where, shape, tuple(builder.nodes), classes, text)
+    return Model(document.name or where, shape, tuple(builder.nodes), classes, text, builder.repeats)
 
 
 @dataclass
@@ -138,6 +138,8 @@ class _Builder:
         self.parameters = 0
         self.layers = 0
         self.steps = 0
+        self.called = ""  # label of the block that was unfolded last
+        self.repeats: dict[tuple[str, ...], str] = {}
 
     def shape_of(self, index: int) -> Shape:
         return self.shape if index == NETWORK_INPUT else self.nodes[index].out_shape
@@ -151,8 +153,15 @@ class _Builder:
             repeat = 1
             if item.repeat is not None:
                 repeat = read_int("repeat", item.repeat, self.names(frame, index), 1, MAX_LAYERS)
+            labels: list[str] = []
             for number in range(repeat):
+                self.called = ""
                 index = self.item(item, index, frame, number if repeat > 1 else None)
+                labels.append(self.called)
+            if repeat > 1 and item.kind in self.document.blocks:
+                stem = labels[0].rstrip("0123456789")
+                group = f"{labels[0]}-{labels[-1][len(stem) :]}"
+                self.repeats.update({(*frame.scope, label): group for label in labels})
         return index
 
     def item(self, item: Item, index: int, frame: _Frame, number: int | None) -> int:
@@ -221,7 +230,9 @@ class _Builder:
             values[parameter] = read_int(parameter, written, known, -1_000_000, 1_000_000)
         label = name or self.numbered(item.kind)
         inner = _Frame(values, (*frame.scope, label), (*frame.calls, item.kind), {}, frame)
-        return self.sequence(block.layers, index, inner)
+        last = self.sequence(block.layers, index, inner)
+        self.called = label
+        return last
 
     def residual(self, item: Item, index: int, frame: _Frame, name: str) -> int:
         """Add main path, shortcut, addition and the activation after it."""

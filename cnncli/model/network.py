@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 
@@ -82,7 +82,8 @@ class Slot:
 class Model:
     """A network from input to output.
 
-    `text` is the architecture file it came from, complete: reading it again gives the same network.
+    `text` is the architecture file it came from, complete: reading it again gives the same network. `repeats` maps
+    the scope of each repeated block to the name of all its repetitions together.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Model:
     nodes: tuple[Node, ...]
     classes: int | None = None
     text: str = ""
+    repeats: Mapping[tuple[str, ...], str] = field(default_factory=dict)
 
     @property
     def output_shape(self) -> Shape:

@@ -83,7 +83,7 @@ def describe(node: TreeNode) -> str:
         if _INT.fullmatch(node.text):
             return f"a number of {len(node.text)} digits"
         return f"text {shorten(node.value)!r}"
-    return "true or false" if isinstance(node.value, bool) else shorten(node.text)
+    return shorten(node.text)
 
 
 def shorten(text: str, width: int = 40) -> str:
@@ -148,7 +148,11 @@ def read_tree(text: str, file: str) -> TreeNode:
     events = _Events(text, file)
     events.expect("StreamStartEvent")
     if events.name() == "StreamEndEvent":
-        raise InvalidInputError("is empty", where=file, hint="see `cnn new lenet5` for a file to start from")
+        raise InvalidInputError(
+            "is empty, expected a mapping with 'layers:'",
+            where=file,
+            hint="see `cnn new lenet5` for a file to start from",
+        )
     start = events.expect("DocumentStartEvent")
     if start.version or start.tags:
         raise InvalidInputError("YAML directives (%YAML, %TAG) are not used here", where=file, hint="remove them")

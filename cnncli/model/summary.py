@@ -1,0 +1,175 @@
+"""The rows of a network's table: one for everything that was written as a layer or holds parameters.
+
+An activation that came as an option and has no parameters rides in the row of its layer, so the rows of a network
+are those of the lecture's table and their counts add up to the totals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from cnncli.layers.base import pads_text, pair_text
+from cnncli.model.network import Model, Node
+from cnncli.model.receptive_field import ReceptiveField, receptive_fields
+from cnncli.shapes import Shape
+
+OPTIMIZER_SLOTS = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2, "adamw": 2}
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: a layer, or several that were collapsed into one.
+
+    `kind` is the layer's word in an architecture file, or ``block``; `activations` are those that ride along.
+    """
+
+    name: str
+    kind: str
+    label: str
+    output: Shape
+    trainable: int
+    non_trainable: int
+    macs: int
+    formula: str = ""
+    kernel: str = ""
+    stride: str = ""
+    padding: str = ""
+    activations: tuple[str, ...] = ()
+    field: ReceptiveField | None = None
+    scope: tuple[str, ...] = ()
+    where: str = ""
+    inputs: tuple[Shape, ...] = ()
+    node: Node | None = None
+    size_in_memory: int = 0  # values of all activations it makes
+
+    @property
+    def params(self) -> int:
+        """Return all its parameters."""
+        return self.trainable + self.non_trainable
+
+    @property
+    def size(self) -> int:
+        """Return the number of values of its output."""
+        return prod(self.output)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes in float32 for a batch: parameters, activations of the forward pass, and all of training.
+
+    Training holds parameters, gradients and the optimizer's vectors, and activations with their gradients.
+    """
+
+    parameters: int
+    activations: int
+    training: int
+
+
+def rows_of(model: Model) -> tuple[Row, ...]:
+    """Return the rows of a network in execution order."""
+    fields = receptive_fields(model)
+    rows: list[Row] = []
+    of_owner: dict[int, int] = {}
+    for index, node in enumerate(model.nodes):
+        if node.owner != index and not node.params and node.owner in of_owner:
+            at = of_owner[node.owner]
+            row = rows[at]
+            rows[at] = replace(
+                row,
+                activations=(*row.activations, node.layer.kind),
+                size_in_memory=row.size_in_memory + prod(node.out_shape),
+            )
+            continue
+        of_owner[node.owner] = len(rows)
+        rows.append(_row(node, fields[index]))
+    return tuple(rows)
+
+
+def collapse(
+    rows: Sequence[Row], depth: int | None, repeats: Mapping[tuple[str, ...], str] | None = None
+) -> tuple[Row, ...]:
+    """Return `rows` with what lies inside deeper blocks as one row a block.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        From `rows_of`.
+    depth : int or None
+        1 shows no block from inside, 2 shows the outermost ones; None shows everything.
+    repeats : mapping, optional
+        ``Model.repeats``: all repetitions of a block become one row.
+    """
+    repeats = repeats or {}
+    result: list[Row] = []
+    keys: list[tuple[str, ...]] = []
+    for row in rows:
+        cut = len(row.scope) if depth is None else min(depth - 1, len(row.scope))
+        repeated = [level for level in range(len(row.scope)) if row.scope[: level + 1] in repeats]
+        cut = min([cut, *repeated])
+        if cut == len(row.scope):
+            result.append(row)
+            keys.append(())
+            continue
+        inside = row.scope[: cut + 1]
+        key = (*row.scope[:cut], repeats.get(inside, inside[-1]))
+        if keys and keys[-1] == key:
+            result[-1] = _merged(result[-1], row)
+        else:
+            result.append(
+                Row(
+                    "/".join(key), "block", "", row.output, row.trainable, row.non_trainable, row.macs,
+                    field=row.field, scope=key[:-1], inputs=row.inputs, size_in_memory=row.size_in_memory,
+                )
+            )  # fmt: skip
+            keys.append(key)
+    return tuple(result)
+
+
+def memory(model: Model, batch: int, optimizer: str) -> Memory:
+    """Return the memory of `batch` images with an optimizer of `OPTIMIZER_SLOTS`."""
+    count = model.parameter_count
+    parameters = (count + model.non_trainable_count) * FLOAT_BYTES
+    values = prod(model.input_shape) + sum(prod(node.out_shape) for node in model.nodes)
+    activations = values * batch * FLOAT_BYTES
+    state = count * (1 + OPTIMIZER_SLOTS[optimizer]) * FLOAT_BYTES
+    return Memory(parameters, activations, parameters + state + 2 * activations)
+
+
+def _row(node: Node, field: ReceptiveField | None) -> Row:
+    layer = node.layer
+    window = layer.window()
+    slides = window.kernel != (1, 1) or hasattr(layer, "stride")
+    return Row(
+        name=node.name,
+        kind=layer.kind,
+        label=layer.label(),
+        output=node.out_shape,
+        trainable=node.trainable,
+        non_trainable=node.non_trainable,
+        macs=node.macs,
+        formula=layer.params_formula(*node.in_shapes),
+        kernel=pair_text(window.kernel) if slides else "",
+        stride=pair_text(window.stride) if slides else "",
+        padding=pads_text(window.padding) if slides else "",
+        field=field,
+        scope=node.scope,
+        where=node.where,
+        inputs=node.in_shapes,
+        node=node,
+        size_in_memory=prod(node.out_shape),
+    )
+
+
+def _merged(block: Row, row: Row) -> Row:
+    return replace(
+        block,
+        output=row.output,
+        trainable=block.trainable + row.trainable,
+        non_trainable=block.non_trainable + row.non_trainable,
+        macs=block.macs + row.macs,
+        field=row.field,
+        size_in_memory=block.size_in_memory + row.size_in_memory,
+    )

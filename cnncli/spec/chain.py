@@ -1,0 +1,100 @@
+"""One layer as an argument of the command line: ``conv:5,p=1,s=1,out=8``, ``maxpool:2``, ``flatten``, ``dense:10``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from cnncli.errors import UsageError
+from cnncli.spec.document import Item, Words, nearest
+from cnncli.spec.tree import ListNode, Place, ScalarNode, TreeNode, plain_value, shorten
+
+# what a value without a key means here: the lecture speaks of the kernel first
+MAIN = {"conv": "kernel", "depthwise": "kernel", "locally_connected": "kernel"}
+SHORT = {
+    "k": "kernel", "f": "kernel", "s": "stride", "p": "padding", "pad": "padding", "d": "dilation", "g": "groups",
+    "out": "filters", "n": "filters", "n_c": "filters", "act": "activation",
+}  # fmt: skip
+OTHER_KINDS = {
+    "pool": "maxpool",
+    "max": "maxpool",
+    "avg": "avgpool",
+    "fc": "dense",
+    "linear": "dense",
+    "bn": "batchnorm",
+}
+MAX_LENGTH = 500
+
+_PAIR = re.compile(r"[^/]+(/[^/]+){1,3}")
+
+
+def parse_layer(text: str, words: Mapping[str, Words]) -> Item:
+    """Return the entry for one argument.
+
+    Parameters
+    ----------
+    text : str
+        ``kind[:value][,key=value]...``; pairs as ``5x3`` (rows x columns), padding also as top/bottom/left/right.
+    words : mapping
+        Layer kinds and their options.
+
+    Raises
+    ------
+    UsageError
+        For anything else, with the argument as its place.
+
+    Examples
+    --------
+    >>> item = parse_layer("conv:5,s=2,out=16", {"conv": Words("filters", ("filters", "kernel", "stride"))})
+    >>> [(name, node.value) for name, node in item.options.items()]
+    [('kernel', 5), ('stride', 2), ('filters', 16)]
+    """
+    place = Place(shorten(text, 80), 0, 0)
+    if len(text) > MAX_LENGTH:
+        raise UsageError(f"layer of {len(text)} characters", where=str(place), hint="write conv:5,out=8")
+    kind, _, rest = text.strip().partition(":")
+    kind = kind.strip().lower().replace("-", "_")
+    kind = kind if kind in words else OTHER_KINDS.get(kind, kind)
+    if kind not in words:
+        raise UsageError(f"unknown layer {shorten(kind)!r}", where=str(place), hint=nearest(kind, words))
+    known = words[kind].options
+    options: dict[str, TreeNode] = {}
+    for number, part in enumerate(rest.split(",") if rest else ()):
+        key, equals, value = part.partition("=")
+        if not equals:
+            key, value = MAIN.get(kind, words[kind].main), part
+            if number or not key:
+                hint = "write key=value, as in conv:5,s=2,out=16"
+                raise UsageError(f"{shorten(part)!r} has no key", where=str(place), hint=hint)
+        key = _full_key(key.strip().lower(), known)
+        if key not in known:
+            raise UsageError(f"unknown key {shorten(key)!r} of {kind}", where=str(place), hint=nearest(key, known))
+        if key in options:
+            raise UsageError(f"{key} twice", where=str(place), hint="keep one of them")
+        options[key] = value_node(value.strip(), place)
+    if kind in ("conv", "locally_connected") and "filters" not in options:
+        options["filters"] = ScalarNode(1, "1", place)
+    return Item(kind, place, options)
+
+
+def value_node(text: str, place: Place) -> TreeNode:
+    """Return the node of one value; slashes separate the sides of a padding."""
+    if _PAIR.fullmatch(text) and "//" not in text:
+        parts = text.split("/")
+        return ListNode(tuple(ScalarNode(plain_value(part), part, place) for part in parts), place)
+    return ScalarNode(plain_value(text), text, place)
+
+
+def parse_chain(texts: Sequence[str], words: Mapping[str, Words]) -> tuple[Item, ...]:
+    """Return the entries for several arguments."""
+    return tuple(parse_layer(text, words) for text in texts)
+
+
+def _full_key(key: str, known: tuple[str, ...]) -> str:
+    if key in known:
+        return key
+    if key in ("k", "f", "kernel") and "size" in known:
+        return "size"
+    if key in ("out", "n", "n_c", "filters") and "units" in known:
+        return "units"
+    return SHORT.get(key, key)
