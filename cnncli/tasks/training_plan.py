@@ -194,7 +194,7 @@ def forecast_memory(model: Model, data: Dataset, options: TrainingOptions) -> in
     Data as bytes; parameters, gradients and optimizer in float32; every activation of one batch twice (its value and
     its gradient).
     """
-    copies = 4 if options.optimizer == "adam" else 3
+    copies = 4 if options.optimizer.startswith("adam") else 3
     values = math.prod(model.input_shape) + 2 * sum(math.prod(node.out_shape) for node in model.nodes)
     pixels = data.train.images.nbytes + data.test.images.nbytes
     return pixels + 4 * (copies * model.parameter_count + options.batch_size * values)
