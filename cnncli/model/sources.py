@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cnncli.errors import InvalidInputError
 from cnncli.model.build import MAX_PARAMETERS, build_model, vocabulary
+from cnncli.model.chain import round_defaults
 from cnncli.model.network import Model
 from cnncli.shapes import Shape
 from cnncli.spec.document import parse_document
@@ -32,6 +33,7 @@ def parse_model(
     input_shape: Shape | None = None,
     classes: int | None = None,
     max_parameters: int | None = MAX_PARAMETERS,
+    rounding: str = "floor",
 ) -> Model:
     """Return the network that `text` describes.
 
@@ -45,6 +47,8 @@ def parse_model(
         In place of what the file says.
     max_parameters : int or None
         More are refused.
+    rounding : str
+        ``ceil`` rounds up the output length of every window that does not say otherwise.
 
     Raises
     ------
@@ -58,6 +62,10 @@ def parse_model(
     ('fc1', 51)
     """
     document = parse_document(read_tree(text, where), vocabulary())
+    if rounding == "ceil":
+        defaults = round_defaults(rounding)
+        merged = {kind: {**words, **document.defaults.get(kind, {})} for kind, words in defaults.items()}
+        document = replace(document, defaults={**document.defaults, **merged})
     return build_model(
         document, text=text, input_shape=input_shape, classes=classes, max_parameters=max_parameters, where=where
     )

@@ -1,0 +1,84 @@
+"""Options that several commands share, and how a command hands out its text."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from cnncli.errors import InvalidInputError, UsageError
+from cnncli.shapes import Shape
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+TEXT_FORMATS = ("table", "plain", "json", "jsonl", "csv", "md", "latex")
+_EXTENSIONS = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".md": "md", ".tex": "latex", ".txt": "plain"}
+
+
+class ShapeType(click.ParamType[Shape]):
+    """A shape as ``28x28x3`` or ``3@28x28``."""
+
+    name = "shape"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Shape:
+        """Return (C, H, W)."""
+        from cnncli.spec.notation import parse_shape
+
+        try:
+            return parse_shape(str(value))
+        except InvalidInputError as error:
+            self.fail(f"{error.message}; {error.hint}", param, ctx)
+
+
+def output_option(command: Command) -> Command:
+    """Add ``-o/--output`` and ``-f/--force``."""
+    command = click.option("-f", "--force", is_flag=True, help="Overwrite an existing output.")(command)
+    return click.option("-o", "--output", metavar="PATH|-", help="Write here instead of standard output.")(command)
+
+
+def format_option(command: Command) -> Command:
+    """Add ``--format`` and ``--json``."""
+    command = click.option("--json", "as_json", is_flag=True, help="The same as --format json.")(command)
+    return click.option(
+        "--format",
+        "format_name",
+        type=click.Choice(TEXT_FORMATS),
+        help="Form of the output; by default a table on a terminal, plain text in a pipe.",
+    )(command)
+
+
+def notation_option(command: Command) -> Command:
+    """Add ``--notation``."""
+    return click.option(
+        "--notation",
+        type=click.Choice(("hwc", "chw", "d@wxh", "keras", "torch"), case_sensitive=False),
+        help="How shapes are written.",
+    )(command)
+
+
+def choose_format(format_name: str | None, as_json: bool, output: str | None) -> str:
+    """Return the format: as asked for, else by the extension of `output`, else by the kind of standard output."""
+    if as_json and format_name not in (None, "json"):
+        raise UsageError(f"--json and --format {format_name} exclude each other", hint="give one of them")
+    if as_json:
+        return "json"
+    if format_name:
+        return format_name
+    if output and output != "-":
+        from pathlib import Path
+
+        return _EXTENSIONS.get(Path(output).suffix.lower(), "plain")
+    return "table" if sys.stdout.isatty() else "plain"
+
+
+def hand_out(text: str, output: str | None, *, force: bool = False) -> None:
+    """Write `text` to a file or to standard output; what an output cannot encode becomes a question mark."""
+    if output and output != "-":
+        from cnncli.io.atomic import write_atomically
+
+        write_atomically(output, text.encode(), overwrite=force)
+        return
+    encoding = sys.stdout.encoding or "utf-8"
+    click.echo(text.encode(encoding, "replace").decode(encoding), nl=False, color=True)

@@ -1,0 +1,125 @@
+"""The answers of `cnn params`, from its options to the text that is handed out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cnncli.errors import UsageError
+from cnncli.model.build import LayerError
+from cnncli.model.chain import chain_model
+from cnncli.model.network import Model
+from cnncli.model.sources import parse_model, read_source
+from cnncli.model.summary import memory, rows_of
+from cnncli.reporting.params_report import (
+    ALL_COLUMNS,
+    COLUMNS,
+    DEFAULT_COLUMNS,
+    View,
+    compare_table,
+    comparison,
+    diff_table,
+    expected_values,
+    memory_line,
+    params_json,
+    params_table,
+)
+from cnncli.reporting.text_format import render
+from cnncli.shapes import Shape
+from cnncli.spec.document import nearest
+from cnncli.spec.notation import parse_shape
+
+__all__ = ["LayerError", "expected_values"]
+
+COMPARISONS = ("dense", "local")
+
+
+def read_model(source: str, layers: Sequence[str], input_shape: Shape | None, classes: int | None) -> Model:
+    """Return the network of a source, or of an input shape with layers behind it."""
+    if re.fullmatch(r"\d+(x\d+){1,2}|\d+@\d+x\d+|\d+", source):
+        if not layers:
+            raise UsageError("an input shape alone has no parameters", hint="add layers, as in 28x28x1 conv:5,out=6")
+        return chain_model(parse_shape(source), layers)
+    if layers:
+        raise UsageError("an architecture has its own layers", where=source, hint="begin with an input shape")
+    found = read_source(source)
+    return parse_model(found.text, found.where, input_shape=input_shape, classes=classes)
+
+
+def partial(error: LayerError, format_name: str) -> str:
+    """Return the table up to the layer that fails."""
+    model = Model("", error.input_shape, error.done)
+    return render(params_table(model, View(), memory(model, 1, "sgd")), format_name)
+
+
+def as_json(model: Model, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON object; with an optimizer also the memory in bytes."""
+    body = params_json(model, options["depth"])
+    if options["optimizer"]:
+        need = memory(model, options["batch"], options["optimizer"])
+        body["memory"] = {
+            "batch": options["batch"],
+            "parameters": need.parameters,
+            "activations": need.activations,
+            "training": need.training,
+        }
+    return body
+
+
+def as_text(model: Model, format_name: str, options: Mapping[str, Any]) -> str:
+    """Return the table of the network in the format asked for."""
+    view = View(
+        columns=_columns(options["columns"]),
+        notation=(options["notation"] or "").lower(),
+        formula=options["formula"],
+        depth=options["depth"] or 2,
+        collapsed=not options["per_repeat"],
+        batch=options["batch"],
+    )
+    optimizer = options["optimizer"] or "adam"
+    need = memory(model, options["batch"], optimizer)
+    table = params_table(model, view, need)
+    if options["optimizer"] or options["batch"] > 1 or view.columns == ALL_COLUMNS:
+        table.footer.append(memory_line(need, options["batch"], optimizer))
+    return render(table, format_name)
+
+
+def compared(model: Model, others: str, format_name: str) -> str:
+    """Return each convolution against the layers named in `others`."""
+    names = [name.strip() for name in others.split(",") if name.strip()]
+    for name in names:
+        if name not in COMPARISONS:
+            raise UsageError(f"--compare: unknown layer {name[:40]!r}", hint=nearest(name, COMPARISONS))
+    if format_name not in ("json", "jsonl"):
+        return render(compare_table(model, names), format_name)
+    layers = [
+        {"name": row.name, "conv": row.params, **{name: comparison(row, name) for name in names}}
+        for row in rows_of(model)
+        if row.kind in ("conv", "depthwise")
+    ]
+    if format_name == "jsonl":
+        return "".join(json.dumps(layer) + "\n" for layer in layers)
+    return json.dumps({"schema": "cnncli/1", "name": model.name, "compare": layers}) + "\n"
+
+
+def differences(model: Model, other: Model, format_name: str) -> str:
+    """Return two networks side by side."""
+    if format_name not in ("json", "jsonl"):
+        return render(diff_table(model, other), format_name)
+    a, b = params_json(model), params_json(other)
+    delta = {key: b[key] - a[key] for key in ("total", "trainable", "non_trainable", "macs")}
+    return json.dumps({"schema": "cnncli/1", "left": a, "right": b, "difference": delta}) + "\n"
+
+
+def _columns(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return DEFAULT_COLUMNS
+    if text.strip().lower() == "all":
+        return ALL_COLUMNS
+    names = tuple(name.strip().lower() for name in text.split(",") if name.strip())
+    for name in names:
+        if name not in COLUMNS:
+            raise UsageError(f"unknown column {name[:40]!r}", hint=nearest(name, (*COLUMNS, "all")))
+    return names or DEFAULT_COLUMNS

@@ -1,0 +1,105 @@
+"""`cnn shape`: what shape a layer, a chain of layers or a network gives, with the formula."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any
+
+import click
+
+from cnncli.cli.options import choose_format, format_option, hand_out, notation_option, output_option
+from cnncli.errors import MismatchError, UsageError
+
+UNKNOWNS = ("padding", "stride", "kernel", "input")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("source", metavar="INPUT|ARCH", required=False)
+@click.argument("layers", metavar="[LAYER]...", nargs=-1)
+@click.option("-k", "--kernel", metavar="K", help="Kernel of one convolution: 5 or 5x3 (rows x columns).")
+@click.option("-p", "--padding", metavar="P", help="A number, same, valid, full or top/bottom/left/right.")
+@click.option("-s", "--stride", metavar="S", help="Stride: 2 or 2x1.")
+@click.option("--filters", metavar="N", help="Number of filters, the channels of the output.")
+@click.option("--dilation", metavar="D", help="Distance of the kernel's taps.")
+@click.option("--groups", metavar="G", help="Channel groups.")
+@click.option("--round", "rounding", type=click.Choice(("floor", "ceil", "strict")), default="floor", show_default=True,
+              help="Round output lengths down, up, or refuse what does not divide.")  # fmt: skip
+@click.option("--solve", type=click.Choice(UNKNOWNS), help="Find this, so that the output is --want.")
+@click.option("--want", metavar="SHAPE|same", help="The output for --solve.")
+@click.option("--expect", metavar="SHAPE", help="Exit with 4 unless the output has this shape.")
+@click.option("--rf", "with_field", is_flag=True, help="Add receptive field, jump and start.")
+@click.option(
+    "--coverage", "with_coverage", is_flag=True, help="Print how often each pixel is read; -o x.svg draws it."
+)
+@click.option("--input", "input_text", metavar="SHAPE", help="Input of an architecture file, in place of its own.")
+@click.option("--classes", type=click.IntRange(1, 1_000_000), help="Classes of an architecture file.")
+@notation_option
+@format_option
+@output_option
+def command(source: str | None, layers: tuple[str, ...], **options: Any) -> None:
+    r"""Say what shape a layer, a chain or a network gives.
+
+    \b
+    Examples:
+      cnn shape 28x28x3 -k 5 -p 1                     one convolution, with the formula
+      cnn shape 5x5 maxpool:2                         one pool; says what is never read
+      cnn shape 64x64x3 conv:3,out=8 conv:5,s=2,out=16 conv:7,s=2,out=32
+      cnn shape 256x256x3 -k 7 --filters 8 --solve padding --want same
+      cnn shape 5x5 -k 3 -p 1 --coverage              how often each pixel is read
+      cnn shape resnet18 --rf                         a network, with receptive fields
+
+    INPUT is 28x28x3 (height x width x channels), 3@28x28 (depth @ width x height) or 28. ARCH is an architecture
+    file, a preset, a run or - for standard input. LAYER is conv:5,p=1,s=2,out=8 · depthwise:3 · maxpool:2 ·
+    avgpool:3,s=2 · globalavgpool · flatten · dense:10 · relu · ...
+    """
+    from cnncli.cli import shape_answers as answers
+
+    if source is None and options["solve"] != "input":
+        raise UsageError("nothing to compute", hint="see `cnn shape --help`; for instance `cnn shape 28x28x3 -k 5`")
+    source = source or "1x1x1"
+    format_name = choose_format(options["format_name"], options["as_json"], options["output"])
+    notation = (options["notation"] or "hwc").lower()
+    flags = {
+        "kernel": options["kernel"], "padding": options["padding"], "stride": options["stride"],
+        "filters": options["filters"], "dilation": options["dilation"], "groups": options["groups"],
+    }  # fmt: skip
+    is_shape = source != "-" and re.match(r"\s*[(\[]?\d+\s*([x@×*,]|$)", source) is not None
+    if options["solve"]:
+        if not is_shape or options["want"] is None:
+            raise UsageError("--solve needs an input shape and --want", hint="add --want same or --want 26x26")
+        text = answers.solved(source, layers, flags, options["solve"], options["want"], notation, format_name)
+        hand_out(text, options["output"], force=options["force"])
+        return
+    if options["want"]:
+        raise UsageError("--want belongs to --solve", hint="add --solve padding")
+    try:
+        model = answers.read_model(source, layers, flags, is_shape, options)
+    except answers.LayerError as error:
+        if error.done and format_name in ("table", "plain"):
+            hand_out(answers.partial(error, notation, format_name), None)
+            sys.stdout.flush()
+        raise
+    if options["with_coverage"]:
+        text = answers.covered(model, format_name, options["output"])
+    elif format_name in ("json", "jsonl"):
+        body = answers.as_json(model, with_field=options["with_field"])
+        text = answers.json_text(body, format_name)
+    else:
+        named = flags["filters"] is not None or any("out=" in layer or ":" not in layer for layer in layers)
+        text = answers.as_text(
+            model, notation, format_name, single=is_shape, named=named, with_field=options["with_field"]
+        )
+    hand_out(text, options["output"], force=options["force"])
+    if options["expect"]:
+        _check(options["expect"], answers.expected_shape(options["expect"]), model.output_shape)
+
+
+def _check(written: str, wanted: tuple[int, ...], found: tuple[int, ...]) -> None:
+    from cnncli.shapes import format_hwc
+
+    if wanted != found:
+        raise MismatchError(
+            f"the output is {format_hwc(found)}, expected {format_hwc(wanted)}", where=f"--expect {written}",
+            hint="check kernel, stride and padding",
+        )  # fmt: skip

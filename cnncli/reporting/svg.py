@@ -1,0 +1,75 @@
+"""A small SVG writer: shapes and texts, every string escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from xml.sax.saxutils import escape, quoteattr
+
+FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
+
+
+def number(value: float) -> str:
+    """Return a coordinate with at most two digits after the point."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+class Drawing:
+    """An SVG document of `width` x `height` px with a white ground."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.width = width
+        self.height = height
+        self.parts: list[str] = []
+
+    def rectangle(
+        self, x: float, y: float, width: float, height: float, *, fill: str, stroke: str, radius: float = 0
+    ) -> None:
+        """Add a rectangle."""
+        corner = f' rx="{number(radius)}"' if radius else ""
+        self.parts.append(
+            f'<rect x="{number(x)}" y="{number(y)}" width="{number(width)}" height="{number(height)}"{corner} '
+            f'fill="{fill}" stroke="{stroke}"/>'
+        )
+
+    def polygon(self, points: Sequence[tuple[float, float]], *, fill: str, stroke: str) -> None:
+        """Add a closed polygon."""
+        corners = " ".join(f"{number(x)},{number(y)}" for x, y in points)
+        self.parts.append(f'<polygon points="{corners}" fill="{fill}" stroke="{stroke}" stroke-linejoin="round"/>')
+
+    def path(self, commands: str, *, stroke: str, arrow: bool = False, dashed: bool = False) -> None:
+        """Add an open path; `arrow` puts a head at its end."""
+        head = ' marker-end="url(#head)"' if arrow else ""
+        dashes = ' stroke-dasharray="4 3"' if dashed else ""
+        self.parts.append(f'<path d="{commands}" fill="none" stroke="{stroke}" stroke-width="1.3"{head}{dashes}/>')
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        *,
+        size: float = 12,
+        anchor: str = "start",
+        fill: str = "#1d2433",
+        bold: bool = False,
+    ) -> None:
+        """Add one line of text whose baseline is at `y`."""
+        weight = ' font-weight="bold"' if bold else ""
+        self.parts.append(
+            f'<text x="{number(x)}" y="{number(y)}" font-size="{number(size)}" text-anchor="{anchor}" '
+            f'fill="{fill}"{weight}>{escape(text)}</text>'
+        )
+
+    def finish(self) -> str:
+        """Return the document."""
+        size = f'width="{number(self.width)}" height="{number(self.height)}"'
+        box = f'viewBox="0 0 {number(self.width)} {number(self.height)}"'
+        head = (
+            '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+            'orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="#4a5568"/></marker></defs>'
+        )
+        body = "\n".join(self.parts)
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} {box} font-family={quoteattr(FONT)}>\n'
+            f'{head}\n<rect width="100%" height="100%" fill="#ffffff"/>\n{body}\n</svg>\n'
+        )

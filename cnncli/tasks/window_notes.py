@@ -1,0 +1,112 @@
+"""What a window does to the pixels under it: how often it visits each, and what deserves a note."""
+
+from __future__ import annotations
+
+from cnncli.errors import ShapeError
+from cnncli.layers.base import Window, pads_text
+from cnncli.layers.conv import Conv2D
+from cnncli.model.network import Node
+from cnncli.shapes import Shape
+
+SIDES = (("row", "bottom"), ("column", "right"))
+
+
+def slides(node: Node) -> bool:
+    """Return whether a node has a window that moves over rows and columns."""
+    return hasattr(node.layer, "stride") and len(node.in_shapes[0]) == 3
+
+
+def visits(length: int, outputs: int, window: Window, axis: int) -> list[int]:
+    """Return how many windows read each pixel of one axis.
+
+    Examples
+    --------
+    >>> visits(5, 5, Window((3, 3), (1, 1), (1, 1, 1, 1)), 0)
+    [2, 3, 3, 3, 2]
+    """
+    counts = [0] * length
+    for output in range(outputs):
+        for tap in range(window.kernel[axis]):
+            pixel = output * window.stride[axis] - window.padding[2 * axis] + tap * window.dilation[axis]
+            if 0 <= pixel < length:
+                counts[pixel] += 1
+    return counts
+
+
+def coverage(shape: Shape, out: Shape, window: Window) -> list[list[int]]:
+    """Return how many windows read each pixel, as rows.
+
+    A window reads a pixel when it reads its row and its column, so the counts are products.
+    """
+    rows = visits(shape[1], out[1], window, 0)
+    columns = visits(shape[2], out[2], window, 1)
+    return [[row * column for column in columns] for row in rows]
+
+
+def check_strict(node: Node) -> None:
+    """Raise `ShapeError` unless the windows of a node end exactly at the (padded) border."""
+    window, shape = node.layer.window(), node.in_shapes[0]
+    for axis, (what, _) in enumerate(SIDES):
+        pads = window.padding[2 * axis : 2 * axis + 2]
+        span = shape[1 + axis] + sum(pads) - window.dilation[axis] * (window.kernel[axis] - 1) - 1
+        if span % window.stride[axis]:
+            raise ShapeError(
+                f"{node.name}: ({shape[1 + axis]} + {sum(pads)} - {window.kernel[axis]})/{window.stride[axis]} is not "
+                f"whole along the {what}s ({span % window.stride[axis]} left over)",
+                where=node.where,
+                hint="change padding or stride, or use --round floor",
+            )
+
+
+def notes_of(node: Node) -> tuple[str, ...]:
+    """Return remarks about pixels nobody reads, padding nobody needs and uneven `same` padding."""
+    window, shape = node.layer.window(), node.in_shapes[0]
+    return (*_unread(window, shape, node.out_shape), *_padding(node, window))
+
+
+def _unread(window: Window, shape: Shape, out: Shape) -> list[str]:
+    ends: list[str] = []
+    skipped: list[str] = []
+    sides: list[str] = []
+    for axis, (what, side) in enumerate(SIDES):
+        counts = visits(shape[1 + axis], out[1 + axis], window, axis)
+        last = max((pixel for pixel, count in enumerate(counts) if count), default=-1)
+        tail = len(counts) - 1 - last
+        if tail:
+            ends.append(_count(tail, what))
+            sides.append(side)
+        holes = counts[: last + 1].count(0)
+        if holes:
+            skipped.append(_count(holes, what))
+    found = []
+    if ends:
+        verb = "is" if len(ends) == 1 and ends[0].startswith("1 ") else "are"
+        found.append(f"{' and '.join(ends)} on the {'/'.join(sides)} {verb} never read")
+    if skipped:
+        found.append(f"{' and '.join(skipped)} between the windows are skipped")
+    return found
+
+
+def _padding(node: Node, window: Window) -> list[str]:
+    found = []
+    top, bottom, left, right = window.padding
+    added = node.layer.rounded if isinstance(node.layer, Conv2D) else (0, 0)
+    same = all(
+        out == -(-n // s) for out, n, s in zip(node.out_shape[1:], node.in_shapes[0][1:], window.stride, strict=True)
+    )
+    if same and not any(added) and (top != bottom or left != right):
+        found.append(f"same needs uneven padding: {top} on top, {bottom} at the bottom, {left} left and {right} right")
+    for axis, (what, _) in enumerate(SIDES):
+        most = window.dilation[axis] * (window.kernel[axis] - 1)
+        before, after = window.padding[2 * axis], window.padding[2 * axis + 1] - added[axis]
+        if max(before, after) > most:
+            found.append(
+                f"padding {pads_text(window.padding)} is more than f-1 = {most}: "
+                f"the outer {what}s of the output see padding alone"
+            )
+            break
+    return found
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
