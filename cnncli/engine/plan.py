@@ -1,7 +1,7 @@
 """A network becomes ops: which tensor lies where, what is done in place, what waits for the whole batch.
 
-All layers are run for one block of images before the next block is touched, so what a layer writes is still in the cache
-when the next one reads it. Tensors that nothing reads afterwards exist once a thread, not once an image.
+All layers are run for one block of images before the next block is touched, so what a layer writes is still in the
+cache when the next one reads it. Tensors that nothing reads afterwards exist once a thread, not once an image.
 """
 
 from __future__ import annotations

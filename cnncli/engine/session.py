@@ -17,8 +17,8 @@ from cnncli.kernels.softmax import softmax, softmax_cross_entropy
 from cnncli.layers.initialisers import spread
 
 if TYPE_CHECKING:
-    from cnncli.layers.buffers import View
     from cnncli.layers.base import Param
+    from cnncli.layers.buffers import View
     from cnncli.model import Model
 
 

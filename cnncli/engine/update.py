@@ -27,8 +27,8 @@ class Update:
     weights : Weights
     memory : Memory
     name : {"sgd", "momentum", "adam", "adamw"}
-        ``sgd`` has no momentum. Weight decay is added to the gradient by sgd and momentum (an L2 penalty), and taken off
-        the parameters by adamw and adam (decoupled).
+        ``sgd`` has no momentum. Weight decay is added to the gradient by sgd and momentum (an L2 penalty), and taken
+        off the parameters by adamw and adam (decoupled).
     momentum, weight_decay : float
     """
 

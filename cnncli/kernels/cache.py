@@ -1,8 +1,8 @@
 """Compiled kernels on disk: one file a kernel, written whole or not at all, and never trusted blindly.
 
 A file holds the SHA-256 of the rest and Numba's own serialised compile result (pickle and machine code), so the folder
-must belong to the user and be writable by nobody else. The name of a file is a hash of everything its content depends on:
-the sources of all kernels, the versions, the processor, the vector width and the signature. A file that is missing,
+must belong to the user and be writable by nobody else. The name of a file is a hash of everything its content depends
+on: the sources of its kernel, the versions, the processor, the vector width and the signature. A file that is missing,
 truncated or changed means "compile again"; a folder that cannot be used means "compile in memory".
 """
 

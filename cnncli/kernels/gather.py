@@ -47,8 +47,8 @@ def _bytes_to_lanes(typingctx: Any, source: Any, picks: Any, size: Any, start: A
 def gather_images(d: Any, task: Any, worker: Any, real: Any) -> None:
     """Write x[c, h, w, lane] = scale[c] * image[picks[lane]][h, w, c] + shift[c].
 
-    Words: address of the images uint8 (3), picks int64 (3), x (3), scale (3), shift (3), scratch of LANES*LANES (3), C, H, W, channel
-    stride and row stride of x.
+    Words: address of the images uint8 (3), picks int64 (3), x (3), scale (3), shift (3), scratch of LANES*LANES
+    (3), C, H, W, channel stride and row stride of x.
     """
     images = pointer(pointer(at(d, 0, task, worker), types.int64(0))[0], types.uint8(0))
     picks = pointer(at(d, 3, task, worker), types.int64(0))

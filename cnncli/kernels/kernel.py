@@ -35,7 +35,7 @@ class Kernel:
         self._body = body
         self.name = name or body.__name__
         self.__doc__ = body.__doc__
-        self._compiled: dict[str, CFunc] = {}
+        self._compiled: dict[str, Any] = {}
 
     def address(self, dtype: str = "float32") -> int:
         """Return the address of the code for float32 or float64 numbers; compile it if need be."""
@@ -43,13 +43,13 @@ class Kernel:
             self._compiled[dtype] = self._compile(_REALS[dtype])
         return int(self._compiled[dtype].address)
 
-    def _compile(self, real: Any) -> CFunc:
+    def _compile(self, real: Any) -> Any:
         body = numba.njit(self._body, error_model="numpy")
 
         def entry(words: Any, task: Any, worker: Any) -> None:
             body(words, task, worker, real(0))
 
-        function = CFunc(entry, (_SIGNATURE.args, _SIGNATURE.return_type), {}, {"error_model": "numpy"})
+        function: Any = CFunc(entry, (_SIGNATURE.args, _SIGNATURE.return_type), {}, {"error_model": "numpy"})
         entry.__module__ = self._body.__module__
         function._cache = KernelCache(self._body, f"{self.name}-{real}")
         with one_compiler_at_a_time():

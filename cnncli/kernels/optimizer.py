@@ -42,8 +42,8 @@ def sgd(d: Any, task: Any, worker: Any, real: Any) -> None:
 def adam(d: Any, task: Any, worker: Any, real: Any) -> None:
     """Adam (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1), with decoupled decay (Loshchilov and Hutter 2019).
 
-    Words: p (3), g (3), m (3), v (3), rates float64 [lr, beta1, beta2, eps, 1 - beta1**t, 1 - beta2**t, lr * decay] (3),
-    checks (3), count, numbers a task. The vectors are padded to whole vectors.
+    Words: p (3), g (3), m (3), v (3), rates float64 [lr, beta1, beta2, eps, 1 - beta1**t, 1 - beta2**t, lr * decay]
+    (3), checks (3), count, numbers a task. The vectors are padded to whole vectors.
     """
     p = pointer(at(d, 0, task, worker), real)
     g = pointer(at(d, 3, task, worker), real)

@@ -48,8 +48,8 @@ def maxpool_forward(d: Any, task: Any, worker: Any, real: Any) -> None:
 def maxpool_backward(d: Any, task: Any, worker: Any, real: Any) -> None:
     """Add dy to dx at the first largest value of each window, as PyTorch does.
 
-    Words: x (3), y (3), dy (3), dx (3), C, H, W, OH, OW, channel and row stride of x, of y, of dy, of dx, KH, KW, SH, SW,
-    top, left, rectified, disjoint.
+    Words: x (3), y (3), dy (3), dx (3), C, H, W, OH, OW, channel and row stride of x, of y, of dy, of dx, KH, KW, SH,
+    SW, top, left, rectified, disjoint.
     With `rectified`, x is the output of a ReLU and windows whose maximum is 0 pass nothing on (the ReLU's gradient).
     With `disjoint`, the stride is the size and there is no padding: dx is assigned and may be the same memory as x.
     """

@@ -1,7 +1,7 @@
 """A program: kernels with their words, run in phases by all threads without a return to Python.
 
-A phase is a list of chains; a chain runs its kernels one after the other for each of its tasks. Threads take tasks from a
-shared counter until none is left and meet at the end of the phase. A task writes only what belongs to it, so the result
+A phase is a list of chains; a chain runs its kernels one after the other for each of its tasks. Threads take tasks
+from a shared counter until none is left and meet at the end of the phase. A task writes only what belongs to it, so the result
 does not depend on which thread takes it, nor on how many there are.
 """
 
@@ -23,7 +23,7 @@ from cnncli.kernels.kernel import Kernel
 _COUNTER_GAP = 16  # int64 between two counters, so that they share no cache line
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Place:
     """Where an operand lies: an array, and how far apart the parts of two tasks and of two workers are.
 

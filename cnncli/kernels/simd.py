@@ -1,7 +1,7 @@
 """SIMD vectors as Numba values: a type for LANES numbers, and loads, stores and arithmetic on it.
 
-A kernel that uses these compiles to vector instructions whatever the auto-vectoriser thinks of it. LANES float32 fill one
-register of the host (16 with AVX-512, 8 with AVX2, 4 elsewhere); `CNN_SIMD=16|8|4` forces a width. float64 vectors have
+A kernel that uses these compiles to vector instructions whatever the auto-vectoriser thinks of it. LANES float32 fill
+one register of the host (16 with AVX-512, 8 with AVX2, 4 elsewhere); `CNN_SIMD=16|8|4` forces a width. float64 vectors have
 as many lanes and take two registers: they serve gradient checks.
 """
 
@@ -11,9 +11,13 @@ import os
 from typing import Any
 
 import llvmlite.binding as llvm
+import numba
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, register_model
+
+# these kernels exist as compiled code only, so NUMBA_DISABLE_JIT cannot be obeyed
+numba.config.DISABLE_JIT = 0
 
 
 def host_lanes() -> int:
@@ -114,7 +118,7 @@ def _alignment(element: Any) -> int:
 @intrinsic
 def pointer(typingctx: Any, address: Any, real: Any) -> Any:
     """pointer(address, real): the integer `address` as a pointer to numbers of the type of `real`."""
-    target = types.CPointer(real)
+    target = types.CPointer(real)  # type: ignore[attr-defined]
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.inttoptr(args[0], context.get_value_type(target))

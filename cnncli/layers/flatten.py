@@ -34,7 +34,7 @@ class Flatten(Layer, kind="flatten"):
         from cnncli.kernels.elementwise import copy
         from cnncli.kernels.program import Op
 
-        if b.dx is None or b.dy is None or b.dx.place == b.dy.place:
+        if b.dx is None or b.dy is None or b.dx.place.words() == b.dy.place.words():
             return Backward()
         channels, height, width = b.dx.shape
         steps = height * width * b.dy.lanes, width * b.dy.lanes

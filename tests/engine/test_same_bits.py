@@ -1,0 +1,111 @@
+"""The same seed gives the same bits: for any thread count, for any vector width the same numbers to rounding."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cnncli.engine.session import Session
+from cnncli.model import load_model
+
+SCRIPT = """
+import hashlib, json, numpy as np
+from cnncli.engine.session import Session
+from cnncli.model import load_model
+rng = np.random.default_rng(3)
+images = rng.integers(0, 256, (300, 28, 28, 1), dtype=np.uint8)
+labels = rng.integers(0, 10, 300)
+result = {}
+for threads in %s:
+    session = Session(load_model("lenet5"), batch_size=72, threads=threads, optimizer="adam", seed=5)
+    losses = [session.train_batch(images, labels, rng_indices, 1e-3, (0, i))[0]
+              for i, rng_indices in enumerate(np.random.default_rng(1).permutation(300)[:288].reshape(4, 72))]
+    result[threads] = [hashlib.sha256(session.parameters.tobytes()).hexdigest(), losses,
+                       hashlib.sha256(session.predict(images).tobytes()).hexdigest()]
+print(json.dumps(result))
+"""
+
+
+def run(threads, **environment):
+    command = [sys.executable, "-c", SCRIPT % list(threads)]
+    done = subprocess.run(
+        command, env=os.environ | environment, capture_output=True, text=True, check=True, timeout=120
+    )
+    return json.loads(done.stdout)
+
+
+def test_same_bits_for_any_thread_count():
+    results = run((1, 2, 3, 4), NUMBA_NUM_THREADS="4")
+    assert len({json.dumps(result) for result in results.values()}) == 1
+
+
+@pytest.mark.parametrize("width", ["4", "8"])
+def test_narrow_vectors_agree_with_wide_ones(width):
+    narrow, native = run((2,), CNN_SIMD=width)["2"], run((2,))["2"]
+    np.testing.assert_allclose(narrow[1], native[1], rtol=1e-5)
+
+
+def test_prediction_does_not_depend_on_the_batch():
+    model = load_model("digits")
+    images = np.random.default_rng(0).integers(0, 256, (70, 8, 8, 1), dtype=np.uint8)
+    one, many = (Session(model, batch_size=size, threads=2).predict(images) for size in (1, 64))
+    np.testing.assert_array_equal(one, many)
+
+
+def test_dropout_follows_the_key_and_the_seed():
+    model = load_model("digits")
+    images = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 1), dtype=np.uint8)
+    labels, picks = np.arange(32) % 10, np.arange(32)
+
+    def loss(seed, key):
+        session = Session(model, batch_size=32, threads=2, optimizer="sgd", seed=seed)
+        session.parameters[:] = Session(model, batch_size=1, threads=1, seed=0).parameters
+        return session.train_batch(images, labels, picks, 0.1, key)[0]
+
+    assert loss(0, (0, 0)) == loss(0, (0, 0))
+    assert len({loss(0, (0, 0)), loss(0, (0, 1)), loss(0, (1, 0)), loss(1, (0, 0))}) == 4
+
+
+def test_dropout_keeps_the_expected_share():
+    from cnncli.model import parse_model
+
+    layers = "\n".join(["  - flatten", "  - dropout: 0.3", "  - dense: {units: 2, bias: false}"])
+    model = parse_model(f"cnn: 1\nname: n\ninput: [20, 20, 1]\nlayers:\n{layers}\n", "n.yaml")
+    images = np.full((64, 20, 20, 1), 255, np.uint8)
+    session = Session(model, batch_size=64, threads=2, optimizer="sgd", dtype="float64")
+    session.parameters[:] = 0
+    session.train_batch(images, np.zeros(64, np.int64), np.arange(64), 0.0, (0, 0))
+    # every logit is 0, so dlogit = -1/2 / 64; the gradient of a weight sums the kept pixels, each scaled to 1 / 0.7
+    kept = session.gradients[:400] * -2 * 0.7 * 64
+    np.testing.assert_allclose(kept, kept.round(), atol=1e-9)
+    assert kept.sum() / (64 * 400) == pytest.approx(0.7, abs=0.01)
+
+
+def test_a_broken_gradient_is_reported():
+    model = load_model("digits")
+    images = np.zeros((4, 8, 8, 1), np.uint8)
+    session = Session(model, batch_size=4, threads=2, optimizer="adam")
+    session.parameters[3] = np.nan
+    loss, _ = session.train_batch(images, np.zeros(4, np.int64), np.arange(4), 1e-3, (0, 0))
+    assert np.isnan(loss)
+
+
+def test_optimizer_state_continues_where_it_stopped():
+    model = load_model("digits")
+    rng = np.random.default_rng(2)
+    images, labels = rng.integers(0, 256, (64, 8, 8, 1), dtype=np.uint8), rng.integers(0, 10, 64)
+    for name in ("sgd", "momentum", "adam", "adamw"):
+        make = lambda name=name: Session(model, batch_size=16, threads=2, optimizer=name, weight_decay=1e-3)  # noqa: E731
+        whole, first, second = make(), make(), make()
+        for i in range(4):
+            whole.train_batch(images, labels, np.arange(16) + 16 * i, 1e-2, (0, i))
+        for i in range(2):
+            first.train_batch(images, labels, np.arange(16) + 16 * i, 1e-2, (0, i))
+        second.parameters[:] = first.parameters
+        second.load_optimizer_state(first.optimizer_state())
+        for i in range(2, 4):
+            second.train_batch(images, labels, np.arange(16) + 16 * i, 1e-2, (0, i))
+        assert whole.parameters.tobytes() == second.parameters.tobytes()

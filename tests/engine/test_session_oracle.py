@@ -1,0 +1,182 @@
+"""Losses, probabilities and gradients of whole networks against the slow oracle, in float64."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from reference_network import run_network
+
+from cnncli.engine.session import Session
+from cnncli.errors import CnnError
+from cnncli.model import parse_model
+
+HEAD = "cnn: 1\nname: net\ninput: {input}\nclasses: 4\nlayers:\n{layers}\n"
+
+NETWORKS = {
+    "lenet-like": (
+        [12, 12, 1],
+        "- conv: {filters: 3, kernel: 5, padding: same, activation: relu}",
+        "- maxpool: 2",
+        "- conv: {filters: 5, kernel: 3, activation: relu}",
+        "- maxpool: 2",
+        "- flatten",
+        "- dense: {units: 20, activation: relu}",
+        "- dense: classes",
+        "- softmax",
+    ),
+    "stride": (
+        [11, 9, 3],
+        "- conv: {filters: 4, kernel: 3, stride: 2}",
+        "- conv: {filters: 6, kernel: [3, 2], stride: [2, 1], padding: 1}",
+        "- relu",
+        "- flatten",
+        "- dense: classes",
+    ),
+    "stride beyond kernel": (
+        [13, 13, 2],
+        "- conv: {filters: 3, kernel: 3, padding: 1}",
+        "- conv: {filters: 4, kernel: 2, stride: 3}",
+        "- flatten",
+        "- dense: classes",
+    ),
+    "dilation": (
+        [12, 12, 2],
+        "- conv: {filters: 3, kernel: 3, dilation: 2, padding: 2, activation: relu}",
+        "- conv: {filters: 3, kernel: 2, dilation: 3, stride: 2}",
+        "- flatten",
+        "- dense: classes",
+    ),
+    "groups": (
+        [8, 8, 4],
+        "- conv: {filters: 6, kernel: 3, groups: 2, bias: false}",
+        "- relu",
+        "- conv: {filters: 6, kernel: 3, groups: 6}",
+        "- flatten",
+        "- dense: classes",
+    ),
+    "pointwise": (
+        [6, 6, 3],
+        "- conv: {filters: 20, kernel: 1, activation: relu}",
+        "- conv: {filters: 7, kernel: 1}",
+        "- avgpool: 3",
+        "- flatten",
+        "- dense: classes",
+    ),
+    "lopsided padding": (
+        [7, 7, 2],
+        "- conv: {filters: 3, kernel: 4, padding: [3, 0, 1, 2]}",
+        "- conv: {filters: 2, kernel: 2, padding: [0, 3, 2, 0]}",
+        "- flatten",
+        "- dense: classes",
+    ),
+    "overlapping pools": (
+        [10, 11, 2],
+        "- conv: {filters: 3, kernel: 3, activation: relu}",
+        "- maxpool: {size: 3, stride: 2}",
+        "- conv: {filters: 3, kernel: 2}",
+        "- maxpool: {size: 2, stride: 1}",
+        "- relu",
+        "- flatten",
+        "- dense: classes",
+    ),
+    "pools that leave pixels": (
+        [11, 10, 2],
+        "- conv: {filters: 3, kernel: 2, activation: relu}",
+        "- maxpool: 3",
+        "- flatten",
+        "- dense: classes",
+    ),
+    "padded pools": (
+        [9, 9, 2],
+        "- conv: {filters: 3, kernel: 3}",
+        "- maxpool: {size: 3, stride: 2, padding: 1}",
+        "- avgpool: {size: 2, stride: 1, padding: 1}",
+        "- flatten",
+        "- dense: classes",
+    ),
+    "pool first": (
+        [8, 8, 1],
+        "- maxpool: 2",
+        "- avgpool: {size: 2, stride: 1}",
+        "- conv: {filters: 3, kernel: 2}",
+        "- maxpool: 2",
+        "- flatten",
+        "- dense: classes",
+    ),
+    "dense only": (
+        [2, 3, 1],
+        "- flatten",
+        "- dense: {units: 40, activation: relu}",
+        "- dense: 9",
+        "- dense: {units: classes, bias: false}",
+    ),
+    "conv into flatten": (
+        [5, 5, 1],
+        "- conv: {filters: 2, kernel: 2}",
+        "- conv: {filters: 3, kernel: 3, padding: 1, activation: relu}",
+        "- flatten",
+        "- dense: classes",
+    ),
+}
+
+
+def build(size, *layers):
+    body = "\n".join(f"  {line}" for line in layers)
+    return parse_model(HEAD.format(input=size, layers=body), "net.yaml")
+
+
+def check(model, count, batch_size, seed=0):
+    rng = np.random.default_rng(seed)
+    channels, height, width = model.input_shape
+    images = rng.integers(0, 256, (count + 5, height, width, channels), dtype=np.uint8)
+    labels = rng.integers(0, 4, count + 5)
+    picks = rng.permutation(count + 5)[:count]
+    mean, std = rng.uniform(0.2, 0.6, channels), rng.uniform(0.2, 0.5, channels)
+    session = Session(
+        model, batch_size=batch_size, threads=2, optimizer="sgd", seed=seed, mean=mean, std=std, dtype="float64"
+    )
+    session.parameters[:] += rng.normal(0, 0.05, model.parameter_count)  # biases must not be zero
+    before = session.parameters.copy()
+    x = ((images[picks] / 255 - mean) / std).transpose(0, 3, 1, 2)
+    losses, probs, gradient = run_network(model, before, x, labels[picks])
+    np.testing.assert_allclose(session.predict(images, picks), probs, rtol=1e-9, atol=1e-12)
+    total, hits = session.train_batch(images, labels, picks, 0.5, (0, 0))
+    assert total == pytest.approx(losses.sum(), rel=1e-9)
+    assert hits == (probs.argmax(1) == labels[picks]).sum()
+    np.testing.assert_allclose(session.gradients, gradient, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(session.parameters, before - 0.5 * gradient, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_network_agrees_with_oracle(name):
+    check(build(*NETWORKS[name]), count=37, batch_size=40)
+
+
+def test_batch_smaller_than_a_vector_of_images():
+    check(build(*NETWORKS["lenet-like"]), count=3, batch_size=3)
+
+
+def test_batch_of_many_blocks():
+    check(build(*NETWORKS["lenet-like"]), count=150, batch_size=150)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    size=st.tuples(st.integers(3, 9), st.integers(3, 9), st.integers(1, 4)),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    padding=st.lists(st.integers(0, 2), min_size=4, max_size=4),
+    dilation=st.integers(1, 2),
+    filters=st.integers(1, 9),
+    second=st.integers(1, 2),
+    seed=st.integers(0, 1000),
+)
+def test_any_convolution_agrees_with_oracle(size, kernel, stride, padding, dilation, filters, second, seed):
+    options = f"kernel: {list(kernel)}, stride: {list(stride)}, padding: {padding}, dilation: {dilation}"
+    layers = (f"- conv: {{filters: {filters}, kernel: {second}}}", "- relu", f"- conv: {{filters: 3, {options}}}",
+              "- flatten", "- dense: classes")  # fmt: skip
+    try:
+        model = build(list(size), *layers)
+    except CnnError:
+        assume(False)
+    check(model, count=5, batch_size=20, seed=seed)

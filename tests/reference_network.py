@@ -1,0 +1,147 @@
+"""The slow oracle of a network: every layer forward and backward in plain float64 loops over taps, (N, C, H, W)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cnncli.layers import AvgPool2D, Conv2D, Dense, Flatten, MaxPool2D, ReLU, Softmax
+from cnncli.model import Model
+
+
+def conv_forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, layer: Any) -> np.ndarray:
+    """Cross-correlation: y[n, f, i, j] = bias[f] + sum of weight * window."""
+    (sh, sw), (dh, dw), groups = layer.stride, layer.dilation, layer.groups
+    top, bottom, left, right = layer.padding
+    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    filters, channels, kh, kw = weight.shape
+    oh = (padded.shape[2] - dh * (kh - 1) - 1) // sh + 1
+    ow = (padded.shape[3] - dw * (kw - 1) - 1) // sw + 1
+    y = np.zeros((len(x), filters, oh, ow))
+    for f in range(filters):
+        first = f // (filters // groups) * channels
+        for c in range(channels):
+            for a in range(kh):
+                for b in range(kw):
+                    window = padded[:, first + c, a * dh : a * dh + sh * oh : sh, b * dw : b * dw + sw * ow : sw]
+                    y[:, f] += weight[f, c, a, b] * window[:, :oh, :ow]
+        y[:, f] += 0 if bias is None else bias[f]
+    return y
+
+
+def conv_backward(
+    x: np.ndarray, weight: np.ndarray, dy: np.ndarray, layer: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return dx, dweight, dbias: each product of conv_forward, differentiated."""
+    (sh, sw), (dh, dw), groups = layer.stride, layer.dilation, layer.groups
+    top, bottom, left, right = layer.padding
+    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    filters, channels, kh, kw = weight.shape
+    oh, ow = dy.shape[2:]
+    dpadded, dweight = np.zeros_like(padded), np.zeros_like(weight)
+    for f in range(filters):
+        first = f // (filters // groups) * channels
+        for c in range(channels):
+            for a in range(kh):
+                for b in range(kw):
+                    rows = slice(a * dh, a * dh + sh * (oh - 1) + 1, sh)
+                    columns = slice(b * dw, b * dw + sw * (ow - 1) + 1, sw)
+                    dweight[f, c, a, b] = (padded[:, first + c, rows, columns] * dy[:, f]).sum()
+                    dpadded[:, first + c, rows, columns] += weight[f, c, a, b] * dy[:, f]
+    height, width = x.shape[2:]
+    return dpadded[:, :, top : top + height, left : left + width], dweight, dy.sum((0, 2, 3))
+
+
+def _windows(layer: Any, shape: tuple[int, ...], out: tuple[int, ...]) -> Any:
+    for i in range(out[1]):
+        for j in range(out[2]):
+            top, left = i * layer.stride[0] - layer.padding[0], j * layer.stride[1] - layer.padding[2]
+            rows = slice(max(top, 0), min(top + layer.size[0], shape[2]))
+            yield i, j, rows, slice(max(left, 0), min(left + layer.size[1], shape[3]))
+
+
+def pool_forward(x: np.ndarray, layer: Any) -> np.ndarray:
+    """The largest value, or the mean, of each window's pixels inside the image."""
+    out = layer.out_shape(x.shape[1:])
+    y = np.zeros((len(x), *out))
+    for i, j, rows, columns in _windows(layer, x.shape, out):
+        window = x[:, :, rows, columns].reshape(*x.shape[:2], -1)
+        y[:, :, i, j] = window.max(-1) if isinstance(layer, MaxPool2D) else window.mean(-1)
+    return y
+
+
+def pool_backward(x: np.ndarray, dy: np.ndarray, layer: Any) -> np.ndarray:
+    """To the first largest pixel, or in equal shares."""
+    dx = np.zeros_like(x)
+    for i, j, rows, columns in _windows(layer, x.shape, dy.shape[1:]):
+        window = x[:, :, rows, columns]
+        if isinstance(layer, MaxPool2D):
+            flat = window.reshape(*x.shape[:2], -1)
+            share = np.zeros_like(flat)
+            np.put_along_axis(share, flat.argmax(-1)[..., None], dy[:, :, i, j, None], -1)
+            dx[:, :, rows, columns] += share.reshape(window.shape)
+        else:
+            dx[:, :, rows, columns] += dy[:, :, i, j, None, None] / (window.shape[2] * window.shape[3])
+    return dx
+
+
+def softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return losses (N,), probabilities (N, K) and the gradient of the mean loss."""
+    shifted = logits - logits.max(1, keepdims=True)
+    probs = np.exp(shifted) / np.exp(shifted).sum(1, keepdims=True)
+    rows = np.arange(len(labels))
+    gradient = probs.copy()
+    gradient[rows, labels] -= 1
+    return np.log(np.exp(shifted).sum(1)) - shifted[rows, labels], probs, gradient / len(labels)
+
+
+def run_network(
+    model: Model, parameters: np.ndarray, x: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return losses (N,), probabilities (N, K) and the flat gradient of the mean loss, for x (N, C, H, W)."""
+    arrays = {s.name: parameters[s.offset : s.offset + s.size].reshape(s.shape) for s in model.slots}
+    nodes = [node for node in model.nodes if not isinstance(node.layer, Softmax)]
+    values = [x.astype(np.float64)]
+    for node in nodes:
+        values.append(_forward(node, arrays, values[-1]))
+    losses, probs, dy = softmax_cross_entropy(values[-1], labels)
+    gradients: dict[str, np.ndarray] = {}
+    for node, source in zip(reversed(nodes), reversed(values[:-1]), strict=True):
+        dy = _backward(node, arrays, source, dy, gradients)
+    flat = [gradients[slot.name].ravel() for slot in model.slots]
+    return losses, probs, np.concatenate(flat)
+
+
+def _forward(node: Any, arrays: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    layer, weight, bias = node.layer, arrays.get(f"{node.name}/weight"), arrays.get(f"{node.name}/bias")
+    if isinstance(layer, Conv2D):
+        return conv_forward(x, weight, bias, layer)
+    if isinstance(layer, Dense):
+        return x @ weight.T + (0 if bias is None else bias)
+    if isinstance(layer, MaxPool2D | AvgPool2D):
+        return pool_forward(x, layer)
+    if isinstance(layer, ReLU):
+        return np.maximum(x, 0)
+    if isinstance(layer, Flatten):
+        return x.reshape(len(x), -1)
+    raise NotImplementedError(layer.kind)
+
+
+def _backward(
+    node: Any, arrays: dict[str, np.ndarray], x: np.ndarray, dy: np.ndarray, gradients: dict[str, np.ndarray]
+) -> np.ndarray:
+    layer, weight = node.layer, arrays.get(f"{node.name}/weight")
+    if isinstance(layer, Conv2D | Dense):
+        if isinstance(layer, Conv2D):
+            dx, gradients[f"{node.name}/weight"], dbias = conv_backward(x, weight, dy, layer)
+        else:
+            dx, gradients[f"{node.name}/weight"], dbias = dy @ weight, dy.T @ x, dy.sum(0)
+        if layer.bias:
+            gradients[f"{node.name}/bias"] = dbias
+        return dx
+    if isinstance(layer, MaxPool2D | AvgPool2D):
+        return pool_backward(x, dy, layer)
+    if isinstance(layer, ReLU):
+        return dy * (x > 0)
+    return dy.reshape(x.shape)
