@@ -38,6 +38,7 @@ _FORMATS = {
     "PPM": _Capacity((".ppm",), ("uint8", "uint16"), (3,), False),
     "PNM": _Capacity((".pnm",), ("uint8", "uint16"), (1, 3), False),
     "NPY": _Capacity((".npy",), _ANY, tuple(range(1, 4097)), True),
+    "TEXT": _Capacity((".txt", ".csv", ".tsv"), _ANY, tuple(range(1, 4097)), False),
 }
 _BY_EXTENSION = {extension: name for name, c in _FORMATS.items() for extension in c.extensions}
 
@@ -83,8 +84,8 @@ def check_holds(format: str, dtype: np.dtype, channels: int, alpha: bool, where:
         return
     others = [
         c.extensions[0]
-        for c in _FORMATS.values()
-        if dtype.name in c.depths and channels in c.channels and (c.alpha or not alpha)
+        for name, c in _FORMATS.items()
+        if name not in ("TEXT", "PNM") and dtype.name in c.depths and channels in c.channels and (c.alpha or not alpha)
     ]
     ways = f"write {' or '.join(others)}"
     if alpha and not able.alpha:
@@ -102,7 +103,7 @@ def encode_image(
     Parameters
     ----------
     format : str
-        A name that `format_of` returns.
+        A name that `format_of` returns, but TEXT, which is numbers (`matrix_text`).
     where : str
         Name of the output in messages.
     level : int

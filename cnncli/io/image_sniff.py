@@ -25,18 +25,24 @@ _REFUSED = (
     (rb"8BPS", "PSD"),
     (rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF", "WMF"),
     (rb"SIMPLE  =", "FITS"),
-    (rb"\0\0\1\0", "ICO"),
+    (rb"\0\0\x01\0", "ICO"),
     (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "JPEG 2000"),
     (rb".{4}ftyp(?:avif|avis)", "AVIF"),
     (rb".{4}ftyp", "HEIF or MP4"),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
     (rb"\x89HDF", "HDF5"),
-    (rb"PK\3\4", "ZIP"),
+    (rb"PK\x03\x04", "ZIP"),
     (rb"\x1f\x8b", "gzip"),
     (rb"\s*(?:<\?xml|<svg|<!DOCTYPE svg)", "SVG"),
     (rb"P[Ff]\s", "PFM"),
     (rb"/\* XPM|#define ", "XPM or XBM"),
 )
+
+
+def looks_like_image(data: bytes) -> bool:
+    """Whether a stream is an encoded image of any kind, read or refused, and not a matrix as text."""
+    head = data[:64]
+    return any(re.match(pattern, head, re.DOTALL) for pattern, _ in (*_READ, *_REFUSED))
 
 
 def sniff(data: bytes, where: str) -> str:

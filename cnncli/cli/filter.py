@@ -1,0 +1,162 @@
+"""`cnn filter`: kernels on images and matrices, one or a hundred thousand."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cnncli.cli.filter_options import FilterCommand, file_options, filter_options, filter_plan, parse_shard
+from cnncli.errors import PartialFailureError, UsageError
+
+if TYPE_CHECKING:
+    from cnncli.tasks.filter_naming import Job
+    from cnncli.tasks.filter_options import FileOptions
+    from cnncli.tasks.filter_plan import FilterPlan
+
+_CHANGES_PICTURES = (
+    *("kernels", "flip", "padding", "border", "stride", "dilation", "scale", "normalize", "bias", "range_", "dtype"),
+    *("depth", "gray", "channels", "alpha", "tool", "no_exif", "frame", "nan_to"),
+    *("compress", "quality", "compare", "split_channels"),
+)
+_MATRICES = (".txt", ".csv", ".tsv", ".npy")
+
+
+@click.command("filter", cls=FilterCommand)
+@click.argument("inputs", nargs=-1, metavar="INPUT...")
+@filter_options
+def command(inputs: Sequence[str], **options: Any) -> int:
+    """Apply kernels to images and matrices.
+
+    \b
+    Examples:
+      cnn filter img.png -k sobel                      writes ./img-sobel.png
+      cnn filter img.png -k gaussian:1.5 -k sharpen    a chain, from left to right
+      cnn filter img.png -k "0 -1 0; -1 5 -1; 0 -1 0"  a kernel of your own
+      cnn filter m.txt -k sharpen -p 1                 a matrix: the numbers are printed
+      cnn filter scans/ -r -k sharpen -o out/          every image below a folder
+      cnn filter img.png -k sobel --as opencv          exactly as OpenCV answers
+      cat a.png | cnn filter - -k edge8 -o - > b.png   in a pipe
+
+    INPUT is an image (PNG, JPEG, TIFF, BMP, WebP, GIF, PGM/PPM, npy), a matrix (.txt, .csv), a folder with -r, a
+    pattern in quotes, or - for standard input. `cnn kernels` lists the names. A file name that begins with - comes
+    after --.
+    """  # noqa: D301
+    return _filter(inputs, options)
+
+
+def _filter(inputs: Sequence[str], options: dict[str, Any]) -> int:
+    from cnncli.io.image_listing import expand_inputs, read_list
+    from cnncli.kernels import threads
+    from cnncli.tasks.filter_naming import Job, kernel_label, plan_jobs
+    from cnncli.tasks.filter_one import check_target, is_text_matrix
+
+    names = list(inputs)
+    if options["files_from"]:
+        listed = options["files_from"]
+        names += read_list("stdin", sys.stdin.buffer.read()) if listed == "-" else read_list(listed)
+    if not names:
+        raise UsageError("no input is given", hint="name an image, or - for standard input; see `cnn filter --help`")
+    if names.count("-") > 1 or ("-" in names and options["files_from"] == "-"):
+        raise UsageError("standard input can be read only once", hint="name - once")
+    sources = expand_inputs(names, recursive=options["recursive"])
+    if options["shard"]:
+        part, parts = parse_shard(options["shard"])
+        sources = sources[part - 1 :: parts]
+    standard_input = sys.stdin.buffer.read() if any(s.path == "-" for s in sources) else None
+    matrices = [
+        is_text_matrix(standard_input or b"") if s.path == "-" else s.path.lower().endswith(_MATRICES) for s in sources
+    ]
+    printing = options["print_"] or (options["output"] is None and not options["compare"] and all(matrices))
+    plan = filter_plan(options, printing=printing)
+    settings = file_options(
+        options, threads=threads.resolve(options["threads"]), align=printing and sys.stdout.isatty()
+    )
+    if printing:
+        jobs = [Job(source.path, None) for source in sources]
+    else:
+        label = kernel_label(options["kernels"]) + ("-compare" if options["compare"] else "")
+        jobs = plan_jobs(sources, options["output"], label, default_extension=_extension(plan))
+    if options["dry_run"]:
+        for job in jobs:
+            click.echo(f"{job.source} -> {job.target or 'standard output'}")
+        return 0
+    if not options["skip_existing"]:
+        for job in jobs:
+            check_target(job, settings)
+    return _run(jobs, plan, settings, options, standard_input)
+
+
+def _run(
+    jobs: Sequence[Job], plan: FilterPlan, settings: FileOptions, options: dict[str, Any], standard_input: bytes | None
+) -> int:
+    from cnncli.reporting.filter_report import FilterReport
+
+    report = FilterReport(
+        " + ".join(step.name for step in plan.steps),
+        len(jobs),
+        sys.stdout,
+        sys.stderr,
+        quiet=options["quiet"],
+        verbose=options["verbose"],
+        as_json=options["as_json"],
+        terminal=sys.stderr.isatty(),
+    )
+    if options["no_color"]:
+        os.environ["NO_COLOR"] = "1"
+    if len(jobs) == 1 and not options["manifest"] and not options["skip_existing"]:
+        from cnncli.tasks.filter_files import filter_one_file
+
+        report.show(filter_one_file(jobs[0], plan, settings, standard_input))
+        return 0
+    _run_batch(jobs, plan, settings, options, standard_input, report)
+    report.finish("" if options["output"] in (None, "-") else options["output"])
+    if report.failures:
+        first = report.failures[0].error()
+        if len(jobs) == 1:
+            raise first
+        hint = "" if options["manifest"] else "use --manifest FILE to keep a list"
+        place = f"; see {options['manifest']}" if options["manifest"] else ""
+        count = len(report.failures)
+        raise PartialFailureError(f"{count} of {len(jobs)} files failed (first: {first}){place}", hint=hint)
+    return 0
+
+
+def _run_batch(
+    jobs: Sequence[Job],
+    plan: FilterPlan,
+    settings: FileOptions,
+    options: dict[str, Any],
+    standard_input: bytes | None,
+    report: Any,
+) -> None:
+    from cnncli.tasks.filter_events import Outcome
+    from cnncli.tasks.filter_files import filter_files
+    from cnncli.tasks.filter_manifest import Manifest
+    from cnncli.tasks.supervised import supervised
+
+    manifest = Manifest(options["manifest"], _fingerprint(options))
+    try:
+        with report:
+            work = supervised(
+                jobs, lambda numbers: filter_files(jobs, numbers, plan, settings, manifest, standard_input)
+            )
+            for event in work:
+                if isinstance(event, Outcome):
+                    manifest.add(event)
+                    report.show(event)
+    finally:
+        manifest.close()
+
+
+def _fingerprint(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that change the pictures that are written."""
+    return {name.rstrip("_"): options[name] for name in _CHANGES_PICTURES if options[name] not in (None, False, ())}
+
+
+def _extension(plan: FilterPlan) -> str:
+    """Return the extension of a default name: PNG unless it could not hold the result."""
+    return ".tif" if plan.dtype == "float32" or plan.range == "raw" else ".png"

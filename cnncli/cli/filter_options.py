@@ -1,0 +1,209 @@
+"""The options of `cnn filter`, in groups, and what they become."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cnncli.errors import UsageError
+
+if TYPE_CHECKING:
+    from cnncli.tasks.filter_options import FileOptions
+    from cnncli.tasks.filter_plan import FilterPlan
+
+GRAYS = ("bt601", "bt709", "mean")
+_PLAIN = {"R": 0, "G": 1, "B": 2, "RED": 0, "GREEN": 1, "BLUE": 2}
+
+_OPTIONS = (
+    click.option(
+        "-k",
+        "--kernel",
+        "kernels",
+        multiple=True,
+        metavar="SPEC",
+        help="Name, numbers, @FILE or step; repeat it.",
+    ),
+    click.option("--flip/--no-flip", default=None, help="True convolution, or cross-correlation [no-flip]."),
+    click.option("-p", "--padding", metavar="P", help="same, valid, full, N or T,B,L,R; numbers mean zeros [same]."),
+    click.option("--border", metavar="RULE", help="zero constant:V replicate reflect mirror wrap [replicate]."),
+    click.option("-s", "--stride", default="1", metavar="N[,M]", help="Rows and columns [1]."),
+    click.option("--dilation", default="1", metavar="N[,M]", help="Gap between taps [1]."),
+    click.option("--scale", metavar="X|sum", help="Multiply kernels, or divide by their sum [1]."),
+    click.option("--normalize", is_flag=True, help="The same as --scale sum."),
+    click.option("--bias", type=float, default=0.0, help="Added once to each response [0]."),
+    click.option("--range", "range_", default="auto", metavar="HOW", help="auto clip abs minmax shift raw equalize."),
+    click.option("--dtype", default="same", metavar="TYPE", help="same uint8 uint16 float32 [same]."),
+    click.option("--depth", type=click.Choice(["8", "16", "float"]), help="The same as --dtype, in bits."),
+    click.option("--gray", metavar="[METHOD]", help="bt601, bt709 or mean first; alone it means bt601."),
+    click.option("--channels", metavar="R,G|0,1", help="Only these channels."),
+    click.option("--alpha", type=click.Choice(["keep", "filter", "drop"]), default="keep", help="Transparency [keep]."),
+    click.option("--as", "tool", metavar="TOOL", help="Like torch keras opencv scipy imagemagick pillow vips lecture."),
+    click.option("--no-exif", is_flag=True, help="Leave pictures as stored, not turned upright."),
+    click.option("--frame", type=click.IntRange(0), metavar="N", help="Picture N of an animation or stack [0]."),
+    click.option("--nan-to", type=float, metavar="X", help="Replace samples that are not finite."),
+    click.option(
+        "--max-pixels",
+        type=click.IntRange(1),
+        default=100_000_000,
+        metavar="N",
+        help="Refuse larger ones [10^8].",
+    ),
+    click.option("-o", "--output", metavar="PATH|-", help="File, folder/, pattern or - [./{stem}-{kernel}.png]."),
+    click.option("-f", "--force", is_flag=True, help="Replace outputs that exist."),
+    click.option("--to", "stream_format", default="png", metavar="EXT", help="Format on standard output [png]."),
+    click.option("--compress", type=click.IntRange(0, 9), metavar="0-9", help="PNG and TIFF: fast to small [2]."),
+    click.option("--quality", type=click.IntRange(1, 100), metavar="1-100", help="JPEG and WebP [92]."),
+    click.option("--compare", is_flag=True, help="Write input, response and equalised response side by side."),
+    click.option("--split-channels", is_flag=True, help="Write each channel of the result to its own file."),
+    click.option("--print", "print_", is_flag=True, help="Print the numbers instead of writing an image."),
+    click.option("--precision", type=click.IntRange(0, 17), default=4, metavar="N", help="Printed decimals [4]."),
+    click.option("-r", "--recursive", is_flag=True, help="Search folders."),
+    click.option("--files-from", metavar="F|-", help="More inputs, one a line."),
+    click.option("--shard", metavar="I/N", help="Only every N-th file, from the I-th."),
+    click.option("--skip-existing", is_flag=True, help="Leave out what is finished."),
+    click.option("--resume", "skip_existing", is_flag=True, hidden=True),
+    click.option("--manifest", metavar="F.jsonl", help="Append one JSON line a file."),
+    click.option("--fail-fast", is_flag=True, help="Stop at the first file that fails."),
+    click.option("--workers", type=click.IntRange(1, 64), metavar="N", help="Files in work at a time [threads]."),
+    click.option(
+        "-j", "--threads", type=click.IntRange(1, 1024), envvar="CNN_THREADS", metavar="N", help="[all processors]"
+    ),
+    click.option("-n", "--dry-run", is_flag=True, help="Print which file would become which."),
+    click.option("-q", "--quiet", is_flag=True, help="Only errors."),
+    click.option("-v", "--verbose", is_flag=True, help="A summary for each file of a batch."),
+    click.option("--no-color", is_flag=True, help="No colours (also NO_COLOR=1)."),
+    click.option("--json", "as_json", is_flag=True, help="One JSON object a file on standard output."),
+)
+
+
+class FilterCommand(click.Command):
+    """A command whose `--gray` may stand alone: click would take the input file for its value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Give a lone `--gray` its method."""
+        given: list[str] = []
+        for number, word in enumerate(args):
+            given.append(word)
+            following = args[number + 1 : number + 2]
+            if word == "--gray" and not (following and following[0].lower() in GRAYS):
+                given.append(GRAYS[0])
+        return super().parse_args(ctx, given)
+
+
+def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a function with every option."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def filter_plan(options: dict[str, Any], *, printing: bool) -> FilterPlan:
+    """Return the arithmetic that the options ask for.
+
+    Printed numbers are not fitted to pixels unless `--range` or `--dtype` says so.
+
+    Raises
+    ------
+    UsageError, InvalidInputError
+        An option or a kernel that is not understood.
+    """
+    from cnncli.filters.borders import parse_border
+    from cnncli.filters.conventions import convention
+    from cnncli.filters.geometry import parse_padding, parse_pair, parse_scale
+    from cnncli.filters.kernel_text import MAX_BYTES
+    from cnncli.filters.steps import parse_steps
+    from cnncli.io.atomic import read_regular_file
+    from cnncli.tasks.filter_plan import FilterPlan
+
+    if not options["kernels"]:
+        raise UsageError("no kernel is given", where="-k", hint="try -k sobel; `cnn kernels` lists the names")
+    scale = "sum" if options["normalize"] else options["scale"]
+    if options["normalize"] and options["scale"]:
+        raise UsageError("--normalize and --scale exclude each other", hint="give one of them")
+    if not abs(options["bias"]) < float("inf"):
+        raise UsageError(f"{options['bias']} is not a finite number", where="--bias", hint="try 0")
+    dtype = {"8": "uint8", "16": "uint16", "float": "float32"}.get(options["depth"], options["dtype"])
+    range_ = options["range_"]
+    if printing and range_ == "auto" and dtype == "same" and not options["tool"]:
+        range_ = "raw"
+    if options["tool"]:
+        convention(options["tool"])
+    return FilterPlan(
+        steps=parse_steps(options["kernels"], read_file=lambda path: read_regular_file(path, 16 * MAX_BYTES)),
+        flip=options["flip"],
+        padding=None if options["padding"] is None else parse_padding(options["padding"]),
+        border=None if options["border"] is None else parse_border(options["border"]),
+        stride=parse_pair(options["stride"], "--stride"),
+        dilation=parse_pair(options["dilation"], "--dilation"),
+        scale=None if scale is None else parse_scale(scale),
+        bias=options["bias"],
+        range=range_,
+        dtype=dtype,
+        gray=_gray(options["gray"]),
+        channels=None if options["channels"] is None else _channels(options["channels"]),
+        convention=options["tool"],
+    )
+
+
+def file_options(options: dict[str, Any], *, threads: int, align: bool) -> FileOptions:
+    """Return how files are read and written."""
+    from cnncli.io.image_encode import PNG_LEVEL, QUALITY, format_of
+    from cnncli.tasks.filter_options import FileOptions
+
+    output: str = options["output"] or ""
+    return FileOptions(
+        exif=not options["no_exif"],
+        frame=options["frame"],
+        max_pixels=options["max_pixels"],
+        alpha=options["alpha"],
+        nan_to=options["nan_to"],
+        overwrite=options["force"] or options["skip_existing"],
+        make_folders=bool(output) and ("{" in output or output.endswith("/") or Path(output).is_dir()),
+        skip_existing=options["skip_existing"],
+        level=PNG_LEVEL if options["compress"] is None else options["compress"],
+        quality=QUALITY if options["quality"] is None else options["quality"],
+        stream_format=format_of(f"stdout.{options['stream_format'].removeprefix('.')}"),
+        compare=options["compare"],
+        split_channels=options["split_channels"],
+        precision=options["precision"],
+        align=align,
+        threads=threads,
+        workers=options["workers"] or threads,
+        fail_fast=options["fail_fast"],
+    )
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Return (I, N) of ``I/N``, with 1 <= I <= N.
+
+    Examples
+    --------
+    >>> parse_shard("3/64")
+    (3, 64)
+    """
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text.strip(), re.ASCII)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"'{text}' is not I/N with 1 <= I <= N", where="--shard", hint="use --shard 3/64")
+    return int(match[1]), int(match[2])
+
+
+def _gray(method: str | None) -> str | None:
+    if method is not None and method.lower() not in GRAYS:
+        raise UsageError(f"unknown method '{method}'", where="--gray", hint=f"choose {', '.join(GRAYS)}")
+    return method and method.lower()
+
+
+def _channels(text: str) -> tuple[int, ...]:
+    words: Sequence[str] = [word.strip().upper() for word in text.split(",")]
+    if len(words) == 1 and re.fullmatch("[RGB]{2,3}", words[0]):
+        words = list(words[0])
+    found = []
+    for word in words:
+        if word not in _PLAIN and not re.fullmatch(r"[0-9]{1,4}", word, re.ASCII):
+            raise UsageError(f"'{text}' is not understood", where="--channels", hint="use R,G,B or numbers from 0")
+        found.append(_PLAIN[word] if word in _PLAIN else int(word))
+    return tuple(found)

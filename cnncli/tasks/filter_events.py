@@ -1,0 +1,95 @@
+"""What a batch of filters tells whoever listens; everything here can travel as JSON between two processes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeAlias
+
+from cnncli.errors import CnnError, ExitCode
+
+
+@dataclass(frozen=True)
+class Started:
+    """Work on the input with this number begins: its file is about to be decoded."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error of one file, as data."""
+
+    code: int
+    message: str
+    where: str = ""
+    hint: str = ""
+
+    @classmethod
+    def of(cls, error: CnnError) -> Failure:
+        """Return the error as data."""
+        return cls(int(error.exit_code), error.message, error.where, error.hint)
+
+    def error(self) -> CnnError:
+        """Return the data as an error."""
+        error = CnnError(self.message, where=self.where, hint=self.hint)
+        error.exit_code = ExitCode(self.code)
+        return error
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one input.
+
+    Attributes
+    ----------
+    status : str
+        ``written``, ``printed``, ``skipped`` or ``failed``.
+    shape, result_shape : list of int
+        (H, W, C) of input and result; alpha is counted.
+    clipped : float
+        Share of values that the output could not hold, 0..1.
+    lowest, highest : float
+        Of the response before it was fitted to the output.
+    summary, clip_report : str
+        What was done and what was cut off, one line each.
+    notes : list of str
+        Conversions and warnings, in words.
+    text : list of str
+        The printed matrix.
+    """
+
+    index: int
+    source: str
+    target: str | None
+    status: str
+    shape: list[int] = field(default_factory=list)
+    dtype: str = ""
+    result_shape: list[int] = field(default_factory=list)
+    result_dtype: str = ""
+    clipped: float = 0.0
+    lowest: float = 0.0
+    highest: float = 0.0
+    summary: str = ""
+    clip_report: str = ""
+    notes: list[str] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    sha256: str = ""
+    size_bytes: int = 0
+    failure: Failure | None = None
+
+
+Event: TypeAlias = Started | Outcome
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """Return an event as an object of plain JSON types."""
+    return {"event": type(event).__name__, **asdict(event)}
+
+
+def from_json(record: dict[str, Any]) -> Event:
+    """Return the event of `to_json`."""
+    kind = record.pop("event")
+    if kind == "Started":
+        return Started(**record)
+    failure = record.pop("failure")
+    return Outcome(**record, failure=Failure(**failure) if failure else None)

@@ -1,0 +1,237 @@
+"""One file through the filter: load, apply, store. Loading and storing may run on other threads than the arithmetic."""
+
+from __future__ import annotations
+
+# ruff: noqa: PTH112, PTH120, PTH122
+# names are taken apart as text, whatever bytes they hold
+import hashlib
+import os
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnncli.errors import InvalidInputError
+from cnncli.filters.kernel_text import parse_matrix
+from cnncli.io.atomic import ensure_writable, make_directory, read_regular_file, write_atomically
+from cnncli.io.image_data import MAX_FILE_BYTES, Image
+from cnncli.io.image_decode import decode_image
+from cnncli.io.image_encode import encode_image, format_of
+from cnncli.io.image_sniff import looks_like_image
+from cnncli.io.matrix_text import matrix_bytes, matrix_lines
+from cnncli.tasks.filter_events import Outcome
+from cnncli.tasks.filter_naming import Job
+from cnncli.tasks.filter_options import FileOptions
+from cnncli.tasks.filter_plan import FilterPlan
+
+if TYPE_CHECKING:
+    from cnncli.tasks.filter_image import FilterResult
+
+_MATRIX_FILES = (".txt", ".csv", ".tsv")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A decoded input and the fingerprint of its file."""
+
+    image: Image
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """A result that waits to be written."""
+
+    image: Image
+    result: FilterResult
+    source: Image
+    sha256: str
+
+
+def load(job: Job, options: FileOptions, *, fingerprint: bool = False, standard_input: bytes | None = None) -> Loaded:
+    """Read and decode the input of a job.
+
+    Raises
+    ------
+    CnnError
+        Anything that is wrong with the file, located.
+    """
+    if job.source == "-":
+        data = sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if standard_input is None else standard_input
+        if len(data) > MAX_FILE_BYTES:
+            raise InvalidInputError(f"more than {MAX_FILE_BYTES} B", where="stdin", hint="filter it in parts")
+        where = "stdin"
+    else:
+        data = read_regular_file(job.source, MAX_FILE_BYTES)
+        where = job.source
+    digest = hashlib.sha256(data).hexdigest() if fingerprint else ""
+    named_so = job.source == "-" or os.path.splitext(job.source)[1].lower() in _MATRIX_FILES
+    if named_so and is_text_matrix(data):
+        values = parse_matrix(data, where).astype(np.float64)
+        return Loaded(_finite(Image(values, mode="matrix", format="MATRIX"), options, where), digest)
+    image = decode_image(data, where, exif=options.exif, frame=options.frame, max_pixels=options.max_pixels)
+    if options.alpha == "drop" and image.alpha is not None:
+        image = replace(image, alpha=None).noted("transparency dropped")
+    return Loaded(_finite(image, options, where), digest)
+
+
+def apply(loaded: Loaded, plan: FilterPlan, options: FileOptions) -> Filtered:
+    """Filter a decoded picture.
+
+    Raises
+    ------
+    CnnError
+        The plan does not fit the picture.
+    """
+    from cnncli.tasks.filter_alpha import filter_with_alpha
+    from cnncli.tasks.filter_image import apply_filter
+
+    source = loaded.image
+    alpha = None
+    if source.alpha is None:
+        result = apply_filter(source.pixels, plan, threads=options.threads)
+    else:
+        whole = options.alpha == "filter"
+        result, alpha = filter_with_alpha(
+            source.pixels, source.alpha, plan, filter_alpha=whole, threads=options.threads
+        )
+        if alpha.dtype != result.pixels.dtype:
+            alpha = _rescaled(alpha, result.pixels.dtype)
+    image = replace(source, pixels=result.pixels, alpha=alpha)
+    if source.icc and result.pixels.shape[2] != source.pixels.shape[2]:
+        image = replace(image, icc=None).noted("colour profile dropped: it is for another number of channels")
+    if options.compare:
+        from cnncli.tasks.filter_compare import comparison
+
+        image = Image(comparison(source, result, plan, options), density=source.density)
+    return Filtered(image, result, source, loaded.sha256)
+
+
+def store(index: int, job: Job, filtered: Filtered, options: FileOptions) -> Outcome:
+    """Encode and write a result; return what became of it.
+
+    Raises
+    ------
+    CnnError
+        The format cannot hold the result, or it cannot be written.
+    """
+    image, size, text = filtered.image, 0, []
+    status = "written"
+    if job.target is None:
+        values = image.pixels if image.alpha is None else np.concatenate([image.pixels, image.alpha[..., None]], axis=2)
+        text = matrix_lines(values, precision=options.precision, align=options.align)
+        status = "printed"
+    elif options.split_channels:
+        size = _store_channels(image, job.target, options)
+    else:
+        size = _store_file(image, job.target, options)
+    result, source = filtered.result, filtered.source
+    return Outcome(
+        index=index,
+        source=job.source,
+        target=job.target,
+        status=status,
+        shape=_shape(source),
+        dtype=source.pixels.dtype.name,
+        result_shape=_shape(image),
+        result_dtype=image.pixels.dtype.name,
+        clipped=result.clipped,
+        lowest=float(result.minimum),
+        highest=float(result.maximum),
+        summary=result.summary,
+        clip_report=result.clip_report,
+        notes=[*result.notes, *image.notes],
+        text=text,
+        sha256=filtered.sha256,
+        size_bytes=size,
+    )
+
+
+def is_text_matrix(data: bytes) -> bool:
+    """Whether bytes are text to be read as numbers; an npy array is an image of its own type."""
+    return not looks_like_image(data)
+
+
+def check_target(job: Job, options: FileOptions) -> None:
+    """Refuse an output that cannot be written, before any work.
+
+    Raises
+    ------
+    CnnError
+        It exists, its folder is missing or cannot be written.
+    """
+    if job.target in (None, "-"):
+        return
+    if not options.make_folders or os.path.isdir(os.path.dirname(str(job.target)) or "."):
+        ensure_writable(str(job.target), overwrite=options.overwrite)
+
+
+def _store_file(image: Image, target: str, options: FileOptions) -> int:
+    if target == "-":
+        data: bytes | bytearray = encode_image(
+            image,
+            options.stream_format,
+            where="stdout",
+            level=options.level,
+            quality=options.quality,
+            threads=options.threads,
+        )
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return len(data)
+    kind = format_of(target)
+    folder = os.path.dirname(target)
+    if options.make_folders and folder and not os.path.isdir(folder):
+        make_directory(folder)
+    if kind == "TEXT":
+        data = matrix_bytes(image.pixels, target, precision=options.precision)
+    else:
+        data = encode_image(
+            image, kind, where=target, level=options.level, quality=options.quality, threads=options.threads
+        )
+    write_atomically(target, memoryview(data), overwrite=options.overwrite)
+    return len(data)
+
+
+def _encoding(options: FileOptions) -> dict[str, int]:
+    return {"level": options.level, "quality": options.quality, "threads": options.threads}
+
+
+def _store_channels(image: Image, target: str, options: FileOptions) -> int:
+    stem, extension = os.path.splitext(target)
+    total = 0
+    for channel in range(image.pixels.shape[2]):
+        plane = np.ascontiguousarray(image.pixels[..., channel : channel + 1])
+        total += _store_file(replace(image, pixels=plane, icc=None), f"{stem}-{channel}{extension}", options)
+    return total
+
+
+def _finite(image: Image, options: FileOptions, where: str) -> Image:
+    """Refuse or replace samples that are no numbers."""
+    pixels = image.pixels
+    if pixels.dtype.kind != "f":
+        return image
+    bad = ~np.isfinite(pixels)
+    count = int(bad.sum())
+    if not count:
+        return image
+    if options.nan_to is None:
+        row, column, _ = np.argwhere(bad)[0]
+        message = f"{count} of {pixels.size} samples are not finite (first: row {row + 1}, column {column + 1})"
+        raise InvalidInputError(message, where=where, hint="use --nan-to NUMBER to replace them")
+    return replace(image, pixels=np.where(bad, pixels.dtype.type(options.nan_to), pixels)).noted(
+        f"{count} samples that were not finite became {options.nan_to:g}"
+    )
+
+
+def _rescaled(alpha: NDArray, dtype: np.dtype) -> NDArray:
+    """Return the opacity in the type of the result."""
+    share = alpha / (np.iinfo(alpha.dtype).max if alpha.dtype.kind == "u" else 1)
+    return np.rint(share * np.iinfo(dtype).max).astype(dtype) if dtype.kind == "u" else share.astype(dtype)
+
+
+def _shape(image: Image) -> list[int]:
+    height, width, channels = image.pixels.shape
+    return [height, width, channels + (image.alpha is not None)]
