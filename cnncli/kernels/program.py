@@ -1,8 +1,8 @@
 """A program: kernels with their words, run in phases by all threads without a return to Python.
 
 A phase is a list of chains; a chain runs its kernels one after the other for each of its tasks. Threads take tasks
-from a shared counter until none is left and meet at the end of the phase. A task writes only what belongs to it, so the result
-does not depend on which thread takes it, nor on how many there are.
+from a shared counter until none is left and meet at the end of the phase. A task writes only what belongs to it, so
+the result does not depend on which thread takes it, nor on how many there are.
 """
 
 from __future__ import annotations

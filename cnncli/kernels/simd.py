@@ -1,8 +1,8 @@
 """SIMD vectors as Numba values: a type for LANES numbers, and loads, stores and arithmetic on it.
 
 A kernel that uses these compiles to vector instructions whatever the auto-vectoriser thinks of it. LANES float32 fill
-one register of the host (16 with AVX-512, 8 with AVX2, 4 elsewhere); `CNN_SIMD=16|8|4` forces a width. float64 vectors have
-as many lanes and take two registers: they serve gradient checks.
+one register of the host (16 with AVX-512, 8 with AVX2, 4 elsewhere); `CNN_SIMD=16|8|4` forces a width. float64
+vectors have as many lanes and take two registers: they serve gradient checks.
 """
 
 from __future__ import annotations

@@ -30,7 +30,8 @@ def make_tile(rows: int, columns: int, *, lane_sum: bool = False, b_column: int 
              K1, K2, K3, a1, a2, a3, b1, b2, b3)
 
     A, B, C and bias point at the first element; K1, K2, K3 are the lengths of the reduction loops and a1.., b1.. the
-    steps of A and B along them. Every result is raised to at least `low` (0 rectifies, minus infinity leaves it; NaN stays).
+    steps of A and B along them. Every result is raised to at least `low` (0 rectifies, minus infinity leaves it; NaN
+    stays).
     With `lane_sum` the result is one number per (i, j), and `bias` and `low` are not read.
     Where `b_column` is known here, the argument of that name is not read: neighbouring columns then cost no register.
     """
