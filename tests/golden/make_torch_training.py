@@ -1,4 +1,4 @@
-"""Write torch_training.json: a tiny network's parameters, logits, gradient and ten losses, computed by PyTorch in float64.
+"""Write torch_training.json: a tiny network's parameters, probabilities, gradient and ten losses by PyTorch.
 
 Run once with the [peers] extra: python tests/golden/make_torch_training.py
 """
