@@ -74,11 +74,12 @@ def choose_format(format_name: str | None, as_json: bool, output: str | None) ->
 
 
 def hand_out(text: str, output: str | None, *, force: bool = False) -> None:
-    """Write `text` to a file or to standard output; what an output cannot encode becomes a question mark."""
+    """Write `text` to a file or to standard output."""
     if output and output != "-":
         from cnncli.io.atomic import write_atomically
 
         write_atomically(output, text.encode(), overwrite=force)
         return
-    encoding = sys.stdout.encoding or "utf-8"
-    click.echo(text.encode(encoding, "replace").decode(encoding), nl=False, color=True)
+    from cnncli.reporting.encodable import encodable
+
+    click.echo(encodable(text, sys.stdout), nl=False, color=True)

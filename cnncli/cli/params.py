@@ -63,7 +63,7 @@ def command(source: str, layers: tuple[str, ...], **options: Any) -> None:
     if picture and not options["as_json"]:
         from cnncli.reporting.network_picture import network_svg
 
-        text = network_svg(model)
+        text = network_svg(model, options["depth"], collapsed=not options["per_repeat"])
     elif options["compare"]:
         text = answers.compared(model, options["compare"], format_name)
     elif options["other"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cnncli.errors import UsageError
@@ -51,7 +52,7 @@ def read_model(source: str, layers: Sequence[str], input_shape: Shape | None, cl
 def partial(error: LayerError, format_name: str) -> str:
     """Return the table up to the layer that fails."""
     model = Model("", error.input_shape, error.done)
-    return render(params_table(model, View(), memory(model, 1, "sgd")), format_name)
+    return render(replace(params_table(model, View(), memory(model, 1, "sgd")), footer=[]), format_name)
 
 
 def as_json(model: Model, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cnncli.errors import InvalidInputError, UsageError
@@ -121,7 +122,7 @@ def as_text(model: Model, notation: str, format_name: str, *, single: bool, name
 
 def partial(error: LayerError, notation: str, format_name: str) -> str:
     """Return the table up to the layer that fails."""
-    return render(chain_table(Model("", error.input_shape, error.done), notation), format_name)
+    return render(replace(chain_table(Model("", error.input_shape, error.done), notation), total=()), format_name)
 
 
 def covered(model: Model, format_name: str, output: str | None) -> str:

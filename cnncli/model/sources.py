@@ -18,6 +18,12 @@ from cnncli.spec.document import parse_document
 from cnncli.spec.tree import MAX_BYTES, decode, read_tree
 
 
+ALIASES = {
+    "googlenet": "inception-v1", "lenet": "lenet5", "mobilenet": "mobilenet-v1", "resnet20": "resnet20-cifar",
+    "squeezenet1_0": "squeezenet",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Source:
     """The text of an architecture and the name that messages use for it."""
@@ -84,8 +90,9 @@ def read_source(source: str) -> Source:
     """Return the text of an architecture, wherever it is."""
     if source == "-":
         return Source(decode(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>"), "<stdin>")
-    if source in preset_names():
-        return Source(preset_text(source), source)
+    preset = ALIASES.get(source, source)
+    if preset in preset_names():
+        return Source(preset_text(preset), preset)
     path = Path(source)
     if path.is_dir() and (path / "model.yaml").is_file():
         path = path / "model.yaml"

@@ -23,11 +23,17 @@ HIDDEN = {"dropout", "lrn", "batchnorm"}
 GAP = 46
 
 
-def network_svg(model: Model) -> str:
-    """Return an SVG: the lecture's row of volumes for a sequence of layers, a graph for any other network."""
+def network_svg(model: Model, depth: int | None = None, *, collapsed: bool = True) -> str:
+    """Return an SVG: the lecture's row of volumes for a sequence of layers, a graph for any other network.
+
+    `depth` and `collapsed` say how far the boxes of a graph are opened, as in a table; by default a large network
+    shows its blocks from outside.
+    """
     rows = rows_of(model)
     straight = all(node.inputs == (index - 1,) for index, node in enumerate(model.nodes))
-    return volumes(model, rows) if straight and len(_drawn(rows)) <= 40 else graph(model)
+    if straight and len(_drawn(rows)) <= 40:
+        return volumes(model, rows)
+    return graph(model, depth or (2 if len(rows) <= 60 else 1), collapsed=collapsed)
 
 
 def volumes(model: Model, rows: Sequence[Row]) -> str:
@@ -54,10 +60,10 @@ def volumes(model: Model, rows: Sequence[Row]) -> str:
     return drawing.finish()
 
 
-def graph(model: Model) -> str:
+def graph(model: Model, depth: int, *, collapsed: bool) -> str:
     """Return boxes from top to bottom, side by side where paths are parallel, with an arrow for each connection."""
     rows = rows_of(model)
-    drawn = collapse(rows, 2, model.repeats) if len(rows) <= 60 else collapse(rows, 1, model.repeats)
+    drawn = collapse(rows, depth, model.repeats if collapsed else None)
     edges = _edges(model, rows, drawn)
     level = [0] * len(drawn)
     for source, target in sorted(edges, key=lambda edge: edge[1]):
@@ -65,7 +71,8 @@ def graph(model: Model) -> str:
     lanes = _lanes(level, edges)
     across = max(lanes, default=0) + 1
     width, height = 236, 46
-    drawing = Drawing(40 + across * (width + 30), 100 + (max(level, default=0) + 1) * (height + 26))
+    heading = 40 + 9 * len(f"{model.name}: {_total(model)} parameters")
+    drawing = Drawing(max(heading, 50 + across * (width + 30)), 100 + (max(level, default=0) + 1) * (height + 26))
     drawing.text(16, 24, f"{model.name}: {_total(model)} parameters", size=15, bold=True)
     at = {NETWORK_INPUT: (24.0, 44.0)}
     _label(drawing, at[NETWORK_INPUT], width, "Input", format_shape(model.input_shape, "d@wxh"), "#ffffff")
@@ -129,26 +136,18 @@ def _arrow(
     skips: bool,
 ) -> None:
     x1, y1 = source[0] + width / 2, source[1] + height
-    x2, y2 = target[0] + width / 2, target[1]
-    if skips and source[0] == target[0]:
+    x2, y2 = target[0] + width / 2, target[1] - 1
+    if skips and x1 == x2:
         # a shortcut: around the boxes between, on their right
-        right = source[0] + width
-        middle = right + 16
-        start, end = source[1] + height / 2, target[1] + height / 2
-        drawing.path(
-            f"M{right:.1f},{start:.1f} C{middle + 10:.1f},{start:.1f} {middle + 10:.1f},{end:.1f} {right:.1f},{end:.1f}",
-            stroke=LINE,
-            arrow=True,
-        )
-    elif x1 == x2:
-        drawing.path(f"M{x1:.1f},{y1:.1f} V{y2 - 1:.1f}", stroke=LINE, arrow=True)
+        right, start, end = source[0] + width, source[1] + height / 2, target[1] + height / 2
+        bend = right + 26
+        way = f"M{right:.1f},{start:.1f} C{bend:.1f},{start:.1f} {bend:.1f},{end:.1f} {right:.1f},{end:.1f}"
+    elif x1 > x2:
+        # back to the left: straight down in its own column, over only above the target
+        way = f"M{x1:.1f},{y1:.1f} V{y2 - 22:.1f} C{x1:.1f},{y2 - 8:.1f} {x2:.1f},{y2 - 24:.1f} {x2:.1f},{y2:.1f}"
     else:
-        bend = (y2 - y1) / 2
-        drawing.path(
-            f"M{x1:.1f},{y1:.1f} C{x1:.1f},{y1 + bend:.1f} {x2:.1f},{y2 - bend:.1f} {x2:.1f},{y2 - 1:.1f}",
-            stroke=LINE,
-            arrow=True,
-        )
+        way = f"M{x1:.1f},{y1:.1f} C{x1:.1f},{y1 + 24:.1f} {x2:.1f},{y1 + 2:.1f} {x2:.1f},{y1 + 24:.1f} V{y2:.1f}"
+    drawing.path(way, stroke=LINE, arrow=True)
 
 
 def _edges(model: Model, rows: Sequence[Row], drawn: Sequence[Row]) -> list[tuple[int, int]]:

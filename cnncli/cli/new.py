@@ -1,0 +1,60 @@
+"""`cnn new`: a commented architecture file to start from, or the JSON Schema of the language."""
+
+from __future__ import annotations
+
+import json
+from difflib import get_close_matches
+
+import click
+
+from cnncli.cli.options import hand_out, output_option
+from cnncli.errors import UsageError
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("preset", required=False)
+@click.option("--schema", is_flag=True, help="Write the JSON Schema of architecture files.")
+@click.option("--list", "list_presets", is_flag=True, help="List the presets.")
+@output_option
+def command(preset: str | None, schema: bool, list_presets: bool, output: str | None, force: bool) -> None:
+    r"""Write a commented architecture file to start from.
+
+    \b
+    Examples:
+      cnn new lenet5 > my.yaml            start from a preset
+      cnn new resnet18 -o my.yaml         the same, never over an existing file
+      cnn new --list                      all presets
+      cnn new --schema > cnn.schema.json  for editors: completion and checks
+
+    With the schema beside it, begin a file with `# yaml-language-server: $schema=cnn.schema.json`.
+    """
+    from cnncli.model.sources import preset_names, preset_text
+
+    if schema + list_presets + (preset is not None) != 1:
+        hint = "give the name of a preset, --list or --schema"
+        raise UsageError("one of three things can be written", hint=hint)
+    names = preset_names()
+    if schema:
+        from cnncli.model.schema import language_schema
+
+        text = json.dumps(language_schema(names), indent=1) + "\n"
+    elif list_presets:
+        width = max(map(len, names))
+        text = "".join(f"{name.ljust(width)}  {_title(preset_text(name))}\n" for name in names)
+    elif preset in names:
+        text = preset_text(preset or "")
+    else:
+        near = get_close_matches((preset or "").lower(), names, 1)
+        hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(names)}"
+        raise UsageError(f"unknown preset {(preset or '')[:40]!r}", hint=hint)
+    hand_out(text, output, force=force)
+
+
+def _title(text: str) -> str:
+    """Return the first sentence of a preset's opening comment."""
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.lstrip("# "))
+    return " ".join(lines)
