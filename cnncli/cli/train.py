@@ -28,8 +28,12 @@ _SEEDS = click.IntRange(0, 2**64 - 1)
 @click.option("-e", "--epochs", type=click.IntRange(1, 10**6), help="[10, more where the data set is small]")
 @click.option("-b", "--batch-size", type=click.IntRange(1, 65_536), default=64, show_default=True)
 @click.option("--optimizer", type=click.Choice(["adam", "adamw", "momentum", "sgd"]), default="adam", show_default=True)
-@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate [adam 0.002, momentum 0.05, sgd 0.1].")
-@click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.9, show_default=True, help="For momentum.")
+@click.option(
+    "--lr", type=click.FloatRange(0, min_open=True), help="Learning rate [adam 0.002, momentum 0.02, sgd 0.1]."
+)
+@click.option(
+    "--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.9, show_default=True, help="For momentum."
+)
 @click.option("--weight-decay", type=click.FloatRange(0, 1), default=0.0, show_default=True)
 @click.option("--schedule", type=click.Choice(["cosine", "constant"]), default="cosine", show_default=True)
 @click.option("--warmup", type=click.FloatRange(0, 1000), default=0.0, metavar="EPOCHS", help="Rise to --lr [0].")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # name -> learning rate where none is given
-OPTIMIZERS = {"adam": 2e-3, "adamw": 2e-3, "momentum": 0.05, "sgd": 0.1}
+OPTIMIZERS = {"adam": 2e-3, "adamw": 2e-3, "momentum": 0.02, "sgd": 0.1}
 
 _EPOCHS = 10
 _FEWEST_STEPS = 1000  # a small data set is seen more often

@@ -1,0 +1,126 @@
+"""`cnn predict`: what a trained network says about pictures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from cnncli.errors import CnnError, PartialFailureError, UsageError
+
+if TYPE_CHECKING:
+    from cnncli.io.images import Image
+    from cnncli.tasks.predict import Failure, Prediction
+
+_SHOWN_NOTES = 5
+
+
+@click.command("predict")
+@click.argument("run", metavar="RUN_OR_CKPT")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option("-t", "--top-k", type=click.IntRange(1, 1000), default=3, show_default=True, help="Classes per picture.")
+@click.option("--probs", is_flag=True, help="The probability of every class.")
+@click.option(
+    "--invert",
+    type=click.Choice(["auto", "yes", "no"]),
+    default="auto",
+    show_default=True,
+    help="Turn dark ink on a light ground into light on dark.",
+)
+@click.option("--no-exif", is_flag=True, help="Do not apply the camera's orientation.")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["table", "plain", "jsonl", "json", "csv"]),
+    help="[table on a terminal, jsonl in a pipe]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Same as --format jsonl: one JSON object a picture.")
+@click.option("-q", "--quiet", is_flag=True, help="No notes on stderr.")
+@click.option("-j", "--threads", type=click.IntRange(1, 1024), envvar="CNN_THREADS", help="[all processors]")
+def command(
+    run: str,
+    images: tuple[str, ...],
+    top_k: int,
+    probs: bool,
+    invert: str,
+    no_exif: bool,
+    style: str | None,
+    as_json: bool,
+    quiet: bool,
+    threads: int | None,
+) -> None:
+    r"""Classify pictures with a trained network.
+
+    \b
+    Examples:
+      cnn predict runs/lenet5-mnist-1 seven.png        the best weights of a run
+      cnn predict m/last.safetensors *.png --format csv
+      cat seven.png | cnn predict m - --json           a picture from a pipe
+
+    Size, colours and class names come from the checkpoint. For networks trained on digits, dark ink on a light
+    ground is inverted and the digit is found, scaled and centred; each change is said on stderr.
+    A picture that cannot be read becomes a row with `error`, and the command ends with 7.
+    """
+    from cnncli.io.checkpoint import BEST, read_checkpoint
+    from cnncli.kernels import threads as thread_count
+    from cnncli.reporting.predictions import write_predictions
+    from cnncli.tasks.predict import checkpoint_model, load_weights, make_engine_session, predict
+
+    if images.count("-") > 1:
+        raise UsageError("standard input is named twice", hint="name - once")
+    checkpoint = read_checkpoint(run)
+    where = run if run.endswith(".safetensors") else f"{run}/{BEST}"
+    model = checkpoint_model(checkpoint, where)
+    size = min(len(images), 64)
+    session = make_engine_session(model, checkpoint, batch_size=size, threads=thread_count.resolve(threads))
+    load_weights(session, checkpoint, where)
+    results = predict(checkpoint, session, images, lambda path: _read(path, exif=not no_exif), invert=invert)
+    told = _Told(quiet=quiet, alone=len(images) == 1)
+    chosen = "jsonl" if as_json or style == "json" else style or ("table" if sys.stdout.isatty() else "jsonl")
+    write_predictions(told.listen(results), chosen, sys.stdout, top=top_k, with_probs=probs)
+    told.finish()
+
+
+def _read(path: str, *, exif: bool) -> Image:
+    from cnncli.io.images import MAX_FILE_BYTES, decode_image, read_image
+
+    if path == "-":
+        return decode_image(sys.stdin.buffer.read(MAX_FILE_BYTES + 1), "<stdin>", exif=exif)
+    return read_image(path, exif=exif)
+
+
+class _Told:
+    """Notes of a few pictures as they come, a count of the rest, and how the command ends."""
+
+    def __init__(self, *, quiet: bool, alone: bool) -> None:
+        self.quiet, self.alone = quiet, alone
+        self.failures: list[Failure] = []
+        self.pictures = self.noted = 0
+
+    def listen(self, results: Iterator[Prediction | Failure]) -> Iterator[Prediction | Failure]:
+        from cnncli.reporting.encodable import printable, write_line
+        from cnncli.tasks.predict import Failure
+
+        for result in results:
+            self.pictures += 1
+            if isinstance(result, Failure):
+                if self.alone:
+                    raise result.error
+                self.failures.append(result)
+            elif result.notes:
+                self.noted += 1
+                if self.noted <= _SHOWN_NOTES and not self.quiet:
+                    write_line(f"note: {printable(result.path)}: {'; '.join(result.notes)}", sys.stderr)
+            yield result
+
+    def finish(self) -> None:
+        if self.noted > _SHOWN_NOTES and not self.quiet:
+            click.echo(f"note: {self.noted - _SHOWN_NOTES} more pictures were changed to fit", err=True)
+        if self.failures:
+            first = self.failures[0]
+            message = f"{len(self.failures)} of {self.pictures} pictures could not be read"
+            hint = f"the first: {first.error.located(first.path)}"
+            error: CnnError = PartialFailureError(message, hint=hint)
+            raise error

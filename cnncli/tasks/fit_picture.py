@@ -1,0 +1,193 @@
+"""From any picture to the pixels a network was trained on, saying every change that was made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnncli.errors import InvalidInputError
+from cnncli.io.datasets import Placement
+from cnncli.io.images import Image
+from cnncli.io.preprocessing import Preprocessing
+from cnncli.tasks.ink import Ink, find_ink, is_dark_on_light
+from cnncli.tasks.resample import fit_inside, resample
+
+_LARGEST_SEARCH = 512  # side of the picture in which ink is looked for [px]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A picture ready for the network.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8, (H, W, C)
+        Of the network's input shape.
+    notes : tuple of str
+        Every change that was made, in words.
+    """
+
+    pixels: NDArray[np.uint8]
+    notes: tuple[str, ...]
+
+
+def fit_picture(image: Image, wanted: Preprocessing, invert: str = "auto", where: str = "") -> Fitted:
+    """Bring a picture to the form of the training images.
+
+    A picture that has it already passes unchanged. For digits, dark ink on a light ground is inverted, and a picture
+    of another size is searched for its ink, which is scaled and centred as the makers of the data set did; other
+    pictures are scaled with their aspect kept and padded with the mean colour.
+
+    Parameters
+    ----------
+    image : Image
+        As decoded.
+    wanted : Preprocessing
+        From the checkpoint.
+    invert : str
+        ``auto`` decides by the frame of the picture, ``yes`` and ``no`` do not look.
+    where : str
+        Name of the file, for messages.
+
+    Raises
+    ------
+    InvalidInputError
+        A number of channels that cannot be converted, or samples that are not finite.
+    """
+    notes: list[str] = []
+    channels, height, width = wanted.shape
+    pixels = _with_channels(_eight_bit(image, notes, where), channels, notes, where)
+    if wanted.light_on_dark and channels == 1:
+        gray = pixels[..., 0]
+        dark = is_dark_on_light(gray) if invert == "auto" else invert == "yes"
+        if gray.shape == (height, width) and not dark:
+            return Fitted(pixels, tuple(notes))
+        return Fitted(_fit_digit(gray, dark, wanted, notes)[..., None], tuple(notes))
+    if invert == "yes":
+        pixels = 255 - pixels
+        notes.append("inverted")
+    if pixels.shape[:2] == (height, width):
+        return Fitted(np.ascontiguousarray(pixels), tuple(notes))
+    return Fitted(_letterbox(pixels, wanted, notes), tuple(notes))
+
+
+def _eight_bit(image: Image, notes: list[str], where: str) -> NDArray[np.uint8]:
+    """Return colour samples as bytes, alpha flattened."""
+    pixels = _to_bytes(image.pixels, where)
+    if image.alpha is None:
+        return pixels
+    alpha = _to_bytes(image.alpha, where)[..., None].astype(np.uint32)
+    if alpha.min() == 255:
+        return pixels
+    # light ink on nothing would vanish on white
+    seen = float((pixels * (alpha / 255)).sum() / max(float(alpha.sum()) / 255 * pixels.shape[2], 1.0))
+    ground = 0 if seen > 127 else 255
+    notes.append(f"transparent parts laid on {'black' if ground == 0 else 'white'}")
+    flat = (pixels.astype(np.uint32) * alpha + ground * (255 - alpha) + 127) // 255
+    return flat.astype(np.uint8)
+
+
+def _to_bytes(samples: NDArray, where: str) -> NDArray[np.uint8]:
+    if samples.dtype == np.uint8:
+        return samples
+    if samples.dtype == np.uint16:
+        return ((samples.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    values = samples.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise InvalidInputError("holds samples that are not finite", where=where, hint="give a picture without NaN")
+    scale = 255.0 if values.size and values.max() <= 1 else 1.0
+    return np.clip(np.rint(values * scale), 0, 255).astype(np.uint8)
+
+
+def _with_channels(pixels: NDArray[np.uint8], channels: int, notes: list[str], where: str) -> NDArray[np.uint8]:
+    have = pixels.shape[2]
+    if have == channels:
+        return pixels
+    if have == 3 and channels == 1:
+        # ITU-R BT.601; equal channels stay exactly what they are
+        weighted = pixels.astype(np.uint32) @ np.array([299, 587, 114], np.uint32)
+        notes.append("colour turned to gray")
+        return ((weighted + 500) // 1000).astype(np.uint8)[..., None]
+    if have == 1:
+        notes.append(f"gray repeated in {channels} channels")
+        return np.repeat(pixels, channels, axis=2)
+    message = f"{have} channels, the network takes {channels}"
+    raise InvalidInputError(message, where=where, hint="convert the picture to gray or RGB")
+
+
+def _fit_digit(gray: NDArray[np.uint8], dark: bool, wanted: Preprocessing, notes: list[str]) -> NDArray[np.uint8]:
+    _, height, width = wanted.shape
+    if dark:
+        notes.append("dark ink on a light ground: inverted")
+    frame = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
+    if gray.shape == (height, width) and np.median(frame) == 255:
+        return np.subtract(255, gray, dtype=np.uint8)  # a training image exactly
+    picture = gray.astype(np.float64)
+    shrink = 1.0
+    if max(gray.shape) > _LARGEST_SEARCH:
+        shrink = max(gray.shape) / _LARGEST_SEARCH
+        picture = resample(picture, *fit_inside(gray.shape[0], gray.shape[1], _LARGEST_SEARCH))
+    ink = find_ink(picture, dark_on_light=dark) if wanted.placement and min(gray.shape) > 2 else None
+    if ink is None or wanted.placement is None:
+        notes.append(f"no ink found in {gray.shape[1]}x{gray.shape[0]}: scaled as a whole")
+        return _letterbox((255 - gray if dark else gray)[..., None], wanted, [])[..., 0]
+    place = wanted.placement
+    rows, columns = (round(side * shrink) for side in ink.strength.shape)
+    top, left = round(ink.top * shrink), round(ink.left * shrink)
+    centred = "centred by mass" if place.centre == "mass" else "centred"
+    notes.append(
+        f"picture of {gray.shape[1]}x{gray.shape[0]}: ink of {columns}x{rows} at ({left}, {top}) "
+        f"scaled into {place.box}x{place.box} and {centred}"
+    )
+    return place_ink(ink, place, height, width)
+
+
+def place_ink(ink: Ink, place: Placement, height: int, width: int) -> NDArray[np.uint8]:
+    """Scale strokes into the box of a digit set and put them where its makers put them.
+
+    Parameters
+    ----------
+    ink : Ink
+        Cut out of a picture.
+    place : Placement
+        Size of the box, and what is centred.
+    height, width : int
+        Of the result.
+
+    Returns
+    -------
+    ndarray of uint8, (height, width)
+        Bright ink on black, the strongest at 255.
+    """
+    size = fit_inside(ink.strength.shape[0], ink.strength.shape[1], place.box)
+    small = resample(ink.strength, *size)
+    small *= 255 / small.max()  # thin strokes fade when they shrink; those of the data set are at full strength
+    result = np.zeros((height, width))
+    corner = []
+    for axis, room in enumerate((height, width)):
+        weights = small.sum(axis=1 - axis)
+        centre = float(weights @ (np.arange(size[axis]) + 0.5) / weights.sum())
+        # the centre of mass of MNIST's digits lies in the middle of pixel 14 counted from 0, not between two pixels
+        middle = centre - 0.5 if place.centre == "mass" else size[axis] / 2
+        corner.append(min(max(round(room / 2 - middle), 0), room - size[axis]))
+    top, left = corner
+    result[top : top + size[0], left : left + size[1]] = small
+    return np.rint(result).astype(np.uint8)
+
+
+def _letterbox(pixels: NDArray[np.uint8], wanted: Preprocessing, notes: list[str]) -> NDArray[np.uint8]:
+    """Scale with the aspect kept and pad with the mean colour."""
+    channels, height, width = wanted.shape
+    before = pixels.shape[:2]
+    scale = min(height / before[0], width / before[1])
+    size = max(1, round(before[0] * scale)), max(1, round(before[1] * scale))
+    ground = 0.0 if wanted.light_on_dark else np.asarray(wanted.mean) * 255
+    result = np.broadcast_to(np.rint(ground), (height, width, channels)).copy()
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    result[top : top + size[0], left : left + size[1]] = resample(pixels.astype(np.float64), *size)
+    padded = " and padded" if size != (height, width) else ""
+    notes.append(f"scaled from {before[1]}x{before[0]} to {size[1]}x{size[0]}{padded}")
+    fitted: NDArray[np.uint8] = np.clip(np.rint(result), 0, 255).astype(np.uint8)
+    return fitted

@@ -1,0 +1,161 @@
+"""Classify pictures with a checkpoint: a generator of predictions and failures that prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnncli.errors import CnnError, InvalidInputError
+from cnncli.io.checkpoint import Checkpoint, check_parameters
+from cnncli.io.images import Image
+from cnncli.model import Model, parse_model
+from cnncli.tasks.fit_picture import fit_picture
+
+_AT_ONCE = 256  # pictures decoded before the network sees them
+
+
+class PredictingSession(Protocol):
+    """The engine as prediction sees it."""
+
+    def named(self) -> dict[str, NDArray[np.float32]]:
+        """Return views of all parameters by name."""
+        ...
+
+    def predict(self, images: NDArray[np.uint8], indices: NDArray[np.int64] | None = None) -> NDArray[Any]:
+        """Return probabilities (N, K) of images (N, H, W, C)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says about one picture.
+
+    Attributes
+    ----------
+    path : str
+        As the user typed it.
+    order : ndarray of int64, (K,)
+        Classes from the most to the least probable.
+    probs : ndarray of float, (K,)
+        Probabilities by class.
+    classes : tuple of str
+        Names of the classes.
+    notes : tuple of str
+        What was done to the picture.
+    """
+
+    path: str
+    order: NDArray[np.int64]
+    probs: NDArray[Any]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def index(self) -> int:
+        """Return the most probable class."""
+        return int(self.order[0])
+
+    @property
+    def label(self) -> str:
+        """Return the name of the most probable class."""
+        return self.classes[self.index]
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """Return names and probabilities of the most probable classes."""
+        return [(self.classes[i], float(self.probs[i])) for i in self.order[:count]]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A picture that could not be read."""
+
+    path: str
+    error: CnnError
+
+
+def checkpoint_model(checkpoint: Checkpoint, where: str) -> Model:
+    """Return the network of a checkpoint.
+
+    Raises
+    ------
+    InvalidInputError
+        Its architecture, input and class names do not fit each other.
+    """
+    classes = len(checkpoint.classes)
+    try:
+        model = parse_model(checkpoint.architecture, where, input_shape=checkpoint.preprocessing.shape, classes=classes)
+    except CnnError as error:
+        hint = "take another copy, or the other checkpoint of the run"
+        message = f"its architecture cannot be used ({error.message})"
+        raise InvalidInputError(message, where=where, hint=hint) from None
+    if model.output_shape != (classes,):
+        message = f"{classes} class names for an output of {model.output_shape}"
+        raise InvalidInputError(message, where=where, hint="take another copy of the checkpoint")
+    return model
+
+
+def load_weights(session: PredictingSession, checkpoint: Checkpoint, where: str) -> None:
+    """Copy the weights of a checkpoint into the engine.
+
+    Raises
+    ------
+    InvalidInputError
+        A tensor is missing, left over or of another shape.
+    """
+    views = session.named()
+    check_parameters(checkpoint, {name: view.shape for name, view in views.items()}, where)
+    for name, view in views.items():
+        view[...] = checkpoint.parameters[name]
+
+
+def make_engine_session(model: Model, checkpoint: Checkpoint, *, batch_size: int, threads: int) -> PredictingSession:
+    """Return the compiled engine for prediction."""
+    from cnncli.engine.session import Session  # imports numba, so not before it is needed
+
+    prep = checkpoint.preprocessing
+    return Session(model, batch_size=batch_size, threads=threads, mean=prep.mean, std=prep.std)
+
+
+def predict(
+    checkpoint: Checkpoint,
+    session: PredictingSession,
+    paths: Sequence[str],
+    read: Callable[[str], Image],
+    *,
+    invert: str = "auto",
+) -> Iterator[Prediction | Failure]:
+    """Yield a prediction or a failure for every path, in order.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Class names and preprocessing.
+    session : PredictingSession
+        With the checkpoint's weights in it.
+    paths : sequence of str
+        What `read` takes.
+    read : callable
+        Reads and decodes one picture, or raises CnnError.
+    invert : str
+        As in `fit_picture`.
+    """
+    for start in range(0, len(paths), _AT_ONCE):
+        group: list[tuple[str, NDArray[np.uint8] | None, tuple[str, ...], CnnError | None]] = []
+        for path in paths[start : start + _AT_ONCE]:
+            try:
+                fitted = fit_picture(read(path), checkpoint.preprocessing, invert, path)
+                group.append((path, fitted.pixels, fitted.notes, None))
+            except CnnError as error:
+                group.append((path, None, (), error))
+        pixels = [picture for _, picture, _, _ in group if picture is not None]
+        rows = iter(session.predict(np.stack(pixels)) if pixels else ())
+        for path, _, notes, failed in group:
+            if failed is not None:
+                yield Failure(path, failed)
+            else:
+                probs = next(rows)
+                yield Prediction(path, np.argsort(-probs, kind="stable"), probs, checkpoint.classes, notes)
