@@ -143,7 +143,7 @@ def _default_side(name: str, sigma: float, size: float | None) -> int:
 
 def _side(name: str, n: float) -> int:
     if n != int(n) or not 1 <= n <= LIMIT:
-        raise UsageError(f"{name} needs a whole side from 1 to {LIMIT}, not {n:g}")
+        raise UsageError(f"{name} needs a whole side from 1 to {LIMIT}, not {n:g}", hint=f"write {name}:5")
     return int(n)
 
 
