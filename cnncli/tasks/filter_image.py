@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,19 +10,22 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cnncli.errors import NumericError, UsageError
+from cnncli.errors import InvalidInputError, NumericError, UsageError
 from cnncli.filters.kernel_text import MAX_BYTES
 from cnncli.filters.steps import Step
 from cnncli.filters.steps import parse_steps as _parse_steps
 from cnncli.io.atomic import read_regular_file
+from cnncli.kernels.threads import available
+from cnncli.tasks.filter_chain import build_stages
+from cnncli.tasks.filter_direct import run_direct, worth_compiling
 from cnncli.tasks.filter_plan import FilterPlan, ResolvedPlan, full_scale, resolve_plan
 from cnncli.tasks.filter_range import LEVELS, Mapper, Tally, bins, equalizing_curve
-from cnncli.tasks.filter_stages import Stage, build_stages
+from cnncli.tasks.filter_stages import Stage
 
 __all__ = ["FilterPlan", "FilterResult", "apply_filter", "parse_steps"]
 
 T = TypeVar("T")
-_STRIP_VALUES = 1 << 19  # per strip: a few MiB of work numbers on each thread
+_STRIP_VALUES = 1 << 20  # per strip: a few MiB of work numbers on each thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +95,9 @@ def parse_steps(specs: Sequence[str]) -> tuple[Step, ...]:
     return _parse_steps(specs, read_file=lambda path: read_regular_file(path, 16 * MAX_BYTES))
 
 
-def apply_filter(pixels: NDArray, plan: FilterPlan, *, threads: int | None = None) -> FilterResult:
+def apply_filter(
+    pixels: NDArray, plan: FilterPlan, *, threads: int | None = None, compiled: bool | None = None
+) -> FilterResult:
     """Return `pixels` after all steps of `plan`.
 
     Parameters
@@ -103,6 +107,9 @@ def apply_filter(pixels: NDArray, plan: FilterPlan, *, threads: int | None = Non
     plan : FilterPlan
     threads : int, optional
         All cores by default. The result has the same bits for any number.
+    compiled : bool, optional
+        True where many images follow: 8-bit and 16-bit images always go through compiled code, so that it is loaded
+        once. By default small images are left to NumPy where that gives the same bits.
 
     Returns
     -------
@@ -124,19 +131,37 @@ def apply_filter(pixels: NDArray, plan: FilterPlan, *, threads: int | None = Non
     """
     if pixels.ndim != 3 or pixels.dtype.name not in ("uint8", "uint16", "float32", "float64"):
         raise UsageError(f"cannot filter an array of {pixels.dtype} with {pixels.ndim} axes")
+    pixels = np.ascontiguousarray(pixels)
     resolved = resolve_plan(plan, pixels.dtype)
-    stage = build_stages(pixels, resolved, np.dtype(np.float64))
+    _check_finite(pixels)
+    fast = worth_compiling(pixels, plan, resolved, wanted=bool(compiled))
+    stage = build_stages(pixels, resolved, fast)
     out = np.empty(stage.shape, resolved.dtype)
-    workers = threads or os.cpu_count() or 1
+    workers = threads or available()
     mapper = Mapper(resolved, pixels.dtype)
+    direct = run_direct(stage, mapper, out, workers)
+    if direct is not None:
+        _check_range(direct)
+        return _result(out, direct, resolved)
     if resolved.range in ("minmax", "equalize"):
         _survey(stage, mapper, workers)
     tally = Tally()
     for part in _in_strips(stage, workers, lambda first, last: mapper.store(stage.rows(first, last), out[first:last])):
         tally.add(part)
+    _check_range(tally)
+    return _result(out, tally, resolved)
+
+
+def _check_finite(pixels: NDArray) -> None:
+    if pixels.dtype.kind == "f" and pixels.size and not np.isfinite(pixels.min() - pixels.max()):
+        row, column, channel = np.argwhere(~np.isfinite(pixels))[0]
+        place = f"row {row + 1}, column {column + 1}, channel {channel + 1}"
+        raise InvalidInputError(f"{place} is not a finite number", hint="replace such values with --nan-to 0")
+
+
+def _check_range(tally: Tally) -> None:
     if not (np.isfinite(tally.minimum) and np.isfinite(tally.maximum)):
         raise NumericError("values left the range of finite numbers", hint="use smaller kernel numbers or --scale")
-    return _result(out, tally, resolved)
 
 
 def _survey(stage: Stage, mapper: Mapper, workers: int) -> None:

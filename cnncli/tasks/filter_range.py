@@ -58,7 +58,7 @@ class Mapper:
         if kind == "abs":
             values = np.abs(values)
         elif kind == "shift":
-            values = values + self._middle()
+            values = values + self.middle()
         elif kind == "minmax":
             values = self._stretched(values)
         elif kind == "equalize":
@@ -82,7 +82,8 @@ class Mapper:
         out[:] = rounded
         return tally
 
-    def _middle(self) -> float:
+    def middle(self) -> float:
+        """Return mid gray, the place of 0 for ``shift``."""
         white = full_scale(self.source)
         return (white + 1) / 2 if white > 1 else 0.5
 
@@ -90,9 +91,17 @@ class Mapper:
         """White in the type of the result; a float result keeps the scale of the input."""
         return full_scale(self.resolved.dtype if self.resolved.dtype.kind == "u" else self.source)
 
-    def _stretched(self, values: Rows) -> Rows:
+    def stretch(self) -> tuple[float, float]:
+        """Return the factor and the summand that bring all values to 0 up to white; equal values stay."""
         span = self.highest - self.lowest
-        return (values - self.lowest) * (self._white() / span) if span > 0 else np.clip(values, 0, self._white())
+        if not span > 0:
+            return 1.0, 0.0
+        return self._white() / span, -self.lowest * self._white() / span
+
+    def _stretched(self, values: Rows) -> Rows:
+        factor, summand = self.stretch()
+        stretched: Rows = (values - self.lowest) * factor if factor != 1 or summand else values
+        return np.clip(stretched, 0, self._white())
 
     def _equalized(self, values: Rows) -> Rows:
         result = np.empty_like(values)

@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 from cnncli.errors import ShapeError
 from cnncli.filters.borders import Border, source_index
 from cnncli.filters.geometry import Geometry, resolve
-from cnncli.filters.kernel import Kernel
-from cnncli.filters.steps import GRAY_WEIGHTS, GrayStep, KernelStep, PointStep, PoolStep, Step
+from cnncli.filters.steps import GRAY_WEIGHTS, PointStep, PoolStep
 from cnncli.kernels import image_filter_numpy as arithmetic
-from cnncli.shapes import Pair
-from cnncli.tasks.filter_plan import ResolvedPlan, full_scale
 
 Rows = NDArray[Any]
 
@@ -50,7 +47,8 @@ class SourceStage(Stage):
         block = self.pixels[first:last]
         if self.channels is not None:
             block = block[..., list(self.channels)]
-        return np.asarray(block, self.work)
+        converted: Rows = block.astype(self.work, copy=False)
+        return converted
 
 
 class GrayStage(Stage):
@@ -69,7 +67,7 @@ class GrayStage(Stage):
         if block.shape[2] == 1:
             return block
         weights = [block.dtype.type(w) for w in self.weights]
-        total = block[..., :1] * weights[0]
+        total: Rows = block[..., :1] * weights[0]
         total += block[..., 1:2] * weights[1]
         total += block[..., 2:] * weights[2]
         return total
@@ -84,9 +82,12 @@ class PointStage(Stage):
 
     def rows(self, first: int, last: int) -> Rows:
         """As Stage."""
-        x, kind, values = self.source.rows(first, last), self.step.kind, self.step.values
+        changed: Rows = self._changed(self.source.rows(first, last), self.step.kind, self.step.values)
+        return changed
+
+    def _changed(self, x: Rows, kind: str, values: tuple[float, ...]) -> Any:
         if kind == "relu":
-            return np.asarray(np.maximum(x, 0))
+            return np.maximum(x, x.dtype.type(0), dtype=x.dtype)
         if kind == "leaky_relu":
             return np.where(x > 0, x, x * x.dtype.type(values[0]))
         if kind == "abs":
@@ -95,7 +96,7 @@ class PointStage(Stage):
             small = np.exp(-np.abs(x))  # never overflows
             return np.where(x >= 0, 1, small) / (1 + small)
         if kind == "tanh":
-            return np.asarray(np.tanh(x))
+            return np.tanh(x, dtype=x.dtype)
         if kind == "round":
             return np.rint(x)
         if kind == "threshold":
@@ -113,18 +114,23 @@ class WindowStage(Stage):
         self.row_index = source_index(source.shape[0], top, bottom, border)
         self.column_index = source_index(source.shape[1], left, right, border)
 
-    def padded_rows(self, first: int, last: int) -> Rows:
-        """Return the rows of the padded source that rows `first` to `last` of the result read."""
+    def wanted_rows(self, first: int, last: int) -> NDArray[np.int64]:
+        """Return the source rows (-1 for the border's constant) that rows `first` to `last` of the result read."""
         stride, reach = self.geometry.stride[0], self.geometry.dilation[0] * (self.geometry.kernel[0] - 1)
-        wanted = self.row_index[first * stride : (last - 1) * stride + reach + 1]
+        return self.row_index[first * stride : (last - 1) * stride + reach + 1]
+
+    def source_rows(self, first: int, last: int) -> tuple[Rows, NDArray[np.int64]]:
+        """Return a block of source rows, and where in it each wanted row stands."""
+        wanted = self.wanted_rows(first, last)
         inside = np.unique(wanted[wanted >= 0])
         runs = np.split(inside, np.flatnonzero(np.diff(inside) > 1) + 1) if inside.size else []
-        blocks = [self.source.rows(int(run[0]), int(run[-1]) + 1) for run in runs]
-        width, depth = self.source.shape[1:]
+        blocks = [self.source.rows(int(run[0]), int(run[-1]) + 1) for run in runs] or [self.source.rows(0, 1)]
         block = np.concatenate(blocks) if len(blocks) != 1 else blocks[0]
-        places = np.where(wanted >= 0, np.searchsorted(inside, wanted), -1)
-        if not inside.size:
-            block = np.zeros((1, width, depth), block.dtype)
+        return block, np.where(wanted >= 0, np.searchsorted(inside, wanted), -1)
+
+    def padded_rows(self, first: int, last: int) -> Rows:
+        """Return the rows of the padded source that rows `first` to `last` of the result read."""
+        block, places = self.source_rows(first, last)
         return arithmetic.pad(block, places, self.column_index, self.border.value)
 
 
@@ -144,113 +150,3 @@ class PoolStage(WindowStage):
         out = np.empty((*size, self.shape[2]), padded.dtype)
         self.pool(padded, self.geometry.kernel, self.geometry.stride, size, out)
         return out
-
-
-class KernelStage(WindowStage):
-    """Filter with a kernel as it meets the image (turned and scaled already)."""
-
-    def __init__(self, source: Stage, kernel: Kernel, geometry: Geometry, border: Border, copy_border: bool) -> None:
-        depth = source.shape[2]
-        if not kernel.per_channel and kernel.channels != depth:
-            hint = "use --gray or --channels" if kernel.channels == 1 else "the products are added over all channels"
-            raise ShapeError(f"{kernel.name} reads {kernel.channels} channels, the image has {depth}", hint=hint)
-        stacked = kernel.filters if kernel.combine == "stack" else 1
-        super().__init__(source, geometry, border, stacked * depth if kernel.per_channel else stacked)
-        self.kernel, self.copy_border = kernel, copy_border
-
-    def rows(self, first: int, last: int) -> Rows:
-        """As Stage."""
-        padded = self.padded_rows(first, last)
-        size = (last - first, self.shape[1])
-        responses = [self._response(padded, f, size) for f in range(self.kernel.filters)]
-        if self.kernel.combine == "magnitude":
-            out = np.sqrt(sum(r * r for r in responses))
-        elif self.kernel.combine == "maximum":
-            out = np.maximum.reduce(responses)
-        else:
-            out = responses[0] if len(responses) == 1 else np.concatenate(responses, axis=2)
-        if self.copy_border:
-            self._restore_border(out, first, last)
-        return out
-
-    def _response(self, padded: Rows, index: int, size: Pair) -> Rows:
-        kernel, geometry = self.kernel, self.geometry
-        total: Rows = np.empty((*size, padded.shape[2] if kernel.per_channel else 1), padded.dtype)
-        if kernel.per_channel:
-            arithmetic.correlate(padded, kernel.numerators[index, 0], geometry.stride, geometry.dilation, size, total)
-        else:
-            part = np.empty_like(total)
-            total[:] = 0
-            for channel in range(kernel.channels):
-                arithmetic.correlate(
-                    padded[..., channel : channel + 1],
-                    kernel.numerators[index, channel],
-                    geometry.stride,
-                    geometry.dilation,
-                    size,
-                    part,
-                )
-                total += part
-        bias = kernel.biases[index]
-        if bias:
-            total += bias * kernel.divisor
-        if kernel.divisor != 1:
-            total /= kernel.divisor
-        return total
-
-    def _restore_border(self, out: Rows, first: int, last: int) -> None:
-        """Put back the input where a window would leave the image."""
-        top, bottom, left, right = self.geometry.pads
-        original = self.source.rows(first, last)
-        height, width = self.shape[:2]
-        rows = np.arange(first, last)
-        outside = (rows < top) | (rows >= height - bottom)
-        out[outside] = original[outside]
-        out[:, :left] = original[:, :left]
-        if right:
-            out[:, width - right :] = original[:, width - right :]
-
-
-def build_stages(pixels: Rows, resolved: ResolvedPlan, work: np.dtype) -> Stage:
-    """Return the last stage of the chain.
-
-    Raises
-    ------
-    ShapeError
-        A kernel or pool larger than what it reads; channel counts that do not fit.
-    UsageError
-        A kernel that cannot be scaled.
-    """
-    plan = resolved.plan
-    if plan.channels is not None and max(plan.channels, default=0) >= pixels.shape[2]:
-        raise ShapeError(f"channel {max(plan.channels)} of an image with {pixels.shape[2]} channels (counted from 0)")
-    stage: Stage = SourceStage(pixels, plan.channels, work)
-    if plan.gray:
-        stage = GrayStage(stage, plan.gray)
-    for step in plan.steps:
-        stage = _stage(stage, step, resolved, full_scale(pixels.dtype))
-    return stage
-
-
-def _stage(source: Stage, step: Step, resolved: ResolvedPlan, white: float) -> Stage:
-    if isinstance(step, KernelStep):
-        geometry = kernel_geometry(source.shape, step.kernel, resolved)
-        return KernelStage(source, resolved.kernel(step.kernel), geometry, resolved.border, resolved.copy_border)
-    if isinstance(step, PoolStep):
-        return PoolStage(source, step)
-    if isinstance(step, GrayStep):
-        return GrayStage(source, step.method)
-    return PointStage(source, step, white)
-
-
-def kernel_geometry(shape: tuple[int, int, int], kernel: Kernel, resolved: ResolvedPlan) -> Geometry:
-    """Return where the windows of `kernel` lie on an image of `shape`."""
-    return resolve(
-        shape[:2],
-        kernel.size,
-        resolved.padding,
-        stride=resolved.plan.stride,
-        dilation=resolved.plan.dilation,
-        late_anchor=resolved.late(),
-        keras_same=resolved.keras_same,
-    )

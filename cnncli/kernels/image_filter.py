@@ -1,0 +1,374 @@
+"""The arithmetic of an image filter: 8-bit, 16-bit or float rows in, filtered rows out, blocks of them in cache.
+
+A block of rows is converted to float32 once. Then every group of ROWS output rows is summed over a list of taps: each
+tap is an offset into the block and one weight for each of the ROWS rows, so that an image vector that was loaded serves
+ROWS sums, and zeros of a kernel, dilation and interleaved colours (a horizontal step is C elements) cost nothing extra.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from cnncli.kernels.kernel import kernel
+from cnncli.kernels.simd import (
+    _ELEMENTS,
+    LANES,
+    Vector,
+    load_vector,
+    multiply_add,
+    offset,
+    pointer,
+    splat,
+    store_vector,
+    vfma,
+    vget,
+    vload,
+    vmax,
+    vmin,
+    vmul,
+    vset,
+    vsqrt,
+    vstore,
+)
+
+#: output rows that share a loaded vector, and vectors side by side, for tall kernels, low kernels and single rows
+TALL, LOW, SINGLE = {16: ((4, 6), (2, 8), (1, 8)), 8: ((4, 3), (2, 6), (1, 8)), 4: ((4, 3), (2, 6), (1, 8))}[LANES]
+
+_MAGIC = 12582912.0  # 1.5 * 2^23: adding it rounds a float32 of up to 22 bits to the nearest whole number, half to even
+
+
+@intrinsic
+def vconvert(typingctx: Any, base: Any, index: Any) -> Any:
+    """vconvert(p, i): LANES whole numbers from p[i] on as float32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = load_vector(builder, args[0], args[1], _ELEMENTS[base.dtype])
+        wide = builder.zext(value, ir.VectorType(ir.IntType(32), LANES))
+        return builder.uitofp(wide, ir.VectorType(ir.FloatType(), LANES))
+
+    return Vector(types.float32)(base, types.intp), codegen
+
+
+@intrinsic
+def vpack(typingctx: Any, base: Any, index: Any, value: Any) -> Any:
+    """vpack(p, i, v): write the lanes of `v`, 0 to 65535, from p[i] on, rounded half to even."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        shifted = builder.fadd(args[2], splat(builder, ir.Constant(ir.FloatType(), _MAGIC)))
+        whole = builder.bitcast(shifted, ir.VectorType(ir.IntType(32), LANES))
+        narrow = builder.trunc(whole, ir.VectorType(_ELEMENTS[base.dtype], LANES))
+        store_vector(builder, narrow, args[0], args[1])
+        return context.get_dummy_value()
+
+    return types.void(base, types.intp, value), codegen
+
+
+@intrinsic
+def vabs(typingctx: Any, a: Any) -> Any:
+    """vabs(v): absolute values."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.VectorType(ir.IntType(32), LANES)
+        mask = ir.Constant(kind, [ir.Constant(ir.IntType(32), 0x7FFFFFFF)] * LANES)
+        return builder.bitcast(builder.and_(builder.bitcast(args[0], kind), mask), args[0].type)
+
+    return a(a), codegen
+
+
+def make_taps(rows: int, columns: int) -> Any:
+    """Return ``taps(x, places, weights, count, start, more, y, y_row)`` for compiled code.
+
+    y[i*y_row + v] = start + sum over taps u of weights[u*rows + i] * x[places[u] + v], for i < rows and
+    v < columns*LANES; with `more` not 0 the sums start from what y holds.
+    """
+
+    @intrinsic
+    def taps(
+        typingctx: Any, x: Any, places: Any, weights: Any, count: Any, start: Any, more: Any, y: Any, y_row: Any
+    ) -> Any:
+        whole = types.intp
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            x, places, weights, count, start, more, y, y_row = args
+            real, number = ir.FloatType(), ir.IntType(64)
+            vector = ir.VectorType(real, LANES)
+            cells = [(i, j) for i in range(rows) for j in range(columns)]
+            sums = {cell: cgutils.alloca_once(builder, vector) for cell in cells}
+            spots = {
+                (i, j): builder.add(builder.mul(y_row, ir.Constant(number, i)), ir.Constant(number, j * LANES))
+                for i, j in cells
+            }
+            first = splat(builder, start)
+            with builder.if_else(builder.icmp_signed("!=", more, ir.Constant(number, 0))) as (then, otherwise):
+                with then:
+                    for cell in cells:
+                        builder.store(load_vector(builder, y, spots[cell], real), sums[cell])
+                with otherwise:
+                    for cell in cells:
+                        builder.store(first, sums[cell])
+            with cgutils.for_range(builder, count) as loop:
+                place = builder.load(builder.gep(places, [loop.index], source_etype=number), typ=number)
+                values = [
+                    load_vector(builder, x, builder.add(place, ir.Constant(number, j * LANES)), real)
+                    for j in range(columns)
+                ]
+                base = builder.mul(loop.index, ir.Constant(number, rows))
+                for i in range(rows):
+                    spot = builder.add(base, ir.Constant(number, i))
+                    weight = splat(builder, builder.load(builder.gep(weights, [spot], source_etype=real), typ=real))
+                    for j in range(columns):
+                        total = builder.load(sums[i, j], typ=vector)
+                        builder.store(multiply_add(builder, weight, values[j], total), sums[i, j])
+            for cell in cells:
+                store_vector(builder, builder.load(sums[cell], typ=vector), y, spots[cell])
+            return context.get_dummy_value()
+
+        signature = types.void(x, places, weights, whole, start, whole, y, whole)
+        return signature, codegen
+
+    return taps
+
+
+_tall, _low, _single = make_taps(*TALL), make_taps(*LOW), make_taps(*SINGLE)
+
+# words of a job, see image_filter_job.py
+SOURCE, SOURCE_ROW, SOURCE_KIND, ROW_INDEX, COLUMN_INDEX, WIDTH, CHANNELS, LEFT, PADDED_WIDTH, PARAMETERS = range(10)
+OUT, OUT_ROW, OUT_KIND, OUT_HEIGHT, OUT_WIDTH, STRIDE_Y, STRIDE_X, REACH_Y, STRIP, BLOCK = range(10, 20)
+PASSES, FILTERS, COMBINE, ABSOLUTE, QUOTIENT, SCRATCH, SCRATCH_STEP, BLOCK_ROWS, PITCH, TALLY = range(20, 30)
+REACH_X, GROUP, WORDS = 30, 31, 32
+# parameters: float32 numbers
+CONSTANT, INVERSE, DIVISOR, POST_SCALE, POST_SHIFT, WHITE, STARTS = range(7)
+# words of a pass: reads the block (0) or the between rows (1), writes the between rows (0) or the response (1)
+PASS_SHAPE, PASS_COUNT, PASS_PLACES, PASS_WEIGHTS, PASS_FROM, PASS_TO, PASS_MORE, PASS_WORDS = range(8)
+U8, U16, F32, NOTHING = range(4)
+STACK, MAGNITUDE, MAXIMUM = range(3)
+
+
+@njit(error_model="numpy")
+def _convert(source: Any, start: int, count: int, x: Any) -> None:
+    """x[i] = source[start + i] for whole numbers."""
+    done = count - count % LANES
+    for i in range(0, done, LANES):
+        vstore(x, i, vconvert(source, start + i))
+    for i in range(done, count):
+        x[i] = np.float32(source[start + i])
+
+
+@njit(error_model="numpy")
+def _read(d: Any, kind: int, start: int, count: int, x: Any) -> None:
+    """Write `count` source elements from `start` on to x as float32."""
+    if kind == U8:
+        _convert(pointer(d[SOURCE], types.uint8(0)), start, count, x)
+    elif kind == U16:
+        _convert(pointer(d[SOURCE], types.uint16(0)), start, count, x)
+    else:
+        source = pointer(d[SOURCE], types.float32(0))
+        for i in range(count):
+            x[i] = source[start + i]
+
+
+@njit(error_model="numpy")
+def _read_row(d: Any, row: int, first: int, last: int, constant: float, x: Any) -> None:
+    """Write padded pixels `first` to `last` of padded row `row` to x."""
+    channels, left, kind = d[CHANNELS], d[LEFT], d[SOURCE_KIND]
+    y = pointer(d[ROW_INDEX], types.int64(0))[row]
+    if y < 0:
+        for i in range((last - first) * channels):
+            x[i] = constant
+        return
+    start = y * d[SOURCE_ROW]
+    inner = min(max(first, left), last)
+    outer = max(min(last, left + d[WIDTH]), inner)
+    _read_border(d, kind, start, first, inner, constant, x)
+    middle = offset(x, (inner - first) * channels)
+    _read(d, kind, start + (inner - left) * channels, (outer - inner) * channels, middle)
+    _read_border(d, kind, start, outer, last, constant, offset(x, (outer - first) * channels))
+
+
+@njit(error_model="numpy")
+def _read_border(d: Any, kind: int, start: int, first: int, last: int, constant: float, x: Any) -> None:
+    """Write padded pixels `first` to `last`, which lie outside the image, of the row that begins at `start`."""
+    columns, channels = pointer(d[COLUMN_INDEX], types.int64(0)), d[CHANNELS]
+    for p in range(first, last):
+        column = columns[p]
+        target = offset(x, (p - first) * channels)
+        if column < 0:
+            for c in range(channels):
+                target[c] = constant
+        else:
+            _read(d, kind, start + column * channels, channels, target)
+
+
+@njit(error_model="numpy")
+def _sum(step: Any, x: Any, width: int, start: float, y: Any, pitch: int, rows: int) -> None:
+    """Run one pass for a group of `rows` output rows of `width` elements."""
+    places, weights = pointer(step[PASS_PLACES], types.int64(0)), pointer(step[PASS_WEIGHTS], types.float32(0))
+    shape, count, more = step[PASS_SHAPE], step[PASS_COUNT], step[PASS_MORE]
+    if shape == 0:
+        for i in range(0, width, TALL[1] * LANES):
+            _tall(offset(x, i), places, weights, count, start, more, offset(y, i), pitch)
+    elif shape == 1:
+        for i in range(0, width, LOW[1] * LANES):
+            _low(offset(x, i), places, weights, count, start, more, offset(y, i), pitch)
+    else:
+        for row in range(rows):
+            for i in range(0, width, SINGLE[1] * LANES):
+                _single(
+                    offset(x, row * pitch + i), places, weights, count, start, more, offset(y, row * pitch + i), pitch
+                )
+
+
+@njit(error_model="numpy")
+def _combine(kind: int, filters: int, y: Any, step: int, width: int) -> None:
+    """Make one row of responses of `filters` rows, `step` apart, in place."""
+    for i in range(0, width, LANES):
+        total = vload(y, i)
+        if kind == MAGNITUDE:
+            total = vmul(total, total)
+        for f in range(1, filters):
+            value = vload(y, f * step + i)
+            total = vfma(value, value, total) if kind == MAGNITUDE else vmax(total, value)
+        vstore(y, i, vsqrt(total) if kind == MAGNITUDE else total)
+
+
+@njit(error_model="numpy")
+def _finish(d: Any, y: Any, count: int, p: Any) -> None:
+    """Divide, rectify and shift `count` responses in place."""
+    quotient, absolute = d[QUOTIENT], d[ABSOLUTE]
+    affine = p[POST_SCALE] != np.float32(1) or p[POST_SHIFT] != np.float32(0)
+    inverse, minus_divisor = vset(p[INVERSE]), vset(-p[DIVISOR])
+    scale, shift = vset(p[POST_SCALE]), vset(p[POST_SHIFT])
+    if not (quotient or absolute or affine):
+        return
+    for i in range(0, count, LANES):
+        value = vload(y, i)
+        if quotient:
+            # one Newton step on the remainder rounds the quotient correctly (Markstein 1990, doi:10.1147/rd.341.0111)
+            guess = vmul(value, inverse)
+            value = vfma(vfma(guess, minus_divisor, value), inverse, guess)
+        if absolute:
+            value = vabs(value)
+        if affine:
+            value = vfma(value, scale, shift)
+        vstore(y, i, value)
+
+
+@njit(error_model="numpy")
+def _pack(out: Any, start: int, y: Any, count: int, white: float, spare: Any, tally: Any) -> None:
+    """Clip, round and write `count` values as whole numbers; note the extremes."""
+    zero, limit = vset(np.float32(0)), vset(white)
+    low = high = vload(y, 0)
+    done = count - count % LANES
+    for i in range(0, done, LANES):
+        value = vload(y, i)
+        low, high = vmin(low, value), vmax(high, value)
+        vpack(out, start + i, vmin(vmax(value, zero), limit))
+    if done < count:
+        value = vload(y, done)
+        low, high = vmin(low, value), vmax(high, value)
+        vpack(spare, 0, vmin(vmax(value, zero), limit))
+        for i in range(done, count):
+            out[start + i] = spare[i - done]
+    _note(low, high, tally)
+
+
+@njit(error_model="numpy")
+def _copy(out: Any, start: int, y: Any, count: int, wanted: bool, tally: Any) -> None:
+    """Write `count` values, where `wanted`; note the extremes."""
+    low = high = vload(y, 0)
+    for i in range(0, count, LANES):
+        value = vload(y, i)
+        low, high = vmin(low, value), vmax(high, value)
+    if wanted:
+        for i in range(count):
+            out[start + i] = y[i]
+    _note(low, high, tally)
+
+
+@njit(error_model="numpy")
+def _note(low: Any, high: Any, tally: Any) -> None:
+    """Put the extremes of all lanes into the first two numbers of `tally`."""
+    for lane in range(LANES):
+        tally[0] = min(tally[0], vget(low, lane))
+        tally[1] = max(tally[1], vget(high, lane))
+
+
+@njit(error_model="numpy")
+def _beyond(y: Any, count: int, sign: float, limit: float) -> Any:
+    """Return how many values times `sign` are greater than `limit`."""
+    total = np.int32(0)
+    for i in range(count):
+        total += np.int32(sign * y[i] > limit)
+    return total
+
+
+@njit(error_model="numpy")
+def _write(d: Any, row: int, first: int, y: Any, count: int, p: Any, spare: int, tally: Any) -> None:
+    """Write `count` finished values to element `first` on of an output row, and count what is clipped."""
+    start = row * d[OUT_ROW] + first
+    kind, white = d[OUT_KIND], p[WHITE]
+    for i in range(count, count + LANES):  # the lanes after the last value may hold no strange numbers
+        y[i] = y[count - 1]
+    here = pointer(spare, types.float64(0))
+    here[0], here[1] = np.inf, -np.inf
+    if kind == U8:
+        _pack(pointer(d[OUT], types.uint8(0)), start, y, count, white, pointer(spare + 64, types.uint8(0)), here)
+    elif kind == U16:
+        _pack(pointer(d[OUT], types.uint16(0)), start, y, count, white, pointer(spare + 64, types.uint16(0)), here)
+    else:
+        _copy(pointer(d[OUT], types.float32(0)), start, y, count, kind == F32, here)
+    half = np.float32(0.5)
+    if here[0] < -half:
+        tally[2] += _beyond(y, count, np.float32(-1), half)
+    if here[1] >= white + half:
+        tally[3] += count - _beyond(y, count, np.float32(-1), -white - half)
+    tally[0], tally[1] = min(tally[0], here[0]), max(tally[1], here[1])
+
+
+@kernel
+def filter_strip(d: Any, task: Any, worker: Any, real: Any) -> None:
+    """Filter output rows task*STRIP to (task + 1)*STRIP; words as listed above, `worker` owns one scratch."""
+    p = pointer(d[PARAMETERS], types.float32(0))
+    pitch, channels, group, filters = d[PITCH], d[CHANNELS], d[GROUP], d[FILTERS]
+    block = pointer(d[SCRATCH] + worker * d[SCRATCH_STEP], types.float32(0))
+    between = offset(block, d[BLOCK_ROWS] * pitch)
+    response = offset(between, group * pitch)
+    spare = d[SCRATCH] + worker * d[SCRATCH_STEP] + 4 * pitch * (d[BLOCK_ROWS] + group + filters * group)
+    tally = pointer(d[TALLY] + task * 32, types.float64(0))
+    passes = pointer(d[PASSES], types.int64(0))
+    top, bottom = task * d[STRIP], min((task + 1) * d[STRIP], d[OUT_HEIGHT])
+    stride_y, stride_x, reach_x = d[STRIDE_Y], d[STRIDE_X], d[REACH_X]
+    halo = reach_x - 1
+    for first in range(0, d[OUT_WIDTH], d[BLOCK]):
+        wide = min(d[BLOCK], d[OUT_WIDTH] - first)
+        left, span = first * stride_x, (wide - 1) * stride_x + 1
+        for row in range(top * stride_y, (bottom - 1) * stride_y + d[REACH_Y]):
+            _read_row(d, row, left, left + span + halo, p[CONSTANT], offset(block, (row - top * stride_y) * pitch))
+        for row in range(top, bottom, group):
+            window = offset(block, (row - top) * stride_y * pitch)
+            count = 0
+            for f in range(filters):
+                answer = offset(response, f * group * pitch)
+                for _ in range(passes[2 * f]):
+                    step = offset(passes, passes[2 * f + 1] + count * PASS_WORDS)
+                    count += 1
+                    width = span * channels if step[PASS_TO] else (span + halo) * channels
+                    x = between if step[PASS_FROM] else window
+                    start = p[STARTS + f] if step[PASS_TO] else np.float32(0)
+                    _sum(step, x, width, start, answer if step[PASS_TO] else between, pitch, group)
+            for i in range(min(group, bottom - row)):
+                y = offset(response, i * pitch)
+                if d[COMBINE] != STACK:
+                    _combine(d[COMBINE], filters, y, group * pitch, span * channels)
+                if stride_x > 1:
+                    for j in range(1, wide):
+                        for c in range(channels):
+                            y[j * channels + c] = y[j * stride_x * channels + c]
+                _finish(d, y, wide * channels, p)
+                _write(d, row + i, first * channels, y, wide * channels, p, spare, tally)

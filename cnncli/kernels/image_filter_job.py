@@ -1,0 +1,252 @@
+"""Lay out one filter job for compiled code: taps, passes, blocks that fit the cache, scratch."""
+
+from __future__ import annotations
+
+import ctypes
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnncli.kernels import image_filter as code
+from cnncli.kernels.simd import LANES
+from cnncli.shapes import Pair
+
+_STRIP = 32
+Matrix: TypeAlias = NDArray[np.float64]
+
+_CACHE_BYTES = 400 << 10  # of one block of rows: about half of a core's second-level cache
+_KINDS = {"uint8": code.U8, "uint16": code.U16, "float32": code.F32}
+_COMBINE = {"stack": code.STACK, "magnitude": code.MAGNITUDE, "maximum": code.MAXIMUM}
+
+
+@dataclass(frozen=True, eq=False)
+class FilterJob:
+    """One or several two-dimensional filters on every channel of an image.
+
+    The value of a pixel is ``post_scale * g((sum(numerators * window) + start) / divisor) + post_shift`` with g the
+    absolute value where `absolute`.
+
+    Parameters
+    ----------
+    source : ndarray, shape (H, W, C), uint8, uint16 or float32
+    rows, columns : ndarray of int64
+        For each padded row and column the source row and column, -1 for `constant`.
+    left : int
+        Padded columns before the first column of the image.
+    numerators : ndarray, shape (F, KH, KW)
+    starts : ndarray, shape (F,)
+        Bias times divisor.
+    combine : str
+        ``stack`` (F = 1), ``magnitude`` or ``maximum``.
+    white : float
+        Values above it are counted as clipped.
+    """
+
+    source: NDArray[Any]
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    left: int
+    constant: float
+    numerators: Matrix
+    divisor: float
+    starts: NDArray[np.float64]
+    combine: str
+    stride: Pair
+    dilation: Pair
+    absolute: bool = False
+    post_scale: float = 1.0
+    post_shift: float = 0.0
+    white: float = float("inf")
+
+    def run(self, out: NDArray[Any] | None, size: Pair, threads: int) -> NDArray[np.float64]:
+        """Fill `out` (uint8, uint16 or float32, shape (OH, OW, C), contiguous; None only counts) and return the tally.
+
+        Returns
+        -------
+        ndarray, shape (4,)
+            Smallest value, largest value, how many below -0.5, how many from `white` + 0.5 on.
+        """
+        return _Layout(self, out, size, threads).run()
+
+
+class _Layout:
+    """Everything the compiled code points at, kept alive for the call."""
+
+    def __init__(self, job: FilterJob, out: NDArray[Any] | None, size: Pair, threads: int) -> None:
+        _, width, channels = job.source.shape
+        filters, kernel_rows, kernel_columns = job.numerators.shape
+        reach = [d * (k - 1) + 1 for d, k in zip(job.dilation, (kernel_rows, kernel_columns), strict=True)]
+        halo = reach[1] - 1
+        self.steps, group = _choose_passes(job.numerators, job.stride[0], job.dilation[0])
+        slack = 8 * LANES
+        strip = _STRIP
+        rows_held = (strip - 1) * job.stride[0] + reach[0]
+        while strip > group and rows_held * (halo * channels + 256) * 4 > _CACHE_BYTES:
+            strip //= 2
+            rows_held = (strip - 1) * job.stride[0] + reach[0]
+        pixels = max(_CACHE_BYTES // (4 * rows_held * channels) - halo, 64)
+        block = max(pixels // job.stride[1], 1)
+        if block >= 128:
+            block -= block % 128
+        block = min(block, size[1])
+        pitch = (((block - 1) * job.stride[1] + 1 + halo) * channels + slack + 15) // 16 * 16
+        self.threads = max(1, min(threads, -(-size[0] // strip)))
+        self.tasks = -(-size[0] // strip)
+        scratch_rows = rows_held + group + filters * group
+        scratch_step = 4 * pitch * scratch_rows + 64 + 4 * LANES
+        scratch_step += -scratch_step % 64
+        self.scratch = np.zeros(self.threads * scratch_step + 64, np.uint8)
+        self.tally = np.zeros((self.tasks, 4))
+        self.tally[:, 0], self.tally[:, 1] = np.inf, -np.inf
+        self.parameters = np.array(
+            [job.constant, 1 / job.divisor, job.divisor, job.post_scale, job.post_shift, job.white, *job.starts],
+            np.float32,
+        )
+        self._passes(job, pitch, channels, group)
+        self.keep = (
+            np.ascontiguousarray(job.source),
+            out,
+            np.ascontiguousarray(job.rows),
+            np.ascontiguousarray(job.columns),
+        )
+        source = self.keep[0]
+        w = np.zeros(code.WORDS, np.int64)
+        w[code.SOURCE], w[code.SOURCE_ROW] = _address(source), width * channels
+        w[code.SOURCE_KIND] = _KINDS[source.dtype.name]
+        w[code.ROW_INDEX], w[code.COLUMN_INDEX] = _address(rows), _address(columns)
+        w[code.WIDTH], w[code.CHANNELS], w[code.LEFT] = width, channels, job.left
+        w[code.PADDED_WIDTH], w[code.PARAMETERS] = len(job.columns), _address(self.parameters)
+        w[code.OUT_KIND] = code.NOTHING if out is None else _KINDS[out.dtype.name]
+        if out is not None:
+            w[code.OUT], w[code.OUT_ROW] = _address(out), size[1] * channels
+        w[code.OUT_HEIGHT], w[code.OUT_WIDTH] = size
+        w[code.STRIDE_Y], w[code.STRIDE_X] = job.stride
+        w[code.REACH_Y], w[code.REACH_X] = reach
+        w[code.STRIP], w[code.BLOCK], w[code.GROUP] = strip, block, group
+        w[code.PASSES], w[code.FILTERS], w[code.COMBINE] = _address(self.passes), filters, _COMBINE[job.combine]
+        w[code.ABSOLUTE], w[code.QUOTIENT] = job.absolute, job.divisor != 1
+        w[code.SCRATCH], w[code.SCRATCH_STEP] = _address(self.scratch) + -_address(self.scratch) % 64, scratch_step
+        w[code.BLOCK_ROWS], w[code.PITCH], w[code.TALLY] = rows_held, pitch, _address(self.tally)
+        self.words = w
+
+    def _passes(self, job: FilterJob, pitch: int, channels: int, group: int) -> None:
+        """Write the table of passes: for each filter how many and where, then the words of each."""
+        filters = len(self.steps)
+        self.tables: list[NDArray[Any]] = []
+        header: list[int] = []
+        words: list[int] = []
+        step_y, step_x = job.dilation[0] * pitch, job.dilation[1] * channels
+        for steps in self.steps:
+            header += [len(steps), 2 * filters]
+            for step in steps:
+                places, weights, shape = step.taps(step_y, step_x, job.stride[0] * pitch, group)
+                self.tables += [places, weights]
+                words += [shape, len(places), _address(places), _address(weights), step.source, step.target, step.more]
+        self.passes = np.array(header + words, np.int64)
+
+    def run(self) -> NDArray[np.float64]:
+        """Call the compiled code for every strip; ctypes lets go of Python's lock meanwhile."""
+        call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(code.filter_strip.address())
+        words = _address(self.words)
+
+        def work(worker: int) -> None:
+            for task in range(worker, self.tasks, self.threads):
+                call(words, task, worker)
+
+        if self.threads == 1:
+            work(0)
+        else:
+            with ThreadPoolExecutor(self.threads) as pool:
+                list(pool.map(work, range(self.threads)))
+        low, high = self.tally[:, 0].min(), self.tally[:, 1].max()
+        return np.array([low, high, self.tally[:, 2].sum(), self.tally[:, 3].sum()])
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """One pass: a matrix of weights, from the block (0) or the rows between (1), to those (0) or the response (1)."""
+
+    matrix: Matrix
+    source: int
+    target: int
+    more: int
+
+    def taps(
+        self, step_y: int, step_x: int, row_step: int, group: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], int]:
+        """Return the offsets and weights of the taps, and which shape of tile sums them."""
+        rows = group if self.source == 0 else 1
+        places: dict[int, NDArray[np.float32]] = {}
+        for i, j in np.argwhere(self.matrix):
+            for row in range(rows):
+                place = int(i) * step_y + int(j) * step_x + row * row_step
+                places.setdefault(place, np.zeros(rows, np.float32))[row] += self.matrix[i, j]
+        if not places:
+            places[0] = np.zeros(rows, np.float32)
+        order = sorted(places)
+        shape = {code.TALL[0]: 0, code.LOW[0]: 1, 1: 2}[rows]
+        return np.array(order, np.int64), np.concatenate([places[place] for place in order]), shape
+
+    def cost(self, group: int, stride: int, dilation: int) -> float:
+        """Return about how many cycles a vector of responses takes, from the loads and products of one tap."""
+        if self.source == 1:
+            return float(np.count_nonzero(self.matrix)) + 2
+        columns = {code.TALL[0]: code.TALL[1], code.LOW[0]: code.LOW[1], 1: code.SINGLE[1]}[group]
+        rows, width = self.matrix.shape
+        used = np.zeros((rows * dilation + group * stride, width), bool)
+        for row in range(group):
+            used[row * stride : row * stride + rows * dilation : dilation] |= self.matrix != 0
+        return float(np.count_nonzero(used)) * max(group / 2, 1 + group / columns) / group
+
+
+def _choose_passes(numerators: Matrix, stride: int, dilation: int) -> tuple[list[list[_Step]], int]:
+    """Return for each filter its passes, and how many output rows are summed together: whatever is cheapest."""
+    best: tuple[float, list[list[_Step]], int] = (float("inf"), [], 1)
+    split = [_factors(matrix) for matrix in numerators]
+    for group in sorted({code.TALL[0], code.LOW[0], 1}):
+        total, chosen = 0.0, []
+        for matrix, factors in zip(numerators, split, strict=True):
+            ways = [[_Step(matrix, 0, 1, 0)]]
+            if factors:
+                ways.append(
+                    [
+                        step
+                        for i, (column, row) in enumerate(factors)
+                        for step in (_Step(column[:, None], 0, 0, 0), _Step(row[None, :], 1, 1, int(i > 0)))
+                    ]
+                )
+            costs = [sum(step.cost(group, stride, dilation) for step in way) for way in ways]
+            cheapest = int(np.argmin(costs))
+            total += costs[cheapest]
+            chosen.append(ways[cheapest])
+        if total < best[0]:
+            best = (total, chosen, group)
+    return best[1], best[2]
+
+
+def _factors(matrix: Matrix) -> list[tuple[Matrix, Matrix]]:
+    """Return (column, row) pairs whose outer products add up to `matrix`; empty where more than three are needed.
+
+    Whole numbers are only split into whole numbers, so that their sums stay exact.
+    """
+    if min(matrix.shape) < 2 or not matrix.any():
+        return []
+    if np.all(matrix == np.rint(matrix)):
+        row = matrix[np.argmax(np.abs(matrix).max(axis=1))]
+        row = row / np.gcd.reduce(np.abs(row).astype(np.int64))
+        pivot = int(np.argmax(np.abs(row)))
+        column = matrix[:, pivot] / row[pivot]
+        exact = np.array_equal(np.outer(column, row), matrix) and np.array_equal(column, np.rint(column))
+        return [(column, row)] if exact else []
+    left, values, right = np.linalg.svd(matrix)
+    rank = int(np.count_nonzero(values > 1e-8 * values[0]))
+    if rank > 3:
+        return []
+    return [(left[:, i] * np.sqrt(values[i]), right[i] * np.sqrt(values[i])) for i in range(rank)]
+
+
+def _address(array: NDArray[Any]) -> int:
+    return int(array.ctypes.data)

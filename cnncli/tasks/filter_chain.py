@@ -1,0 +1,175 @@
+"""The kernel step as a stage, in NumPy or in compiled code, and the chain of stages of a plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnncli.errors import ShapeError
+from cnncli.filters.borders import Border
+from cnncli.filters.geometry import Geometry, resolve
+from cnncli.filters.kernel import Kernel
+from cnncli.filters.steps import GrayStep, KernelStep, PoolStep, Step
+from cnncli.kernels import image_filter_numpy as arithmetic
+from cnncli.shapes import Pair
+from cnncli.tasks.filter_plan import ResolvedPlan, full_scale
+from cnncli.tasks.filter_stages import GrayStage, PointStage, PoolStage, SourceStage, Stage, WindowStage
+
+Rows = NDArray[Any]
+
+
+class KernelStage(WindowStage):
+    """Filter with a kernel as it meets the image (turned and scaled already)."""
+
+    def __init__(
+        self, source: Stage, kernel: Kernel, geometry: Geometry, border: Border, copy_border: bool, compiled: bool
+    ) -> None:
+        depth = source.shape[2]
+        if not kernel.per_channel and kernel.channels != depth:
+            hint = "use --gray or --channels" if kernel.channels == 1 else "the products are added over all channels"
+            raise ShapeError(f"{kernel.name} reads {kernel.channels} channels, the image has {depth}", hint=hint)
+        stacked = kernel.filters if kernel.combine == "stack" else 1
+        super().__init__(source, geometry, border, stacked * depth if kernel.per_channel else stacked)
+        self.kernel, self.copy_border, self.compiled = kernel, copy_border, compiled
+
+    def rows(self, first: int, last: int) -> Rows:
+        """As Stage."""
+        out = self._compiled_rows(first, last) if self.compiled else self._numpy_rows(first, last)
+        if self.copy_border:
+            self._restore_border(out, first, last)
+        return out
+
+    def _compiled_rows(self, first: int, last: int) -> Rows:
+        """Return the rows as float32; on the thread of the caller."""
+        from cnncli.kernels.image_filter_job import FilterJob
+
+        if isinstance(self.source, SourceStage) and self.source.channels is None:
+            block, places = self.source.pixels, self.wanted_rows(first, last)
+        else:
+            block, places = self.source_rows(first, last)
+        kernel, geometry, left = self.kernel, self.geometry, self.geometry.pads[2]
+        size = (last - first, self.shape[1])
+        starts = kernel.biases * kernel.divisor
+        shared: dict[str, Any] = {"divisor": kernel.divisor, "stride": geometry.stride, "dilation": geometry.dilation}
+        if kernel.per_channel:
+            out = np.empty((*size, self.shape[2]), np.float32)
+            FilterJob(
+                block, places, self.column_index, left, self.border.value, kernel.numerators[:, 0],
+                starts=starts, combine=kernel.combine, **shared,
+            ).run(out, size, 1)  # fmt: skip
+            return out
+        out = np.zeros((*size, kernel.filters), np.float32)
+        part = np.empty((*size, 1), np.float32)
+        for channel in range(kernel.channels):
+            plane = np.ascontiguousarray(block[..., channel : channel + 1])
+            for f in range(kernel.filters):
+                FilterJob(
+                    plane, places, self.column_index, left, self.border.value, kernel.numerators[f : f + 1, channel],
+                    starts=starts[f : f + 1] * (channel == 0), combine="stack", **shared,
+                ).run(part, size, 1)  # fmt: skip
+                out[..., f : f + 1] += part
+        return out
+
+    def _numpy_rows(self, first: int, last: int) -> Rows:
+        """Return the rows in the source's kind of float."""
+        padded = self.padded_rows(first, last)
+        size = (last - first, self.shape[1])
+        responses = [self._response(padded, f, size) for f in range(self.kernel.filters)]
+        if self.kernel.combine == "magnitude":
+            out = np.sqrt(sum(r * r for r in responses))
+        elif self.kernel.combine == "maximum":
+            out = np.maximum.reduce(responses)
+        else:
+            out = responses[0] if len(responses) == 1 else np.concatenate(responses, axis=2)
+        return out
+
+    def _response(self, padded: Rows, index: int, size: Pair) -> Rows:
+        kernel, geometry = self.kernel, self.geometry
+        total: Rows = np.empty((*size, padded.shape[2] if kernel.per_channel else 1), padded.dtype)
+        if kernel.per_channel:
+            arithmetic.correlate(padded, kernel.numerators[index, 0], geometry.stride, geometry.dilation, size, total)
+        else:
+            part = np.empty_like(total)
+            total[:] = 0
+            for channel in range(kernel.channels):
+                arithmetic.correlate(
+                    padded[..., channel : channel + 1],
+                    kernel.numerators[index, channel],
+                    geometry.stride,
+                    geometry.dilation,
+                    size,
+                    part,
+                )
+                total += part
+        bias = kernel.biases[index]
+        if bias:
+            total += bias * kernel.divisor
+        if kernel.divisor != 1:
+            total /= kernel.divisor
+        return total
+
+    def _restore_border(self, out: Rows, first: int, last: int) -> None:
+        """Put back the input where a window would leave the image."""
+        top, bottom, left, right = self.geometry.pads
+        original = self.source.rows(first, last)
+        height, width = self.shape[:2]
+        rows = np.arange(first, last)
+        outside = (rows < top) | (rows >= height - bottom)
+        out[outside] = original[outside]
+        out[:, :left] = original[:, :left]
+        if right:
+            out[:, width - right :] = original[:, width - right :]
+
+
+def build_stages(pixels: Rows, resolved: ResolvedPlan, compiled: bool) -> Stage:
+    """Return the last stage of the chain of `resolved` on `pixels`.
+
+    Parameters
+    ----------
+    compiled : bool
+        Kernels in compiled code and float32; else in NumPy and float64.
+
+    Raises
+    ------
+    ShapeError
+        A kernel or pool larger than what it reads; channel counts that do not fit.
+    UsageError
+        A kernel that cannot be scaled.
+    """
+    plan = resolved.plan
+    if plan.channels is not None and max(plan.channels, default=0) >= pixels.shape[2]:
+        raise ShapeError(f"channel {max(plan.channels)} of an image with {pixels.shape[2]} channels (counted from 0)")
+    stage: Stage = SourceStage(pixels, plan.channels, np.dtype(np.float32 if compiled else np.float64))
+    if plan.gray:
+        stage = GrayStage(stage, plan.gray)
+    for step in plan.steps:
+        stage = _stage(stage, step, resolved, full_scale(pixels.dtype), compiled)
+    return stage
+
+
+def _stage(source: Stage, step: Step, resolved: ResolvedPlan, white: float, compiled: bool) -> Stage:
+    if isinstance(step, KernelStep):
+        geometry = kernel_geometry(source.shape, step.kernel, resolved)
+        return KernelStage(
+            source, resolved.kernel(step.kernel), geometry, resolved.border, resolved.copy_border, compiled
+        )
+    if isinstance(step, PoolStep):
+        return PoolStage(source, step)
+    if isinstance(step, GrayStep):
+        return GrayStage(source, step.method)
+    return PointStage(source, step, white)
+
+
+def kernel_geometry(shape: tuple[int, int, int], kernel: Kernel, resolved: ResolvedPlan) -> Geometry:
+    """Return where the windows of `kernel` lie on an image of `shape`."""
+    return resolve(
+        shape[:2],
+        kernel.size,
+        resolved.padding,
+        stride=resolved.plan.stride,
+        dilation=resolved.plan.dilation,
+        late_anchor=resolved.late(),
+        keras_same=resolved.keras_same,
+    )

@@ -1,0 +1,113 @@
+"""One kernel, nothing else: pixels to pixels in compiled code, no float image between; and when that is worth it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnncli.filters.steps import KernelStep, PointStep, PoolStep, Step
+from cnncli.tasks.filter_chain import KernelStage
+from cnncli.tasks.filter_plan import FilterPlan, ResolvedPlan, full_scale
+from cnncli.tasks.filter_range import Mapper, Tally
+from cnncli.tasks.filter_stages import SourceStage, Stage
+
+_SMALL = 30_000_000  # products that NumPy does in about the time that loading compiled code takes
+_EXACT = 2**24  # whole numbers below it are exact in float32
+_WHOLE_STEPS = ("relu", "abs", "threshold", "round", "clip")
+
+
+def worth_compiling(pixels: NDArray[Any], plan: FilterPlan, resolved: ResolvedPlan, *, wanted: bool) -> bool:
+    """Return whether compiled float32 code does this job.
+
+    Matrices stay in float64, as do peers that round in a way of their own. Small images are left to NumPy only where
+    both ways provably give the same bits: then a first command neither compiles nor loads compiled code.
+    """
+    if pixels.dtype == np.float64 or resolved.rounding != "rint" or resolved.copy_border:
+        return False
+    if wanted or "cnncli.kernels.image_filter" in sys.modules or not _exact(plan.steps, plan, resolved, pixels.dtype):
+        return True
+    products = sum(step.kernel.numerators.size for step in plan.steps if isinstance(step, KernelStep))
+    return pixels.size * products > _SMALL
+
+
+def _exact(steps: tuple[Step, ...], plan: FilterPlan, resolved: ResolvedPlan, dtype: np.dtype) -> bool:
+    """Return whether every value on the way is a whole number that float32 holds, but for a last quotient or root."""
+    if dtype.kind != "u" or plan.gray or resolved.dtype != dtype or resolved.range not in ("clip", "abs"):
+        return False
+    bound = full_scale(dtype)
+    for i, step in enumerate(steps):
+        last = i == len(steps) - 1
+        if isinstance(step, KernelStep):
+            kernel = resolved.kernel(step.kernel)
+            plain = kernel.divisor == 1 and kernel.combine != "magnitude"
+            whole = kernel.integral and np.all(kernel.biases == np.rint(kernel.biases)) and kernel.divisor < 2**12
+            bound = bound * float(np.abs(kernel.numerators).sum(axis=(1, 2, 3)).max())
+            bound += float(np.abs(kernel.biases).max()) * kernel.divisor
+            if not whole or not (plain or last) or (kernel.combine == "magnitude" and bound > _EXACT**0.5):
+                return False
+        elif isinstance(step, PointStep):
+            if step.kind not in _WHOLE_STEPS or any(v != int(v) for v in step.values if np.isfinite(v)):
+                return False
+        elif not (isinstance(step, PoolStep) and step.kind == "maxpool"):
+            return False
+    return bound < _EXACT
+
+
+def run_direct(stage: Stage, mapper: Mapper, out: NDArray[Any], threads: int) -> Tally | None:
+    """Fill `out` and return the tally if the chain is a single compiled kernel and the range is simple; else None."""
+    if not (isinstance(stage, KernelStage) and stage.compiled and stage.kernel.per_channel):
+        return None
+    source, kernel, kind = stage.source, stage.kernel, mapper.resolved.range
+    if not isinstance(source, SourceStage) or source.channels is not None:
+        return None
+    if kind == "equalize" or (kind in ("clip", "abs", "shift") and out.dtype.kind == "f"):
+        return None
+    if kernel.combine == "stack" and kernel.filters > 1:
+        return None
+    white = full_scale(out.dtype)
+    ratio = 1.0 if out.dtype.kind == "f" else white / full_scale(mapper.source)
+    if kind == "minmax":
+        tally = _run(stage, None, threads, False, 1.0, 0.0, float("inf"))
+        mapper.lowest, mapper.highest = tally.minimum, tally.maximum
+        scale, shift = mapper.stretch()
+        return _run(stage, out, threads, False, scale, shift, white if out.dtype.kind == "u" else float("inf"))
+    shift = mapper.middle() if kind == "shift" else 0.0
+    limit = white if out.dtype.kind == "u" else float("inf")
+    tally = _run(stage, out, threads, kind == "abs", ratio, shift * ratio, limit)
+    if limit == float("inf"):
+        tally.below = tally.above = 0
+    tally.minimum, tally.maximum = tally.minimum / ratio, tally.maximum / ratio
+    return tally
+
+
+def _run(
+    stage: KernelStage, out: NDArray[Any] | None, threads: int, absolute: bool, scale: float, shift: float, white: float
+) -> Tally:
+    from cnncli.kernels.image_filter_job import FilterJob
+
+    kernel, geometry = stage.kernel, stage.geometry
+    divisor = kernel.divisor
+    if 0 < scale < 1 and not shift and (1 / scale).is_integer():
+        divisor, scale = divisor / scale, 1.0  # a quotient is rounded once, a product with a fraction twice
+    job = FilterJob(
+        stage.source.pixels,  # type: ignore[attr-defined]
+        stage.row_index,
+        stage.column_index,
+        geometry.pads[2],
+        stage.border.value,
+        kernel.numerators[:, 0],
+        divisor,
+        kernel.biases * kernel.divisor,
+        kernel.combine,
+        geometry.stride,
+        geometry.dilation,
+        absolute,
+        scale,
+        shift,
+        white,
+    )
+    low, high, below, above = job.run(out, geometry.size, threads)
+    return Tally(float(low), float(high), int(below), int(above))
