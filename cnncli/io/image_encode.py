@@ -90,6 +90,8 @@ def check_holds(format: str, dtype: np.dtype, channels: int, alpha: bool, where:
     ways = f"write {' or '.join(others)}"
     if alpha and not able.alpha:
         ways += ", or drop it with --alpha drop"
+    elif channels not in able.channels:
+        ways += ", or use --split-channels"
     elif dtype.kind == "f":
         ways += ", or use --dtype uint8"
     raise CnnError(problem, where=where, hint=ways)

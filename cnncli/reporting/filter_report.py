@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict
 from typing import Any, TextIO
 
+from cnncli.io.standard_output import write_standard_output
 from cnncli.reporting.encodable import write_line
 from cnncli.reporting.filter_progress import FilterProgress
 from cnncli.tasks.filter_events import Failure, Outcome
@@ -110,8 +111,7 @@ class FilterReport:
     def _write_matrix(self, lines: list[str]) -> None:
         if self._shown and self.counts["printed"] > 1:
             lines = ["", *lines]  # a blank line between matrices, as between channels
-        self.out.write("\n".join(lines) + "\n")
-        self.out.flush()
+        write_standard_output("\n".join(lines) + "\n")
 
     def _show_result(self, outcome: Outcome) -> None:
         self._clipped_files += bool(outcome.clip_report)

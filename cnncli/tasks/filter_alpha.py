@@ -2,7 +2,9 @@
 
 Colours are multiplied by their opacity before the chain and divided by the filtered opacity after it (normalised
 convolution, Knutsson and Westin 1993, doi:10.1109/CVPR.1993.341081), so that a pixel counts as much as it is seen.
-Where the last kernel sums to 0, its response to the premultiplied picture is the answer and nothing is divided.
+A kernel with negative numbers (sharpen) would divide by differences of opacities: there the pixel in the centre stands
+in for what its neighbours hide, ``F(c a) + c0 (F(1) - F(a))``. Where a kernel sums to 0, its response to the
+premultiplied picture is the answer.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from cnncli.filters.conventions import convention
 from cnncli.filters.kernel import Kernel
-from cnncli.filters.steps import KernelStep, PoolStep, Step
+from cnncli.filters.steps import GrayStep, KernelStep, PoolStep, Step
 from cnncli.tasks.filter_image import FilterPlan, FilterResult, apply_filter
 from cnncli.tasks.filter_plan import resolve_plan
 
@@ -43,9 +45,15 @@ def filter_with_alpha(
     raw = replace(plan, range="raw", dtype="same")
     colours = apply_filter(pixels * (level * opacity), raw, threads=threads)
     values = colours.pixels
-    if not _signed(plan.steps):
-        weights = apply_filter(opacity, replace(raw, bias=0.0), threads=threads).pixels
-        values = np.divide(values, weights, out=np.zeros_like(values), where=weights > _LEAST_OPACITY)
+    if not _any(plan.steps, "signed"):
+        plain = replace(raw, bias=0.0)
+        weights = apply_filter(opacity, plain, threads=threads).pixels
+        if _any(plan.steps, "negative"):
+            whole = apply_filter(np.ones_like(opacity), plain, threads=threads).pixels
+            centre = apply_filter(pixels * level, replace(_sampling(plan), gray=plan.gray, channels=plan.channels))
+            values = values + centre.pixels * (whole - weights)
+        else:
+            values = np.divide(values, weights, out=np.zeros_like(values), where=weights > _LEAST_OPACITY)
     resolved = resolve_plan(plan, pixels.dtype)
     stays_float = resolved.dtype.kind == "f"
     final = FilterPlan((), range=resolved.range, dtype="same" if stays_float else resolved.dtype.name)
@@ -73,13 +81,15 @@ def _sampling(plan: FilterPlan) -> FilterPlan:
             centre = np.zeros((1, 1, height, width))
             centre[0, 0, (height - 1 + late) // 2, (width - 1 + late) // 2] = 1
             steps.append(KernelStep(Kernel("centre", centre)))
-        elif isinstance(step, PoolStep):
+        elif isinstance(step, PoolStep | GrayStep):
             steps.append(step)
     return replace(plan, steps=tuple(steps), range="clip", dtype="same", gray=None, channels=None, scale=None, bias=0.0)
 
 
-def _signed(steps: tuple[Step, ...]) -> bool:
-    return any(isinstance(step, KernelStep) and step.kernel.signed for step in steps)
+def _any(steps: tuple[Step, ...], kind: str) -> bool:
+    """Whether a kernel of the chain is ``signed`` (sums to 0) or has a ``negative`` number."""
+    kernels = [step.kernel for step in steps if isinstance(step, KernelStep)]
+    return any(kernel.signed if kind == "signed" else bool((kernel.numerators < 0).any()) for kernel in kernels)
 
 
 def _white(dtype: np.dtype) -> float:

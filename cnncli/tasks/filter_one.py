@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cnncli.errors import InvalidInputError
+from cnncli.errors import CnnError, InvalidInputError
 from cnncli.filters.kernel_text import parse_matrix
 from cnncli.io.atomic import ensure_writable, make_directory, read_regular_file, write_atomically
 from cnncli.io.image_data import MAX_FILE_BYTES, Image
@@ -21,7 +21,9 @@ from cnncli.io.image_decode import decode_image
 from cnncli.io.image_encode import encode_image, format_of
 from cnncli.io.image_sniff import looks_like_image
 from cnncli.io.matrix_text import matrix_bytes, matrix_lines
+from cnncli.io.standard_output import write_standard_output
 from cnncli.tasks.filter_events import Outcome
+from cnncli.tasks.filter_memory import check_memory
 from cnncli.tasks.filter_naming import Job
 from cnncli.tasks.filter_options import FileOptions
 from cnncli.tasks.filter_plan import FilterPlan
@@ -72,6 +74,8 @@ def load(job: Job, options: FileOptions, *, fingerprint: bool = False, standard_
         values = parse_matrix(data, where).astype(np.float64)
         return Loaded(_finite(Image(values, mode="matrix", format="MATRIX"), options, where), digest)
     image = decode_image(data, where, exif=options.exif, frame=options.frame, max_pixels=options.max_pixels)
+    if job.source != "-" and image.format not in ("NPY", _named_format(job.source)):
+        image = image.noted(f"{job.source} holds {image.format}, whatever its name says")
     if options.alpha == "drop" and image.alpha is not None:
         image = replace(image, alpha=None).noted("transparency dropped")
     return Loaded(_finite(image, options, where), digest)
@@ -89,6 +93,7 @@ def apply(loaded: Loaded, plan: FilterPlan, options: FileOptions) -> Filtered:
     from cnncli.tasks.filter_image import apply_filter
 
     source = loaded.image
+    check_memory(source.pixels.shape, plan, source.pixels.dtype)
     alpha = None
     if source.alpha is None:
         result = apply_filter(source.pixels, plan, threads=options.threads)
@@ -178,8 +183,7 @@ def _store_file(image: Image, target: str, options: FileOptions) -> int:
             quality=options.quality,
             threads=options.threads,
         )
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        write_standard_output(data)
         return len(data)
     kind = format_of(target)
     folder = os.path.dirname(target)
@@ -206,6 +210,15 @@ def _store_channels(image: Image, target: str, options: FileOptions) -> int:
         plane = np.ascontiguousarray(image.pixels[..., channel : channel + 1])
         total += _store_file(replace(image, pixels=plane, icc=None), f"{stem}-{channel}{extension}", options)
     return total
+
+
+def _named_format(path: str) -> str:
+    """Return the format that the name of an input promises, in the words of `Image.format`."""
+    try:
+        name = format_of(path)
+    except CnnError:
+        name = "PNM" if path.lower().endswith(".pbm") else ""
+    return "PNM" if name in ("PGM", "PPM") else name
 
 
 def _finite(image: Image, options: FileOptions, where: str) -> Image:

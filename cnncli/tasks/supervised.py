@@ -12,6 +12,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from cnncli.errors import CnnError, InterruptedRunError
@@ -33,9 +34,9 @@ def supervised(jobs: Sequence[Job], work: Work) -> Iterator[Event]:
     """
     waiting = list(range(len(jobs)))
     while waiting:
-        suspects = yield from _one_child(waiting, work)
+        suspects = yield from _one_child(jobs, waiting, work)
         for index in suspects:
-            again = yield from _one_child([index], work)
+            again = yield from _one_child(jobs, [index], work)
             if not again:
                 waiting.remove(index)
             else:
@@ -45,7 +46,7 @@ def supervised(jobs: Sequence[Job], work: Work) -> Iterator[Event]:
                 waiting.remove(index)
 
 
-def _one_child(waiting: list[int], work: Work) -> Generator[Event, None, dict[int, int]]:
+def _one_child(jobs: Sequence[Job], waiting: list[int], work: Work) -> Generator[Event, None, dict[int, int]]:
     """Run one child over `waiting` and take out what it finishes; return what it had in hand when it died."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -77,6 +78,9 @@ def _one_child(waiting: list[int], work: Work) -> Generator[Event, None, dict[in
     _, status = os.waitpid(child, 0)
     if finished:
         return {}
+    for folder in {Path(jobs[index].target or ".").parent for index in in_hand}:
+        for leftover in folder.glob(f".*.tmp.{child}"):  # what it was writing
+            leftover.unlink(missing_ok=True)
     if not in_hand:  # died between two files: nothing to blame, and nothing to gain from trying for ever
         raise CnnError(f"the process that filters died ({_dying_words(status)})", hint="use fewer --workers")
     return dict.fromkeys(in_hand, status)

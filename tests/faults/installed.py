@@ -1,0 +1,79 @@
+"""The installed `cnn`, run as a user runs it, and the contract that every refused input must keep."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+CNN = Path(sys.executable).with_name("cnn")
+LIMIT_S = 10
+ONE_LINE = re.compile(r"^cnn: (error|warning): .+", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run of `cnn` left behind."""
+
+    code: int
+    out: bytes
+    err: str
+    seconds: float
+
+
+def run(
+    arguments: list[str | bytes],
+    folder: Path,
+    *,
+    stdin: bytes = b"",
+    env: dict[str, str] | None = None,
+    prefix: list[str] | None = None,
+    stdout: int | None = subprocess.PIPE,
+) -> Run:
+    """Run `cnn` in `folder`; standard error is decoded as UTF-8 and must be valid."""
+    began = time.monotonic()
+    command: list[str | bytes] = [*(prefix or []), str(CNN), *arguments]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("CNN_")} | (env or {})
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        input=stdin,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        env=environment,
+        timeout=60,
+        check=False,
+    )
+    return Run(done.returncode, done.stdout or b"", done.stderr.decode("utf-8"), time.monotonic() - began)
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    """Return every entry below `folder` with the SHA-256 of regular files."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        regular = path.is_file() and not path.is_symlink()
+        found[os.fsdecode(path.relative_to(folder))] = (
+            hashlib.sha256(path.read_bytes()).hexdigest() if regular and os.access(path, os.R_OK) else "other"
+        )
+    return found
+
+
+def assert_refused(result: Run, code: int, pattern: str, before: dict[str, str], after: dict[str, str]) -> None:
+    """Check the contract: exit code, one clean line that says what to do, nothing printed, nothing changed."""
+    assert result.code == code, result
+    assert result.err.endswith("\n"), result
+    lines = result.err.splitlines()
+    assert len(lines) == 1, result.err
+    assert ONE_LINE.match(lines[0]), result.err
+    assert re.search(pattern, lines[0]), result.err
+    assert "Traceback" not in result.err
+    assert all(c.isprintable() for c in lines[0]), ascii(result.err)
+    assert "; " in lines[0], f"no remedy: {lines[0]}"
+    assert result.out == b"", result.out[:200]
+    assert after == before, "files changed"
+    assert result.seconds < LIMIT_S
