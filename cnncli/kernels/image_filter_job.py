@@ -106,13 +106,8 @@ class _Layout:
             np.float32,
         )
         self._passes(job, pitch, channels, group)
-        self.keep = (
-            np.ascontiguousarray(job.source),
-            out,
-            np.ascontiguousarray(job.rows),
-            np.ascontiguousarray(job.columns),
-        )
-        source = self.keep[0]
+        source, rows, columns = map(np.ascontiguousarray, (job.source, job.rows, job.columns))
+        self.keep = (source, out, rows, columns)
         w = np.zeros(code.WORDS, np.int64)
         w[code.SOURCE], w[code.SOURCE_ROW] = _address(source), width * channels
         w[code.SOURCE_KIND] = _KINDS[source.dtype.name]
