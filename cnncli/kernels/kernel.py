@@ -29,10 +29,12 @@ class Kernel:
         ``body(words, task, worker, real)``: Python that Numba compiles; the type of `real` is that of the numbers.
     name : str
         Unique within the file of the body.
+    is_cached : bool
+        Kept on disk; only for bodies in this folder, whose sources name the file.
     """
 
-    def __init__(self, body: Callable[..., Any], name: str = "") -> None:
-        self._body = body
+    def __init__(self, body: Callable[..., Any], name: str = "", *, is_cached: bool = True) -> None:
+        self._body, self._is_cached = body, is_cached
         self.name = name or body.__name__
         self.__doc__ = body.__doc__
         self._compiled: dict[str, Any] = {}
@@ -51,7 +53,8 @@ class Kernel:
 
         function: Any = CFunc(entry, (_SIGNATURE.args, _SIGNATURE.return_type), {}, {"error_model": "numpy"})
         entry.__module__ = self._body.__module__
-        function._cache = KernelCache(self._body, f"{self.name}-{real}")
+        if self._is_cached:
+            function._cache = KernelCache(self._body, f"{self.name}-{real}")
         with one_compiler_at_a_time():
             function.compile()
         return function

@@ -6,6 +6,8 @@ import os
 
 from cnncli.errors import InvalidInputError, UsageError
 
+MOST = 1024
+
 
 def available() -> int:
     """Return the number of processors this process may use."""
@@ -18,26 +20,17 @@ def resolve(requested: int | None) -> int:
     Raises
     ------
     UsageError
-        If more threads are asked for than there are processors, or fewer than one.
-    """
-    if requested is None:
-        return launched()
-    if not 1 <= requested <= 1024:
-        raise UsageError(f"--threads {requested} is not in 1..1024", hint=f"this machine has {available()} processors")
-    return min(requested, launched())
-
-
-def launched() -> int:
-    """Return how many threads Numba starts: `NUMBA_NUM_THREADS` where it is set, else the processors.
-
-    Raises
-    ------
+        If the request is not in 1..1024.
     InvalidInputError
-        If the variable holds no positive number (Numba itself would stop with a traceback at import).
+        If `NUMBA_NUM_THREADS` holds no such number (Numba itself would stop with a traceback at import).
     """
     text = os.environ.get("NUMBA_NUM_THREADS")
-    if text is None:
-        return available()
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1024:
+    if text is not None and not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST):
         raise InvalidInputError(f"NUMBA_NUM_THREADS is {text!r}, not a number of threads", hint="unset it")
-    return int(text)
+    if requested is None:
+        return int(text) if text is not None else available()
+    if not 1 <= requested <= MOST:
+        raise UsageError(
+            f"--threads {requested} is not in 1..{MOST}", hint=f"this machine has {available()} processors"
+        )
+    return requested

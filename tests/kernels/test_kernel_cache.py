@@ -35,7 +35,7 @@ def run(folder, **environment):
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
-    assert run(folder) == ["compile relu_forward-float32", "compile run", "right"]
+    assert run(folder) == ["compile relu_forward-float32", "compile lead", "compile follow", "right"]
     return folder
 
 
@@ -52,7 +52,7 @@ def test_second_run_compiles_nothing(filled):
 def test_damaged_file_is_compiled_again_and_replaced(filled, damage):
     for path in files(filled):
         path.write_bytes(damage(path.read_bytes()))
-    assert run(filled) == ["compile relu_forward-float32", "compile run", "right"]
+    assert run(filled) == ["compile relu_forward-float32", "compile lead", "compile follow", "right"]
     assert run(filled) == ["right"]
 
 
@@ -63,7 +63,7 @@ def test_folder_that_others_may_write_is_not_used(filled):
     finally:
         (filled / "kernels").chmod(0o700)
     assert lines[0] == "refuse cache of compiled kernels not used: is writable by others"
-    assert lines[1:] == ["compile relu_forward-float32", "compile run", "right"]
+    assert lines[1:] == ["compile relu_forward-float32", "compile lead", "compile follow", "right"]
 
 
 def test_a_pickle_planted_in_an_unsafe_folder_is_not_opened(tmp_path):
@@ -132,7 +132,7 @@ def test_two_processes_on_a_cold_cache(tmp_path):
 def test_vector_width_has_its_own_files(filled):
     before = len(files(filled))
     assert run(filled, CNN_SIMD="4")[-1] == "right"
-    assert len(files(filled)) == before + 2
+    assert len(files(filled)) == before + 3
 
 
 def test_disabled_compiler_is_ignored(filled):

@@ -1,0 +1,83 @@
+"""The team of threads: every task once, phases in order, whoever takes part."""
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import types
+
+from cnncli.kernels.kernel import Kernel, at
+from cnncli.kernels.program import Chain, Op, Place, Program
+from cnncli.kernels.simd import pointer
+from cnncli.kernels.team import Team
+
+
+def _count(d: Any, task: Any, worker: Any, real: Any) -> None:
+    cells = pointer(at(d, 0, task, worker), types.int64(0))
+    cells[0] += 1
+    cells[1] = worker
+
+
+def _require(d: Any, task: Any, worker: Any, real: Any) -> None:
+    # counts itself only if every task of the phase before has been done as often as the run says
+    cells, seen = pointer(at(d, 0, 0, worker), types.int64(0)), pointer(at(d, 3, task, worker), types.int64(0))
+    complete = True
+    for i in range(d[6]):
+        complete = complete and cells[i * 2] == seen[0] + 1
+    if complete:
+        seen[0] += 1
+
+
+COUNT, REQUIRE = Kernel(_count, is_cached=False), Kernel(_require, is_cached=False)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_every_task_runs_once_and_phases_wait_for_each_other(threads):
+    cells, seen = np.zeros((500, 2), np.int64), np.zeros(40, np.int64)
+    count = Chain((Op(COUNT, (Place(cells, task_step=2),)),), 500)
+    require = Chain((Op(REQUIRE, (Place(cells), Place(seen, task_step=1), 500)),), 40)
+    program = Program([[count], [require]], threads)
+    for _ in range(200):
+        program.run()
+    assert (cells[:, 0] == 200).all()
+    assert (seen == 200).all()
+    assert cells[:, 1].max() < threads
+
+
+def test_chains_of_one_phase_have_their_own_task_numbers():
+    first, second = np.zeros((3, 2), np.int64), np.zeros((5, 2), np.int64)
+    chains = [Chain((Op(COUNT, (Place(cells, task_step=2),)),), len(cells)) for cells in (first, second)]
+    Program([chains], 2).run()
+    assert first[:, 0].tolist() == [1] * 3
+    assert second[:, 0].tolist() == [1] * 5
+
+
+def test_followers_sleep_and_wake():
+    cells = np.zeros((64, 2), np.int64)
+    program = Program([[Chain((Op(COUNT, (Place(cells, task_step=2),)),), 64)]], 2)
+    for _ in range(5):
+        program.run()
+        time.sleep(0.02)
+    assert (cells[:, 0] == 5).all()
+    begin = time.process_time()
+    time.sleep(0.3)
+    assert time.process_time() - begin < 0.1  # nobody spins
+
+
+def test_runs_from_several_threads_take_turns():
+    cells = np.zeros((100, 2), np.int64)
+    program = Program([[Chain((Op(COUNT, (Place(cells, task_step=2),)),), 100)]], 2)
+    runners = [threading.Thread(target=lambda: [program.run() for _ in range(50)]) for _ in range(4)]
+    for runner in runners:
+        runner.start()
+    for runner in runners:
+        runner.join()
+    assert (cells[:, 0] == 200).all()
+
+
+def test_a_closed_team_has_no_threads_left():
+    team = Team(3)
+    team.close()
+    assert not any(follower.is_alive() for follower in team._followers)
