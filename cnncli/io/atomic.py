@@ -150,6 +150,8 @@ def make_directory(path: Path | str) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
     except FileExistsError:
         raise CnnError("is a file, not a folder", where=name, hint="choose another folder") from None
+    except FileNotFoundError:  # such as below /proc
+        raise CnnError("no folder can be made here", where=name, hint="choose another folder") from None
     except (OSError, ValueError) as error:
         raise write_error(name, error, 0) from None
 

@@ -1,0 +1,407 @@
+"""Every bad option, data set, architecture and checkpoint that `cnn train` and `cnn predict` must refuse.
+
+The number in front of a case is its row in the table of faults (53-91 data sets, training and checkpoints; 92-120
+output and interruption). The contract itself is in installed.py.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import pickle
+import shutil
+import signal
+import struct
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from faults.installed import CNN, assert_refused, fingerprint, run
+from PIL import Image
+
+from cnncli.io.checkpoint import read_checkpoint
+from cnncli.io.safetensors_file import parse, serialise
+
+Build = Callable[[Path], None]
+OFFLINE = {"CNN_OFFLINE": "1"}
+MNIST_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Path:
+    """A run of the digits, made by the installed command."""
+    folder = tmp_path_factory.mktemp("trained")
+    result = run(["train", "--dataset", "digits", "--epochs", "1", "--limit", "300", "--run-dir", "run"], folder)
+    assert result.code == 0, result.err
+    return folder / "run"
+
+
+def idx(dims: tuple[int, ...], payload: bytes | None = None, kind: int = 8) -> bytes:
+    head = struct.pack(f">BBBB{len(dims)}I", 0, 0, kind, len(dims), *dims)
+    return head + (bytes(int(np.prod(dims))) if payload is None else payload)
+
+
+def mnist(folder: Path, **changed: bytes | None) -> None:
+    """Write a tiny MNIST below data/mnist with some files replaced or left out."""
+    place = folder / "data/mnist"
+    place.mkdir(parents=True)
+    good = {
+        "train_images": idx((60, 28, 28)),
+        "train_labels": idx((60,), bytes(k % 10 for k in range(60))),
+        "test_images": idx((20, 28, 28)),
+        "test_labels": idx((20,), bytes(k % 10 for k in range(20))),
+    }
+    for content, name in zip((good | changed).values(), MNIST_FILES, strict=True):
+        if content is not None:
+            suffix = ".gz" if content.startswith(b"\x1f\x8b") else ""
+            (place / (name + suffix)).write_bytes(content)
+
+
+def with_mnist(**changed: bytes | None) -> Build:
+    return lambda folder: mnist(folder, **changed)
+
+
+def nothing(folder: Path) -> None:
+    """No files."""
+
+
+def file(name: str, data: bytes) -> Build:
+    return lambda folder: (folder / name).write_bytes(data) and None
+
+
+def old_run(folder: Path) -> None:
+    (folder / "run").mkdir()
+    (folder / "run/config.yaml").write_text("seed: 1\n")
+
+
+DIGITS = ["train", "--dataset", "digits", "--epochs", "1"]
+MNIST = ["train", "--dataset", "mnist", "--data-dir", "data", "--epochs", "1"]
+
+TRAIN = {
+    "usage: no data set": (["train"], nothing, 2, "missing option"),
+    "usage: unknown data set": (["train", "-d", "mnits"], nothing, 2, "unknown data set 'mnits'; did you mean mnist"),
+    "usage: two architectures": ([*DIGITS, "lenet5", "--arch", "lecture"], nothing, 2, "two architectures"),
+    "51 lr 0": ([*DIGITS, "--lr", "0"], nothing, 2, "--lr"),
+    "51 lr negative": ([*DIGITS, "--lr", "-1"], nothing, 2, "--lr"),
+    "51 lr nan": ([*DIGITS, "--lr", "nan"], nothing, 2, "--lr nan"),
+    "51 lr inf": ([*DIGITS, "--lr", "inf"], nothing, 2, "--lr inf"),
+    "51 momentum 2": ([*DIGITS, "--momentum", "2"], nothing, 2, "--momentum"),
+    "69 batch 0": ([*DIGITS, "--batch-size", "0"], nothing, 2, "--batch-size"),
+    "70 epochs 0": (["train", "-d", "digits", "--epochs", "0"], nothing, 2, "--epochs"),
+    "70 epochs 10^9": (["train", "-d", "digits", "--epochs", "1000000000"], nothing, 2, "--epochs"),
+    "73 empty validation": ([*DIGITS, "--val-split", "0.0001"], nothing, 2, "leaves 0 for validation"),
+    "73 all validation": ([*DIGITS, "--val-split", "1"], nothing, 2, "--val-split"),
+    "74 negative seed": ([*DIGITS, "--seed", "-1"], nothing, 2, "--seed"),
+    "74 huge seed": ([*DIGITS, "--seed", str(2**64)], nothing, 2, "--seed"),
+    "threads 0": ([*DIGITS, "--threads", "0"], nothing, 2, "--threads"),
+    "1 missing architecture": ([*DIGITS, "--arch", "nets/my.yaml"], nothing, 3, r"nets/my\.yaml: no such file"),
+    "misspelt preset": ([*DIGITS, "--arch", "lenet6"], nothing, 3, "lenet6: .*did you mean lenet5"),
+    "46 typo in YAML": (
+        [*DIGITS, "--arch", "a.yaml"],
+        file("a.yaml", b"input: [8, 8, 1]\nlayers:\n  - conv: {filtres: 3}\n"),
+        3,
+        r"a\.yaml:3:\d+: .*filters",
+    ),
+    "50 shapes that do not fit": (
+        [*DIGITS, "--arch", "a.yaml"],
+        file("a.yaml", b"input: [8, 8, 1]\nlayers:\n  - conv: {filters: 3, kernel: 9}\n  - flatten\n"),
+        3,
+        r"a\.yaml:3:\d+: ",
+    ),
+    "83 other number of outputs": (
+        [*DIGITS, "--arch", "a.yaml"],
+        file("a.yaml", b"name: tiny\ninput: [8, 8, 1]\nlayers: [flatten, dense: 7, softmax]\n"),
+        3,
+        r"a\.yaml: tiny has 7 outputs, digits has 10 classes",
+    ),
+    "68 offline and not here": (MNIST, nothing, 5, r"https://.*put .* into data/mnist.*--dataset digits"),
+    "68 part of a copy": (MNIST, with_mnist(test_labels=None), 5, "--dataset digits"),
+    "59 empty IDX": (MNIST, with_mnist(train_images=b""), 3, "train-images-idx3-ubyte: file is empty"),
+    "59 wrong magic": (MNIST, with_mnist(train_images=b"not an image at all"), 3, "not an IDX file"),
+    "59 wrong type": (MNIST, with_mnist(train_images=idx((60, 28, 28), kind=13)), 3, "IDX type 0x0d"),
+    "59 huge header": (
+        MNIST,
+        with_mnist(train_images=idx((0x7FFFFFFF,) * 3, b"x" * 12)),
+        3,
+        "header says 2147483647x2147483647x2147483647 = 9903520300447984150353281023 B, file has 12 B",
+    ),
+    "60 zero and huge": (MNIST, with_mnist(train_images=idx((0, 2**31, 2**31), b"")), 3, "out of range"),
+    "61 one label short": (
+        MNIST,
+        with_mnist(train_labels=idx((59,))),
+        3,
+        "train-labels-idx1-ubyte: 59 labels for the 60 images",
+    ),
+    "61 images and labels swapped": (MNIST, with_mnist(train_images=idx((60,))), 3, "1 dimensions, expected 3"),
+    "62 label too high": (MNIST, with_mnist(test_labels=idx((20,), bytes([10] * 20))), 3, "label 10 at position 0"),
+    "63 truncated gz": (MNIST, with_mnist(train_images=gzip.compress(idx((60, 28, 28)))[:-9]), 3, "truncated gzip"),
+    "63 damaged gz": (
+        MNIST,
+        with_mnist(train_images=gzip.compress(idx((60, 28, 28)))[:-8] + b"12345678"),
+        3,
+        "damaged gzip",
+    ),
+    "63 bytes after gz": (MNIST, with_mnist(train_images=gzip.compress(idx((60, 28, 28))) + b"x"), 3, "1 B follow"),
+    "other size in the test set": (MNIST, with_mnist(test_images=idx((20, 27, 28))), 3, "images of 27x28"),
+    "90 run directory with a run": ([*DIGITS, "--run-dir", "run"], old_run, 1, "run: holds a run already.*--force"),
+    "96 run directory is a file": ([*DIGITS, "--run-dir", "a"], file("a", b"x"), 1, "a: is a file, not a folder"),
+    "96 below a file": ([*DIGITS, "--run-dir", "a/b"], file("a", b"x"), 1, "a/b: .*not a folder"),
+}
+
+
+@pytest.mark.parametrize("name", TRAIN)
+def test_train_refuses(name, tmp_path):
+    arguments, build, code, pattern = TRAIN[name]
+    build(tmp_path)
+    before = fingerprint(tmp_path)
+    result = run(arguments, tmp_path, env=OFFLINE)
+    header_free = [line for line in result.err.splitlines() if not line.startswith("note: ")]
+    result = type(result)(result.code, result.out, "".join(line + "\n" for line in header_free), result.seconds)
+    assert_refused(result, code, pattern, before, fingerprint(tmp_path))
+
+
+def header_of(data: bytes) -> tuple[dict, bytes]:
+    size = struct.unpack("<Q", data[:8])[0]
+    return json.loads(data[8 : 8 + size]), data[8 + size :]
+
+
+def rebuilt(header: dict | bytes, body: bytes) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + body
+
+
+def edited(change: Callable[[dict, dict], None]) -> Callable[[bytes], bytes]:
+    """Return a change of tensors and metadata that keeps the container itself whole."""
+
+    def apply(data: bytes) -> bytes:
+        tensors, metadata = parse(data, "good")
+        change(tensors, metadata)
+        metadata.pop("sha256", None)
+        return serialise(tensors, metadata)
+
+    return apply
+
+
+def doubled_key(data: bytes) -> bytes:
+    header, body = header_of(data)
+    name = next(key for key in header if key != "__metadata__")
+    text = json.dumps(header)[:-1] + f', "{name}": {json.dumps(header[name])}' + "}"
+    return rebuilt(text.encode(), body)
+
+
+def flipped(data: bytes) -> bytes:
+    return data[:-5] + bytes([data[-5] ^ 0x10]) + data[-4:]
+
+
+def shifted(data: bytes) -> bytes:
+    header, body = header_of(data)
+    name = next(key for key in header if key != "__metadata__")
+    header[name]["data_offsets"][1] += 4
+    return rebuilt(header, body)
+
+
+def first(tensors: dict) -> str:
+    return next(iter(tensors))
+
+
+CHECKPOINTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "75 empty": (lambda data: b"", "file is empty"),
+    "75 seven bytes": (lambda data: data[:7], "not a checkpoint"),
+    "75 truncated": (lambda data: data[:-1000], "header promises .* B, file has .* B"),
+    "75 truncated header": (lambda data: data[:100], "header promises"),
+    "75 trailing bytes": (lambda data: data + b"x", "header promises"),
+    "76 header of 2^63": (lambda data: struct.pack("<Q", 2**63) + data[8:], "limit is 16777216 B"),
+    "76 header of 200 MB": (lambda data: struct.pack("<Q", 200_000_000) + data[8:], "limit is 16777216 B"),
+    "76 deep header": (lambda data: rebuilt(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", b""), "cannot be read"),
+    "76 not UTF-8": (lambda data: rebuilt(b'{"\xff":1}', b""), "cannot be read"),
+    "77 tensor twice": (doubled_key, "twice"),
+    "78 pickle": (lambda data: pickle.dumps({"w": 1}), "a pickle, which cnn never loads"),
+    "78 zip": (lambda data: b"PK\x03\x04" + data, "a zip archive"),
+    "78 HDF5": (lambda data: b"\x89HDF\r\n\x1a\n" + data, "an HDF5 file"),
+    "79 bit flip": (flipped, "the weights are damaged"),
+    "80 NaN": (
+        edited(lambda t, m: t.update({first(t): np.full_like(t[first(t)], np.nan)})),
+        "not finite",
+    ),
+    "81 tensor missing": (edited(lambda t, m: t.pop("conv1/bias")), "conv1/bias is missing"),
+    "81 tensor left over": (
+        edited(lambda t, m: t.update({"conv9/bias": np.zeros(3, np.float32)})),
+        "conv9/bias is not in the architecture",
+    ),
+    "81 other shape": (
+        edited(lambda t, m: t.update({"conv1/bias": np.zeros(3, np.float32)})),
+        "conv1/bias is 3, expected 16",
+    ),
+    "81 other type": (edited(lambda t, m: t.update({"conv1/bias": np.zeros(16)})), "float64, expected float32"),
+    "82 newer format": (
+        edited(lambda t, m: m.update({"format": "cnncli 99", "written_by": "cnncli 9.9"})),
+        r"written by cnncli 9\.9 \(format 99\); this is .*upgrade",
+    ),
+    "82 foreign safetensors": (edited(lambda t, m: m.clear()), "not a checkpoint of cnn"),
+    "82 unknown layer": (
+        edited(lambda t, m: m.update({"architecture": "input: [8, 8, 1]\nlayers: [warp: 3]\n"})),
+        "architecture cannot be used",
+    ),
+    "no class names": (edited(lambda t, m: m.pop("classes")), "'classes' is missing"),
+    "85 endless class name": (
+        edited(lambda t, m: m.update({"classes": json.dumps(["x" * 1000] * 10)})),
+        "class names",
+    ),
+    "one class name short": (
+        edited(lambda t, m: m.update({"classes": json.dumps(list("012345678"))})),
+        "differ|class names",
+    ),
+    "no preprocessing": (edited(lambda t, m: m.update({"preprocessing": "{}"})), "preprocessing.shape"),
+    "std of 0": (
+        edited(lambda t, m: m.update({"preprocessing": m["preprocessing"].replace('"std": [0.', '"std": [-0.')})),
+        "preprocessing.mean and .std",
+    ),
+    "offsets overlap": (shifted, "needs .* B, its offsets span"),
+}
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_predict_refuses_checkpoint(name, trained, tmp_path):
+    change, pattern = CHECKPOINTS[name]
+    (tmp_path / "bad.safetensors").write_bytes(change((trained / "best.safetensors").read_bytes()))
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    before = fingerprint(tmp_path)
+    result = run(["predict", "bad.safetensors", "a.png"], tmp_path)
+    assert_refused(result, 3, rf"bad\.safetensors: .*({pattern})", before, fingerprint(tmp_path))
+
+
+PREDICT = {
+    "1 missing checkpoint": (["predict", "runs/x", "a.png"], 3, "runs/x: no such file"),
+    "directory without a run": (["predict", ".", "a.png"], 3, r"\.: holds no best\.safetensors"),
+    "1 missing image": (["predict", "RUN", "b.png"], 3, r"b\.png: no such file; did you mean a\.png"),
+    "2 empty image": (["predict", "RUN", "empty.png"], 3, r"empty\.png: file is empty"),
+    "3 truncated image": (["predict", "RUN", "short.png"], 3, r"short\.png: "),
+    "4 text as an image": (["predict", "RUN", "text.png"], 3, r"text\.png: not an image"),
+    "16 directory": (["predict", "RUN", "folder"], 3, "folder: is a directory"),
+    "17 FIFO": (["predict", "RUN", "fifo"], 3, "fifo: is not a regular file"),
+    "18 address": (["predict", "RUN", "http://example.com/a.png"], 3, "downloads are not supported"),
+    "top-k 0": (["predict", "RUN", "a.png", "-t", "0"], 2, "--top-k"),
+    "no image": (["predict", "RUN"], 2, "missing argument"),
+    "stdin twice": (["predict", "RUN", "-", "-"], 2, "named twice"),
+}
+
+
+@pytest.mark.parametrize("name", PREDICT)
+def test_predict_refuses(name, trained, tmp_path):
+    arguments, code, pattern = PREDICT[name]
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "short.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("not an image")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    before = fingerprint(tmp_path)
+    result = run([str(trained) if word == "RUN" else word for word in arguments], tmp_path)
+    assert_refused(result, code, pattern, before, fingerprint(tmp_path))
+
+
+def test_one_bad_picture_among_good_ones_is_a_row_and_exit_7(trained, tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    result = run(["predict", str(trained), "a.png", "bad.png", "a.png"], tmp_path)
+    rows = [json.loads(line) for line in result.out.splitlines()]
+    assert result.code == 7
+    assert ["error" in row for row in rows] == [False, True, False]
+    assert rows[1]["error"]["code"] == 3
+    assert result.err.splitlines()[-1].startswith("cnn: error: 1 of 3 pictures could not be read; the first: bad.png: ")
+
+
+def test_huge_learning_rate_ends_with_6_and_keeps_a_good_checkpoint(tmp_path):
+    result = run(["train", "-d", "digits", "--optimizer", "sgd", "--lr", "1e30", "--run-dir", "r"], tmp_path)
+    assert result.code == 6, result.err
+    line = result.err.splitlines()[-1]
+    assert line.startswith("cnn: error: r: ")
+    assert "epoch 1 step " in line
+    assert "try --lr 1e+29" in line
+    assert sorted(os.listdir(tmp_path / "r")) == ["config.yaml", "last.safetensors", "model.yaml"]
+    kept = read_checkpoint(tmp_path / "r/last.safetensors")
+    assert all(np.isfinite(array).all() for array in kept.parameters.values())
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_saves_and_ends_within_a_second(number, code, tmp_path):
+    arguments = [CNN, "train", "-d", "digits", "--epochs", "100000", "--run-dir", "run"]
+    process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline().startswith("epoch=1/")
+    began = time.monotonic()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    assert time.monotonic() - began < 1
+    assert process.returncode == code
+    line = errors.splitlines()[-1]
+    assert line.startswith("cnn: error: run: stopped ")
+    assert "last.safetensors" in line
+    assert sorted(os.listdir(tmp_path / "run")) == [
+        "best.safetensors", "config.yaml", "history.csv", "last.safetensors", "model.yaml",
+    ]  # fmt: skip
+    last = read_checkpoint(tmp_path / "run/last.safetensors")
+    rows = (tmp_path / "run/history.csv").read_text().splitlines()
+    assert len(rows) - 1 == last.training["epoch"] == len(last.training["history"])
+    assert set(last.optimizer) == {"m", "v", "step"}
+
+
+def test_kill_leaves_whole_checkpoints(tmp_path):
+    arguments = [CNN, "train", "-d", "digits", "--epochs", "100000", "--run-dir", "run", "-q"]
+    for delay in (0.0, 0.03, 0.07):
+        process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not (tmp_path / "run/best.safetensors").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(delay)
+        process.kill()
+        process.wait()
+        for name in ("best", "last"):
+            read_checkpoint(tmp_path / f"run/{name}.safetensors")
+        shutil.rmtree(tmp_path / "run")
+
+
+def test_a_full_disk_stops_training_and_keeps_the_old_checkpoint(tmp_path):
+    """RLIMIT_FSIZE lets the first small files through and no checkpoint."""
+    before = fingerprint(tmp_path)
+    command = f"ulimit -f 64; exec {CNN} train -d digits --epochs 2 --run-dir run"
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 1
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("cnn: error: run/last.safetensors: larger than the allowed file size")
+    assert fingerprint(tmp_path) == before
+
+
+def test_two_runs_on_one_directory(tmp_path):
+    arguments = [CNN, "train", "-d", "digits", "--epochs", "100000", "--run-dir", "run"]
+    process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        process.stdout.readline()
+        result = run(["train", "-d", "digits", "--run-dir", "run", "--force"], tmp_path)
+        assert result.code == 1
+        assert f"run: in use by pid {process.pid} on " in result.err
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_closed_pipe_is_no_traceback(tmp_path):
+    command = f"{CNN} train -d digits --epochs 3000 --run-dir run | head -1; exit ${{PIPESTATUS[0]}}"
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode in (1, 141)
+    assert "Traceback" not in result.stderr
+
+
+def test_a_full_standard_output_is_one_line(tmp_path):
+    with open("/dev/full", "wb") as full:
+        result = run(["train", "-d", "digits", "--epochs", "1", "--run-dir", "run"], tmp_path, stdout=full.fileno())
+    assert result.code == 1
+    assert result.err.splitlines()[-1].startswith("cnn: error: ")
+    assert "Traceback" not in result.err
