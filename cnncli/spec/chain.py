@@ -68,7 +68,9 @@ def parse_layer(text: str, words: Mapping[str, Words]) -> Item:
                 raise UsageError(f"{shorten(part)!r} has no key", where=str(place), hint=hint)
         key = _full_key(key.strip().lower(), known)
         if key not in known:
-            raise UsageError(f"unknown key {shorten(key)!r} of {kind}", where=str(place), hint=nearest(key, known))
+            short = [word for word in SHORT if _full_key(word, known) in known and len(word) > 1]
+            hint = nearest(key, (*known, *short))
+            raise UsageError(f"unknown key {shorten(key)!r} of {kind}", where=str(place), hint=hint)
         if key in options:
             raise UsageError(f"{key} twice", where=str(place), hint="keep one of them")
         options[key] = value_node(value.strip(), place)

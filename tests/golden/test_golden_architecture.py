@@ -37,7 +37,7 @@ def chain(layers) -> list[str]:
         elif kind == "dropout":
             words.append(f"dropout:{layer.get('rate', 0.1)}")
         elif kind == "activation":
-            words.append(layer["name"] if "name" in layer else "relu")
+            words.append(layer.get("name", "relu"))
         else:
             words.append(kind)
     return words
