@@ -23,6 +23,7 @@ from __future__ import annotations
 import importlib
 import io
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -96,20 +97,24 @@ def _decode(data: bytes, where: str, kind: str, exif: bool, frame: int | None, m
         wide = header.depth == 16
     picture = _open(data, kind, where, max_pixels)
     if picture is None:
-        return tiff_read.read_tiff(data, where, frame or 0, max_pixels)
+        return _turned(tiff_read.read_tiff(data, where, frame or 0, max_pixels), exif)
     notes = _seek(picture, kind, frame, where)
     mode = picture.mode
     check_size(picture.width, picture.height, where, max_pixels)
     if wide or tiff_read.wide_colour(picture):
         pixels, alpha = split_16_bit(picture, lambda: _open(data, kind, where, max_pixels), frame or 0)
     elif kind == "TIFF" and tiff_read.needs_tifffile(picture):
-        return tiff_read.read_tiff(data, where, frame or 0, max_pixels)
+        return _turned(tiff_read.read_tiff(data, where, frame or 0, max_pixels), exif)
     else:
         pixels, alpha, more = pillow_planes(picture, where)
         notes += more
     orientation, block = _orientation(picture) if exif else (1, picture.info.get("exif"))
-    if orientation != 1:
-        notes += (f"turned upright (EXIF orientation {orientation})",)
+    if kind == "TIFF":  # Pillow has turned it already
+        stored = getattr(picture, "stored_orientation", 1)
+        notes += _turning(stored if exif else 1)
+        orientation = 1 if exif else {6: 8, 8: 6}.get(stored, stored)
+    else:
+        notes += _turning(orientation)
     icc = picture.info.get("icc_profile") or None
     if mode == "CMYK" and icc:
         icc = None
@@ -137,6 +142,9 @@ def _open(data: bytes, kind: str, where: str, max_pixels: int) -> Any:
             return None
         raise
     check_size(picture.width, picture.height, where, max_pixels)
+    if kind == "TIFF":
+        value = picture.tag_v2.get(_ORIENTATION, 1)
+        picture.stored_orientation = value if value in range(1, 9) else 1
     return picture
 
 
@@ -168,16 +176,29 @@ def _no_frame(frame: int, count: int, where: str) -> InvalidInputError:
 
 def _orientation(picture: Any) -> tuple[int, bytes | None]:
     """Return the EXIF orientation 1-8 and the EXIF block with the orientation reset."""
-    if not picture.info.get("exif") and picture.format != "TIFF":
+    if not picture.info.get("exif") or picture.format == "TIFF":  # there it is the file's own directory
         return 1, None
     block = picture.getexif()
     value = block.get(_ORIENTATION, 1)
-    if picture.format == "TIFF":  # its EXIF block is the file's own directory, strips and all
-        return value if value in range(1, 9) else 1, None
     if value in range(1, 9) and value != 1:
         block[_ORIENTATION] = 1
         return value, block.tobytes()
     return 1, picture.info.get("exif")
+
+
+def _turning(orientation: int) -> tuple[str, ...]:
+    return (f"turned upright (EXIF orientation {orientation})",) if orientation != 1 else ()
+
+
+def _turned(image: Image, exif: bool) -> Image:
+    """Return a picture of tifffile, whose mode carries the orientation that it was stored with, turned upright."""
+    name, _, number = image.mode.partition(" orientation ")
+    orientation = int(number or 1)
+    image = replace(image, mode=name)
+    if orientation == 1 or not exif:
+        return image
+    alpha = None if image.alpha is None else _upright(image.alpha, orientation)
+    return replace(image, pixels=_upright(image.pixels, orientation), alpha=alpha).noted(*_turning(orientation))
 
 
 def _upright(samples: NDArray, orientation: int) -> NDArray:

@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError
 from cnncli.io.image_data import Image, check_size
@@ -64,6 +65,8 @@ def read_tiff(data: bytes, where: str, frame: int, max_pixels: int) -> Image:
         samples = page.asarray()
         extra = page.extrasamples
         icc = page.tags.get(34675)
+        tag = page.tags.get(274)
+        orientation = int(tag.value) if tag is not None and tag.value in range(1, 9) else 1
         resolution = page.get_resolution("inch") if 282 in page.tags else (0.0, 0.0)
         if page.planarconfig == 2 and samples.ndim == 3:
             samples = np.moveaxis(samples, 0, -1)
@@ -75,16 +78,27 @@ def read_tiff(data: bytes, where: str, frame: int, max_pixels: int) -> Image:
         samples = samples.astype(np.float32)
     samples = np.ascontiguousarray(samples.reshape(*samples.shape[:2], -1), samples.dtype.newbyteorder("="))
     alpha = None
-    if samples.shape[2] in (2, 4) and extra:
+    if samples.shape[2] in (2, 4) and extra and int(extra[0]) in (1, 2):
         samples, alpha = np.ascontiguousarray(samples[..., :-1]), np.ascontiguousarray(samples[..., -1])
         if int(extra[0]) == 1:
-            notes += ("alpha was stored premultiplied and is kept so",)
+            samples = _straight(samples, alpha)
+            notes += ("colours were stored premultiplied and were divided by alpha",)
     return Image(
         samples,
-        mode=f"TIFF {samples.dtype}",
+        mode=f"TIFF {samples.dtype}" + (f" orientation {orientation}" if orientation != 1 else ""),
         alpha=alpha,
         icc=bytes(icc.value) if icc is not None else None,
         density=resolution if min(resolution) > 0 else None,
         format="TIFF",
         notes=notes,
     )
+
+
+def _straight(samples: NDArray, alpha: NDArray) -> NDArray:
+    """Return colours divided by the opacity they were multiplied with (TIFF 6.0, ExtraSamples 1)."""
+    white = np.iinfo(alpha.dtype).max if alpha.dtype.kind == "u" else 1
+    share = alpha[..., None].astype(np.float64) / white
+    straight = np.divide(samples, share, out=np.zeros(samples.shape), where=share > 0)
+    if alpha.dtype.kind == "u":
+        straight = np.rint(np.clip(straight, 0, white))
+    return straight.astype(samples.dtype)
