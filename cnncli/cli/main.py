@@ -7,12 +7,14 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import click
 
 from cnncli import __version__
 from cnncli.errors import CnnError, ExitCode, InterruptedRunError
+from cnncli.kernels import notices
 
 # name -> (module that defines it, one line of help): `cnn --help` imports none of them.
 COMMANDS = {
@@ -38,18 +40,18 @@ Examples:
 class LazyGroup(click.Group):
     """A group that imports a command only when it runs."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names in the order of the table."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import and return one command."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
@@ -69,6 +71,8 @@ def main(argv: list[str] | None = None) -> NoReturn:
     SIGTERM and SIGHUP end like Ctrl-C, so that tasks can save; a closed pipe ends quietly with 141.
     """
     arguments = sys.argv[1:] if argv is None else argv
+    notices.on_compile.append(_say_once("compiling kernels for this processor (once; a few seconds)"))
+    notices.on_refuse.append(lambda reason: click.echo(f"cnn: warning: {one_line(reason)}", err=True))
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, _terminate)
     try:
@@ -108,6 +112,17 @@ def _run(arguments: list[str]) -> int:
             raise
         hint = "this is a fault of cnn; set CNN_DEBUG=1 to see where, and report it"
         return _fail(arguments, CnnError(f"unexpected {type(error).__name__}: {error}", hint=hint))
+
+
+def _say_once(line: str) -> Callable[[str], None]:
+    said: list[str] = []
+
+    def listener(name: str) -> None:
+        if not said:
+            click.echo(line, err=True)
+        said.append(name)
+
+    return listener
 
 
 def _terminate(number: int, _frame: Any) -> NoReturn:

@@ -28,15 +28,11 @@ import numpy as np
 from numba.core.caching import CompileResultCacheImpl
 from numba.core.compiler import CompileResult
 
+from cnncli.kernels import notices
 from cnncli.kernels.simd import LANES
 
 _SHARED = ("simd.py", "tile.py", "cache.py", "kernel.py")
 _HASH_BYTES = 32
-
-#: called with the name of a kernel before it is compiled; set by whoever talks to the user
-on_compile: list[Callable[[str], None]] = []
-#: called with a reason once when the folder cannot be used
-on_refuse: list[Callable[[str], None]] = []
 
 
 @cache
@@ -45,21 +41,24 @@ def folder() -> Path | None:
 
     `CNN_CACHE_DIR` names it; else it is ``cnncli`` in the user's cache (`XDG_CACHE_HOME` or ``~/.cache``).
     """
+    root: str | Path = "~/.cache/cnncli"
     try:
         root = os.environ.get("CNN_CACHE_DIR") or _user_cache() / "cnncli"
         place = Path(root) / "kernels"
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         facts = place.stat()
         if hasattr(os, "geteuid") and facts.st_uid != os.geteuid():
-            raise PermissionError("belongs to another user")
+            raise PermissionError("the folder belongs to another user")
         if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise PermissionError("is writable by others")
+            raise PermissionError("the folder is writable by others")
         if not os.access(place, os.W_OK | os.X_OK):
-            raise PermissionError("is not writable")
+            raise PermissionError("the folder is not writable")
     except (OSError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        for listener in on_refuse:
-            listener(f"cache of compiled kernels not used: {reason}")
+        for listener in notices.on_refuse:
+            listener(
+                f"{root}: compiled kernels are not kept there: {reason}; set CNN_CACHE_DIR to a folder of your own"
+            )
         return None
     return place
 
@@ -107,7 +106,7 @@ class KernelCache:
             if len(data) > _HASH_BYTES and hashlib.sha256(data[_HASH_BYTES:]).digest() == data[:_HASH_BYTES]:
                 payload = pickle.loads(memoryview(data)[_HASH_BYTES:])  # noqa: S301
                 return CompileResult._rebuild(target_context, *payload)
-        for listener in on_compile:
+        for listener in notices.on_compile:
             listener(self._name)
         return None
 

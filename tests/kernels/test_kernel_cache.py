@@ -8,9 +8,9 @@ import pytest
 
 SCRIPT = """
 import sys, numpy as np
-from cnncli.kernels import cache
-cache.on_compile.append(lambda name: print("compile", name))
-cache.on_refuse.append(lambda reason: print("refuse", reason))
+from cnncli.kernels import notices
+notices.on_compile.append(lambda name: print("compile", name))
+notices.on_refuse.append(lambda reason: print("refuse", reason))
 from cnncli.kernels.elementwise import relu_forward
 from cnncli.kernels.program import Chain, Op, Place, Program
 from cnncli.kernels.simd import LANES
@@ -62,7 +62,9 @@ def test_folder_that_others_may_write_is_not_used(filled):
         lines = run(filled)
     finally:
         (filled / "kernels").chmod(0o700)
-    assert lines[0] == "refuse cache of compiled kernels not used: is writable by others"
+    assert lines[0].startswith(
+        f"refuse {filled}: compiled kernels are not kept there: the folder is writable by others;"
+    )
     assert lines[1:] == ["compile relu_forward-float32", "compile lead", "compile follow", "right"]
 
 
