@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from strategies import mutations
 
-from cnncli.errors import CnnError, InvalidInputError
+from cnncli.errors import InvalidInputError
 from cnncli.model import parse_model
 from cnncli.model.summary import rows_of
 
@@ -18,13 +18,15 @@ SECONDS = 5
 
 def check(text: str) -> None:
     start = time.perf_counter()
+    refusal: InvalidInputError | None = None
     try:
         model = parse_model(text, "net.yaml")
     except InvalidInputError as error:
-        message = str(error)
-        assert message.startswith(("net.yaml", "<"))
-        assert "\n" not in message
-        assert error.exit_code == 3
+        refusal = error
+    if refusal is not None:
+        assert str(refusal).startswith("net.yaml")
+        assert "\n" not in str(refusal)
+        assert refusal.exit_code == 3
     else:
         rows = rows_of(model)
         assert sum(row.params for row in rows) == model.parameter_count + model.non_trainable_count
@@ -62,6 +64,7 @@ def test_any_bytes(data):
     from cnncli.spec.tree import decode
 
     try:
-        check(decode(data, "net.yaml"))
-    except CnnError as error:
-        assert str(error).startswith("net.yaml")
+        text = decode(data, "net.yaml")
+    except InvalidInputError:
+        return
+    check(text)

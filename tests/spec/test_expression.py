@@ -60,6 +60,7 @@ def test_values_are_bounded_at_every_step():
 @given(st.text(max_size=120))
 def test_any_text_gives_a_number_or_our_error(text):
     try:
-        assert isinstance(evaluate(text, NAMES), int)
-    except InvalidInputError as error:
-        assert str(error)
+        value = evaluate(text, NAMES)
+    except InvalidInputError:
+        return
+    assert isinstance(value, int)
