@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -133,7 +134,8 @@ class Session:
         self._labels[:count] = labels[indices]
         self._labels[count:] = -1
         self._share[0] = 1 / count
-        self._key[0] = np.random.SeedSequence([self.seed, *key]).generate_state(1, np.uint64)[0]
+        text = f"{self.seed} {key[0]} {key[1]}".encode()
+        self._key[0] = int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
         self._update.begin(lr)
         self._train.run()
         loss = float(self._losses.sum())

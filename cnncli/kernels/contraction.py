@@ -11,6 +11,7 @@ from dataclasses import astuple, dataclass
 from functools import cache
 from typing import Any
 
+import numba
 import numpy as np
 
 from cnncli.kernels.kernel import Kernel, at
@@ -41,6 +42,9 @@ class Sweep:
         1 raises results to 0.
     overhang : int
         Elements by which the last column of vectors reaches beyond the end; it is moved back by so much.
+    reach, first_row, row_step, tap_step : int
+        `contract` leaves out what it would multiply with zeros above and below the image: the second reduction loop reads
+        row ``first_row + outer * row_step + tap * tap_step`` of B, and only rows 0 .. reach-1 are there (0: all are).
     """
 
     rows: int
@@ -62,6 +66,10 @@ class Sweep:
     bias_row: int = 0
     rectify: int = 0
     overhang: int = 0
+    reach: int = 0
+    first_row: int = 0
+    row_step: int = 0
+    tap_step: int = 0
 
     def words(self) -> tuple[int, ...]:
         """Return the flat integers."""
@@ -83,6 +91,19 @@ def correlate(a: Place, b: Place, c: Place, sweep: Sweep) -> Op:
     return Op(kernel, (a, b, c, *sweep.words()))
 
 
+@numba.njit(error_model="numpy")
+def _taps_inside(reach: Any, base: Any, step: Any, taps: Any) -> Any:
+    """Return the first tap and how many taps read rows base + tap * step in 0 .. reach-1."""
+    if reach == 0:
+        return 0, taps
+    if step > 0:
+        low, high = -(base // step), (reach - 1 - base) // step
+    else:
+        low, high = -((reach - 1 - base) // -step), base // -step
+    low = max(low, 0)
+    return low, max(min(high, taps - 1) - low + 1, 0)
+
+
 @cache
 def _contract(rows: int, columns: int, neighbours: bool) -> Kernel:
     """Return the kernel of a tile of `rows` x `columns` vectors; words: A (3), B (3), C (3), bias (3), Sweep."""
@@ -99,17 +120,18 @@ def _contract(rows: int, columns: int, neighbours: bool) -> Kernel:
         bias = pointer(at(d, 9, image, worker), real)
         low = type(real)(0) if d[35] else type(real)(-np.inf)
         for outer in range(d[14]):
+            skip, taps = _taps_inside(d[37], d[38] + outer * d[39], d[40], d[25])
             for i in range(first, last, rows):
                 row = min(i, last - rows)
                 for j in range(0, d[13], columns):
                     column = min(j, d[13] - columns)
                     back = d[36] if column == d[13] - columns else 0
                     tile(
-                        offset(a, row * d[16]), d[16],
-                        offset(b, outer * d[18] + column * d[17] - back), d[17],
+                        offset(a, row * d[16] + skip * d[28]), d[16],
+                        offset(b, outer * d[18] + column * d[17] - back + skip * d[31]), d[17],
                         offset(c, row * d[20] + outer * d[22] + column * d[21] - back), d[20], d[21],
                         offset(bias, row * d[34]), d[34], low,
-                        d[24], d[25], d[26], d[27], d[28], d[29], d[30], d[31], d[32],
+                        d[24], taps, d[26], d[27], d[28], d[29], d[30], d[31], d[32],
                     )  # fmt: skip
 
     return Kernel(body, f"contract{rows}x{columns}{'' if neighbours else 's'}")

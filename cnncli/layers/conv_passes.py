@@ -38,6 +38,7 @@ def forward(layer: Conv2D, b: Buffers) -> tuple[Op, ...]:
         a_steps=(taps, layer.kernel[1], 1),
         b_steps=(b.x.channel_step, layer.dilation[0] * b.x.row_step, layer.dilation[1] * b.x.lanes),
         bias_row=int(layer.bias), rectify=int(b.rectify),
+        reach=b.x.shape[1], first_row=-layer.padding[0], row_step=layer.stride[0], tap_step=layer.dilation[0],
     )  # fmt: skip
     return tuple(
         contract(
@@ -173,6 +174,7 @@ def _input_gradient(layer: Conv2D, dy: View, dx: View, b: Buffers) -> Iterator[O
                     lengths=(filters, v.taps, h.taps),
                     a_steps=(channels * taps, v.tap_step * layer.kernel[1], h.tap_step),
                     b_steps=(dy.channel_step, -v.back * dy.row_step, -h.back * dy.lanes),
+                    reach=dy.shape[1], first_row=v.start, row_step=1, tap_step=-v.back,
                 )  # fmt: skip
                 yield contract(
                     weights.shifted(v.tap * layer.kernel[1] + h.tap),
