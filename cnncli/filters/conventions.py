@@ -28,7 +28,7 @@ class Convention:
         Whether the kernel is divided by its sum (unless that is 0).
     rounding : str
         How a value becomes an integer: ``rint`` (half to even), ``half_up``, ``truncate``, ``wrap`` (truncate, then
-        modulo 2^bits), ``float`` (it stays a float32).
+        modulo 2^bits), ``quantum`` (to 16 bits first, then to 8), ``float`` (it stays a float32).
     copy_border : bool
         Pixels whose window leaves the image are copied from the input.
     note : str
@@ -60,8 +60,8 @@ CONVENTIONS = {
         "scipy.ndimage.convolve(img, k)", "convolution", "same", "reflect", "late", "wrap",
         note="integers are truncated and wrap around; --no-flip gives ndimage.correlate"),
     "imagemagick": Convention(
-        "convert IN -convolve k OUT", "correlation", "same", "replicate", "early", "half_up", normalise=True,
-        note="the kernel is divided by its sum unless that is 0"),
+        "convert IN -convolve k OUT (Q16)", "correlation", "same", "replicate", "early", "quantum", normalise=True,
+        note="the kernel is divided by its sum unless that is 0; 8-bit results as its PPM writer rounds them"),
     "pillow": Convention(
         "ImageFilter.Kernel(size, k, scale=1)", "upended", "same", "replicate", "early", "half_up", copy_border=True,
         note="rows of the kernel are reversed, border pixels copied; Pillow divides by the sum: add --scale sum"),

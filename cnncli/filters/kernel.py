@@ -119,6 +119,16 @@ class Kernel:
         sums = np.where(np.abs(sums) <= 1e-12 * np.abs(self.numerators).sum(axis=(1, 2, 3)), self.divisor, sums)
         return replace(self, numerators=self.numerators / sums[:, None, None, None], divisor=1.0)
 
+    def divided_in_float32(self) -> Kernel:
+        """The kernel divided by its sum in float32, as Pillow does."""
+        weights = self.weights
+        quotient = weights.astype(np.float32) / np.float32(weights.sum())
+        return replace(self, numerators=quotient.astype(np.float64), divisor=1.0)
+
+    def multiplied_out(self) -> Kernel:
+        """The kernel as plain numbers times the rounded reciprocal of its divisor: the arithmetic of peers."""
+        return replace(self, numerators=self.numerators * (1.0 / self.divisor), divisor=1.0)
+
     def with_bias(self, bias: float) -> Kernel:
         """The kernel with `bias` added to the bias of every filter."""
         return replace(self, bias=self.biases + bias) if bias else self

@@ -52,6 +52,28 @@ def correlate(
             out += scratch
 
 
+def correlate_by_rows(
+    padded: NDArray[Any],
+    weights: NDArray[np.float64],
+    stride: Pair,
+    dilation: Pair,
+    size: Pair,
+    out: NDArray[Any],
+    start: float,
+) -> None:
+    """Do as `correlate` in Pillow's order: products of a kernel row are added first, then the rows from the last up.
+
+    All on top of `start` and in the float type of `out`, weights included (libImaging/Filter.c).
+    """
+    rounded = weights.astype(out.dtype)
+    out[:] = start
+    for i in reversed(range(weights.shape[0])):
+        total = _window(padded, i, 0, stride, dilation, size) * rounded[i, 0]
+        for j in range(1, weights.shape[1]):
+            total += _window(padded, i, j, stride, dilation, size) * rounded[i, j]
+        out += total
+
+
 def pool_max(padded: NDArray[Any], kernel: Pair, stride: Pair, size: Pair, out: NDArray[Any]) -> None:
     """Fill `out` with the largest value of each window of `padded`."""
     out[:] = -np.inf

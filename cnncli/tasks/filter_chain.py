@@ -33,6 +33,7 @@ class KernelStage(WindowStage):
         stacked = kernel.filters if kernel.combine == "stack" else 1
         super().__init__(source, geometry, border, stacked * depth if kernel.per_channel else stacked)
         self.kernel, self.copy_border, self.compiled = kernel, copy_border, compiled
+        self.rounding_start = 0.0  # Pillow adds its half before the products
 
     def rows(self, first: int, last: int) -> Rows:
         """As Stage."""
@@ -89,7 +90,12 @@ class KernelStage(WindowStage):
         kernel, geometry = self.kernel, self.geometry
         total: Rows = np.empty((*size, padded.shape[2] if kernel.per_channel else 1), padded.dtype)
         if kernel.per_channel:
-            arithmetic.correlate(padded, kernel.numerators[index, 0], geometry.stride, geometry.dilation, size, total)
+            weights = kernel.numerators[index, 0]
+            if padded.dtype == np.float32:
+                start = float(kernel.biases[index]) + self.rounding_start
+                arithmetic.correlate_by_rows(padded, weights, geometry.stride, geometry.dilation, size, total, start)
+                return total
+            arithmetic.correlate(padded, weights, geometry.stride, geometry.dilation, size, total)
         else:
             part = np.empty_like(total)
             total[:] = 0
@@ -141,12 +147,23 @@ def build_stages(pixels: Rows, resolved: ResolvedPlan, compiled: bool) -> Stage:
     plan = resolved.plan
     if plan.channels is not None and max(plan.channels, default=0) >= pixels.shape[2]:
         raise ShapeError(f"channel {max(plan.channels)} of an image with {pixels.shape[2]} channels (counted from 0)")
-    stage: Stage = SourceStage(pixels, plan.channels, np.dtype(np.float32 if compiled else np.float64))
+    stage: Stage = SourceStage(pixels, plan.channels, _work_type(pixels, resolved, compiled), resolved.factor)
     if plan.gray:
         stage = GrayStage(stage, plan.gray)
     for step in plan.steps:
         stage = _stage(stage, step, resolved, full_scale(pixels.dtype), compiled)
+    if isinstance(stage, KernelStage) and _like_pillow(pixels.dtype, resolved) and resolved.range == "clip":
+        stage.rounding_start = 0.5
     return stage
+
+
+def _work_type(pixels: Rows, resolved: ResolvedPlan, compiled: bool) -> np.dtype:
+    """Return the type of the numbers between steps: float32 in compiled code and where a peer does so."""
+    return np.dtype(np.float32 if compiled or _like_pillow(pixels.dtype, resolved) else np.float64)
+
+
+def _like_pillow(dtype: np.dtype, resolved: ResolvedPlan) -> bool:
+    return resolved.copy_border and dtype != np.float64
 
 
 def _stage(source: Stage, step: Step, resolved: ResolvedPlan, white: float, compiled: bool) -> Stage:

@@ -16,7 +16,7 @@ from cnncli.filters.steps import Step
 from cnncli.filters.steps import parse_steps as _parse_steps
 from cnncli.io.atomic import read_regular_file
 from cnncli.kernels.threads import available
-from cnncli.tasks.filter_chain import build_stages
+from cnncli.tasks.filter_chain import KernelStage, build_stages
 from cnncli.tasks.filter_direct import run_direct, worth_compiling
 from cnncli.tasks.filter_plan import FilterPlan, ResolvedPlan, full_scale, resolve_plan
 from cnncli.tasks.filter_range import LEVELS, Mapper, Tally, bins, equalizing_curve
@@ -139,6 +139,8 @@ def apply_filter(
     out = np.empty(stage.shape, resolved.dtype)
     workers = threads or available()
     mapper = Mapper(resolved, pixels.dtype)
+    if isinstance(stage, KernelStage):
+        mapper.rounding_start = stage.rounding_start
     direct = run_direct(stage, mapper, out, workers)
     if direct is not None:
         _check_range(direct)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
@@ -83,6 +83,8 @@ class ResolvedPlan:
         One of RANGES but ``auto``.
     dtype : numpy dtype
         Of the result.
+    factor : float
+        Pixels are multiplied by it before the first step: 257 where a peer computes with 16 bits.
     """
 
     plan: FilterPlan
@@ -96,6 +98,7 @@ class ResolvedPlan:
     range: str
     dtype: np.dtype
     scale: Scale | None
+    factor: float = 1.0
     notes: tuple[str, ...] = field(default=())
 
     def kernel(self, kernel: Kernel) -> Kernel:
@@ -107,14 +110,17 @@ class ResolvedPlan:
                     where="--scale",
                     hint="drop --scale sum",
                 )
-            kernel = kernel.normalised()
+            kernel = kernel.divided_in_float32() if self.rounding == "half_up" else kernel.normalised()
         elif isinstance(self.scale, Fraction):
             kernel = kernel.scaled(self.scale)
+        if self.rounding == "quantum":
+            kernel = kernel.multiplied_out()
         if self.operation == "convolution":
             kernel = kernel.flipped()
         elif self.operation == "upended":
             kernel = kernel.upended()
-        return kernel.with_bias(self.plan.bias)
+        kernel = kernel.with_bias(self.plan.bias)
+        return kernel if self.factor == 1 else replace(kernel, bias=kernel.biases * self.factor)
 
     def late(self) -> tuple[bool, bool]:
         """Return for rows and columns whether the centre of the kernel as applied is k//2."""
@@ -163,6 +169,10 @@ def resolve_plan(plan: FilterPlan, dtype: np.dtype) -> ResolvedPlan:
     scale = plan.scale
     if scale is None and rule and rule.normalise:
         scale = None if _sums_to_zero(plan.steps) else "sum"
+    rounding = rule.rounding if rule and rule.rounding != "float" else "rint"
+    factor = 257.0 if rounding == "quantum" and dtype == np.uint8 else 1.0
+    if factor != 1 and border.value:
+        border = Border(border.kind, border.value * factor)
     notes = (f"--as {plan.convention}: like {rule.call}" + (f"; {rule.note}" if rule.note else ""),) if rule else ()
     return ResolvedPlan(
         plan,
@@ -172,10 +182,11 @@ def resolve_plan(plan: FilterPlan, dtype: np.dtype) -> ResolvedPlan:
         late_anchor=bool(rule and rule.anchor == "late"),
         keras_same=bool(rule and rule.keras_same and padding == "same"),
         copy_border=bool(rule and rule.copy_border and plan.border is None and padding == "same"),
-        rounding=rule.rounding if rule and rule.rounding != "float" else "rint",
+        rounding=rounding,
         range=chosen,
         dtype=result,
         scale=scale,
+        factor=factor,
         notes=notes + _even_notes(plan.steps, padding),
     )
 

@@ -51,10 +51,15 @@ class Mapper:
     lowest: float = 0.0
     highest: float = 0.0
     curves: list[NDArray[np.float64] | None] = field(default_factory=list)
+    rounding_start: float = 0.0  # what the values hold already for rounding
 
     def store(self, values: Rows, out: Rows) -> Tally:
         """Write the pixels of `values` to `out` (same shape) and return what was clipped."""
         kind = self.resolved.range
+        if self.resolved.factor != 1:
+            if kind == "clip" and out.dtype == np.uint8:
+                return _store_quantum(values, out)
+            values = values / self.resolved.factor
         if kind == "abs":
             values = np.abs(values)
         elif kind == "shift":
@@ -63,7 +68,7 @@ class Mapper:
             values = self._stretched(values)
         elif kind == "equalize":
             values = self._equalized(values)
-        tally = Tally(float(values.min()), float(values.max()))
+        tally = Tally(float(values.min()) - self.rounding_start, float(values.max()) - self.rounding_start)
         if out.dtype.kind == "f":
             if kind in ("clip", "abs", "shift"):
                 values, tally.below, tally.above = _clipped(values, full_scale(self.source))
@@ -78,7 +83,9 @@ class Mapper:
             return tally
         if not (np.isfinite(tally.minimum) and np.isfinite(tally.maximum)):
             return tally  # the caller reports it
-        rounded, tally.below, tally.above = _clipped(_rounded(values, self.resolved.rounding), white)
+        rounded, tally.below, tally.above = _clipped(
+            _rounded(values, "floor" if self.rounding_start else self.resolved.rounding), white
+        )
         out[:] = rounded
         return tally
 
@@ -132,11 +139,22 @@ def equalizing_curve(counts: NDArray[np.int64]) -> NDArray[np.float64] | None:
     return np.asarray((cumulative - first) / (cumulative[-1] - first), dtype=np.float64)
 
 
+def _store_quantum(values: Rows, out: Rows) -> Tally:
+    """Round to 16 bits, then to 8 as ImageMagick's ScaleQuantumToChar does."""
+    tally = Tally(float(values.min()) / 257, float(values.max()) / 257)
+    quantum, tally.below, tally.above = _clipped(np.floor(values + 0.5), 65535.0)
+    shifted = quantum.astype(np.int64) + 128
+    out[:] = (shifted - (shifted >> 8)) >> 8
+    return tally
+
+
 def _rounded(values: Rows, rounding: str) -> Rows:
     if rounding == "rint":
         return np.rint(values)
     if rounding == "truncate":
-        return np.trunc(values)
+        return np.trunc(values.astype(np.float32))  # vips stores its responses as float32 first
+    if rounding == "floor":
+        return np.floor(values)
     return np.asarray(np.floor(values + values.dtype.type(0.5)))
 
 

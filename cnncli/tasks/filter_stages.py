@@ -35,12 +35,12 @@ class Stage(ABC):
 
 
 class SourceStage(Stage):
-    """The pixels themselves, as `work` numbers."""
+    """The pixels themselves, as `work` numbers times `factor`."""
 
-    def __init__(self, pixels: Rows, channels: tuple[int, ...] | None, work: np.dtype) -> None:
+    def __init__(self, pixels: Rows, channels: tuple[int, ...] | None, work: np.dtype, factor: float = 1.0) -> None:
         height, width, depth = pixels.shape
         super().__init__((height, width, depth if channels is None else len(channels)))
-        self.pixels, self.channels, self.work = pixels, channels, work
+        self.pixels, self.channels, self.work, self.factor = pixels, channels, work, factor
 
     def rows(self, first: int, last: int) -> Rows:
         """As Stage."""
@@ -48,7 +48,7 @@ class SourceStage(Stage):
         if self.channels is not None:
             block = block[..., list(self.channels)]
         converted: Rows = block.astype(self.work, copy=False)
-        return converted
+        return converted if self.factor == 1 else converted * converted.dtype.type(self.factor)
 
 
 class GrayStage(Stage):
