@@ -56,9 +56,7 @@ def read_regular_file(path: Path | str, max_bytes: int) -> bytes:
             raise InvalidInputError("is not a regular file", where=name, hint="use - to read a stream")
         if status.st_size > max_bytes:
             hint = "choose a smaller file"
-            raise InvalidInputError(
-                f"file has {status.st_size} B, the limit is {max_bytes} B", where=name, hint=hint
-            )
+            raise InvalidInputError(f"file has {status.st_size} B, the limit is {max_bytes} B", where=name, hint=hint)
         data = _read_all(descriptor, status.st_size + 1)
         if len(data) != status.st_size:
             hint = "wait until it is complete and try again"

@@ -19,18 +19,14 @@ def read_error(name: str, error: OSError | ValueError) -> CnnError:
     if error.errno == errno.ENOENT:
         if os.path.islink(name):
             target = os.readlink(name)
-            return InvalidInputError(
-                f"link to {target}, which does not exist", where=name, hint="repair the link"
-            )
+            return InvalidInputError(f"link to {target}, which does not exist", where=name, hint="repair the link")
         return InvalidInputError("no such file", where=name, hint=_nearest(name))
     if error.errno == errno.ELOOP:
         return InvalidInputError("symbolic links go round in a circle", where=name, hint="repair the link")
     if error.errno == errno.ENAMETOOLONG:
         return InvalidInputError("the name is too long", where=name, hint="use a shorter one")
     if error.errno == errno.ENOTDIR:
-        return InvalidInputError(
-            "a part of this path is a file, not a folder", where=name, hint="check the path"
-        )
+        return InvalidInputError("a part of this path is a file, not a folder", where=name, hint="check the path")
     if error.errno == errno.ENXIO:
         return InvalidInputError("is not a regular file", where=name, hint="use - to read a stream")
     if error.errno in _NO_RIGHT:

@@ -19,9 +19,7 @@ DATASETS = {
 }
 
 
-def load_dataset(
-    name: str, data_dir: Path | None = None, say: Callable[[str], None] = lambda _: None
-) -> Dataset:
+def load_dataset(name: str, data_dir: Path | None = None, say: Callable[[str], None] = lambda _: None) -> Dataset:
     """Return a data set by name.
 
     Parameters
@@ -72,7 +70,5 @@ def _load_idx_set(known: IdxSet, folder: Path, say: Callable[[str], None]) -> Da
         download(wanted, known.mirrors, folder / known.name, known.title, say)
         paths = find_copy(folder, known)
     if paths is None:
-        raise UsageError(
-            f"{known.title} disappeared from {folder} while it was read", hint="run the command again"
-        )
+        raise UsageError(f"{known.title} disappeared from {folder} while it was read", hint="run the command again")
     return load_idx_set(paths, known)

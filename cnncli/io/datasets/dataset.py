@@ -124,9 +124,7 @@ def pixel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tupl
     return tuple(means), tuple(deviations)
 
 
-def paired(
-    images: NDArray[np.uint8], labels: NDArray[np.uint8], classes: int, where: tuple[str, str]
-) -> Split:
+def paired(images: NDArray[np.uint8], labels: NDArray[np.uint8], classes: int, where: tuple[str, str]) -> Split:
     """Pair images with labels after checking that they fit.
 
     Parameters
@@ -150,8 +148,6 @@ def paired(
         raise InvalidInputError(message, where=where[1], hint="take both files from the same copy")
     if len(labels) and int(labels.max()) >= classes:
         first = int(np.argmax(labels >= classes))
-        message = (
-            f"label {labels[first]} at position {first}, but there are {classes} classes (0..{classes - 1})"
-        )
+        message = f"label {labels[first]} at position {first}, but there are {classes} classes (0..{classes - 1})"
         raise InvalidInputError(message, where=where[1], hint="take another copy of the data set")
     return Split(images[..., None], labels.astype(np.int64))

@@ -14,6 +14,7 @@ from cnncli.errors import UnavailableError
 from cnncli.io.atomic import make_directory
 
 _STALL_S = 15  # a mirror that sends nothing for so long is given up
+_CHUNK = 1024  # bytes
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class _SizeGuard:
 
     def update(self, count: int) -> None:
         self.seen += count
-        if self.seen > self.limit:
+        if self.seen > self.limit + _CHUNK:  # pooch counts whole chunks
             raise ValueError(f"more than {self.limit} B")
 
     def reset(self) -> None:
@@ -92,9 +93,7 @@ def download(
     names = ", ".join(file.name for file in files)
     way_out = f"put {names} from {mirrors[0]} into {folder}, or use --dataset digits, which works offline"
     if is_offline():
-        raise UnavailableError(
-            f"{title} is not on this machine and CNN_OFFLINE is set", where=address, hint=way_out
-        )
+        raise UnavailableError(f"{title} is not on this machine and CNN_OFFLINE is set", where=address, hint=way_out)
     new_folders = [path for path in (folder, *folder.parents) if not path.exists()]
     make_directory(folder)
     for file in files:
@@ -118,7 +117,7 @@ def _fetch(address: str, file: RemoteFile, folder: Path) -> str:
     import pooch  # slow to import, and seldom needed
 
     pooch.get_logger().setLevel(logging.ERROR)
-    downloader = pooch.HTTPDownloader(progressbar=_SizeGuard(file.size_bytes), timeout=_STALL_S)
+    downloader = pooch.HTTPDownloader(progressbar=_SizeGuard(file.size_bytes), chunk_size=_CHUNK, timeout=_STALL_S)
     try:
         pooch.retrieve(address, f"sha256:{file.sha256}", fname=file.name, path=folder, downloader=downloader)
     except (OSError, ValueError, RuntimeError) as error:

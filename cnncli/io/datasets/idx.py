@@ -72,9 +72,7 @@ def parse_idx(data: bytes, rank: int, where: str) -> NDArray[np.uint8]:
     if not data:
         raise InvalidInputError("file is empty", where=where, hint=_ANOTHER_COPY)
     if len(data) < start or data[:2] != b"\0\0":
-        raise InvalidInputError(
-            f"not an IDX file (starts with {data[:8]!r})", where=where, hint=_ANOTHER_COPY
-        )
+        raise InvalidInputError(f"not an IDX file (starts with {data[:8]!r})", where=where, hint=_ANOTHER_COPY)
     if data[2] != _UNSIGNED_BYTE:
         raise InvalidInputError(f"IDX type 0x{data[2]:02x}, expected 0x08", where=where, hint=_ANOTHER_COPY)
     if data[3] != rank:
@@ -84,9 +82,7 @@ def parse_idx(data: bytes, rank: int, where: str) -> NDArray[np.uint8]:
     shown = "x".join(map(str, dims))
     # a zero would hide a huge neighbour from the product below
     if not all(1 <= dim < _LARGEST_DIM for dim in dims):
-        raise InvalidInputError(
-            f"header says {shown}; a dimension is out of range", where=where, hint=_ANOTHER_COPY
-        )
+        raise InvalidInputError(f"header says {shown}; a dimension is out of range", where=where, hint=_ANOTHER_COPY)
     if math.prod(dims) != len(data) - start:
         message = f"header says {shown} = {math.prod(dims)} B, file has {len(data) - start} B"
         raise InvalidInputError(message, where=where, hint=_ANOTHER_COPY)

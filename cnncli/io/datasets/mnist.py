@@ -156,9 +156,7 @@ def load_idx_set(paths: tuple[Path, ...], known: IdxSet) -> Dataset:
     std: tuple[float, ...] = (known.std,)
     if not verified:
         mean, std = pixel_statistics(train.images)
-        notes = (
-            f"unverified copy of {known.title} in {paths[0].parent}: its checksums are not the known ones",
-        )
+        notes = (f"unverified copy of {known.title} in {paths[0].parent}: its checksums are not the known ones",)
     return Dataset(
         name=known.name,
         train=train,
@@ -231,8 +229,6 @@ def _member(archive: zipfile.ZipFile, name: str, rank: int, where: str) -> NDArr
     except (ValueError, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise InvalidInputError(f"array {name}: {error}", where=where, hint=hint) from None
     if array.dtype != np.uint8 or array.ndim != rank or array.size == 0:
-        message = (
-            f"array {name} is {array.dtype} of shape {array.shape}, expected uint8 with {rank} dimensions"
-        )
+        message = f"array {name} is {array.dtype} of shape {array.shape}, expected uint8 with {rank} dimensions"
         raise InvalidInputError(message, where=where, hint=hint)
     return np.ascontiguousarray(array)

@@ -1,0 +1,223 @@
+"""Whole files: read once, written completely or not at all."""
+
+import errno
+import os
+import stat
+
+import pytest
+
+from cnncli.errors import CnnError, ExitCode, InvalidInputError
+from cnncli.io import atomic
+from cnncli.io.atomic import (
+    ensure_writable,
+    make_directory,
+    read_regular_file,
+    remove_stale_temporaries,
+    write_atomically,
+)
+
+
+@pytest.fixture(autouse=True)
+def _inside(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_round_trip_and_nothing_left_beside_it(tmp_path):
+    write_atomically("a.bin", b"x" * 100_000)
+    assert read_regular_file("a.bin", 1 << 20) == b"x" * 100_000
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_new_file_follows_the_umask_and_an_old_one_keeps_its_mode(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_atomically("new", b"1")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
+    (tmp_path / "old").write_bytes(b"1")
+    (tmp_path / "old").chmod(0o604)
+    write_atomically("old", b"2")
+    assert stat.S_IMODE((tmp_path / "old").stat().st_mode) == 0o604
+
+
+def test_existing_file_is_refused_without_overwrite(tmp_path):
+    (tmp_path / "a").write_bytes(b"old")
+    for function in (
+        lambda: write_atomically("a", b"new", overwrite=False),
+        lambda: ensure_writable("a", overwrite=False),
+    ):
+        with pytest.raises(CnnError, match="a: exists; use -f"):
+            function()
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path, monkeypatch):
+    check = atomic._check_target
+
+    def check_then_create(name, overwrite):
+        check(name, overwrite)
+        (tmp_path / "a").write_bytes(b"other")
+
+    monkeypatch.setattr(atomic, "_check_target", check_then_create)
+    with pytest.raises(CnnError, match="a: exists"):
+        write_atomically("a", b"mine", overwrite=False)
+    assert (tmp_path / "a").read_bytes() == b"other"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / "target").write_bytes(b"old")
+    os.symlink("target", "link")
+    write_atomically("link", b"new")
+    assert os.path.islink("link")
+    assert (tmp_path / "target").read_bytes() == b"new"
+
+
+def test_short_writes_are_continued(tmp_path, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(atomic.os, "write", lambda fd, data: write(fd, bytes(data[:7])))
+    write_atomically("a", bytes(range(256)))
+    assert (tmp_path / "a").read_bytes() == bytes(range(256))
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "text"),
+    [
+        ("write", errno.ENOSPC, "no space left on the disk .needs 3 B.; free some space"),
+        ("write", errno.EFBIG, "larger than the allowed file size"),
+        ("fsync", errno.EIO, "cannot be written: Input/output error"),
+        ("replace", errno.EDQUOT, "no space left"),
+    ],
+)
+def test_a_failing_call_keeps_the_old_content_and_leaves_no_temporary(tmp_path, monkeypatch, call, number, text):
+    (tmp_path / "a").write_bytes(b"old")
+
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(atomic.os, call, fail)
+    with pytest.raises(CnnError, match=text) as caught:
+        write_atomically("a", b"new")
+    assert caught.value.where == "a"
+    assert caught.value.exit_code == ExitCode.FAILURE
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(atomic.os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically("a", b"new")
+    assert os.listdir(tmp_path) == []
+
+
+def test_file_is_synced_before_and_the_folder_after_the_rename(monkeypatch):
+    calls = []
+
+    def traced(name, real):
+        def call(*arguments):
+            kind = "" if name != "fsync" else (" folder" if stat.S_ISDIR(os.fstat(arguments[0]).st_mode) else " file")
+            calls.append(name + kind)
+            return real(*arguments)
+
+        return call
+
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(atomic.os, name, traced(name, getattr(os, name)))
+    write_atomically("a", b"new")
+    assert calls == ["fsync file", "replace", "fsync folder"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("no/such/a", "the folder no/such does not exist; mkdir -p no/such"),
+        (".", "is a directory"),
+        ("x" * 300, "the name is too long"),
+        ("file/a", "a part of this path is a file"),
+        ("a\0b", "zero byte"),
+        ("/dev/full", "no space left"),
+    ],
+)
+def test_places_that_cannot_be_written(tmp_path, path, text):
+    (tmp_path / "file").touch()
+    with pytest.raises(CnnError, match=text):
+        write_atomically(path, b"x")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_name_of_full_length_is_written(tmp_path):
+    write_atomically("x" * 255, b"1")
+    assert os.listdir(tmp_path) == ["x" * 255]
+
+
+def test_a_stale_temporary_of_our_own_number_is_replaced(tmp_path):
+    (tmp_path / f".a.tmp.{os.getpid()}").write_bytes(b"stale")
+    write_atomically("a", b"new")
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_stale_temporaries_are_removed_and_nothing_else(tmp_path):
+    for name in (".a.tmp.17", ".best.safetensors.tmp.4711", "a.tmp.17", ".hidden", ".a.tmp.x"):
+        (tmp_path / name).touch()
+    assert remove_stale_temporaries(tmp_path) == 2
+    assert sorted(os.listdir(tmp_path)) == [".a.tmp.x", ".hidden", "a.tmp.17"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("seven.pgn", "seven.pgn: no such file; did you mean seven.png"),
+        ("no/a", "the folder no does not exist"),
+        ("folder", "folder: is a directory"),
+        ("fifo", "fifo: is not a regular file"),
+        ("/dev/zero", "/dev/zero: is not a regular file"),
+        ("dangling", "dangling: link to nowhere, which does not exist"),
+        ("circle", "circle: symbolic links go round in a circle"),
+        ("https://example.com/a.png", "downloads are not supported; fetch the file first"),
+        ("x" * 300, "the name is too long"),
+        ("seven.png/a", "a part of this path is a file"),
+        ("a\0b", "zero byte"),
+        ("big", "file has 20 B, the limit is 10 B"),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path, path, text):
+    (tmp_path / "seven.png").write_bytes(b"1234")
+    (tmp_path / "big").write_bytes(b"x" * 20)
+    (tmp_path / "folder").mkdir()
+    os.mkfifo("fifo")
+    os.symlink("nowhere", "dangling")
+    os.symlink("circle", "circle")
+    with pytest.raises(InvalidInputError, match=text):
+        read_regular_file(path, 10)
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"x" * 100)
+    monkeypatch.setattr(atomic.os, "read", lambda fd, count: b"")
+    with pytest.raises(InvalidInputError, match="changed while it was read"):
+        read_regular_file("a", 1000)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+def test_permissions(tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o555)
+    (tmp_path / "secret").touch(mode=0)
+    with pytest.raises(CnnError, match="permission denied"):
+        ensure_writable("locked/a")
+    with pytest.raises(CnnError, match=r"permission denied; chmod \+r"):
+        read_regular_file("secret", 10)
+
+
+def test_make_directory(tmp_path):
+    make_directory("a/b")
+    make_directory("a/b")
+    assert (tmp_path / "a/b").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(CnnError, match="file: is a file, not a folder"):
+        make_directory("file")
