@@ -83,7 +83,8 @@ class Mapper:
             return tally
         if not (np.isfinite(tally.minimum) and np.isfinite(tally.maximum)):
             return tally  # the caller reports it
-        rounded, tally.below, tally.above = _clipped(
+        rounding = "floor" if self.rounding_start else self.resolved.rounding
+        rounded, tally.below, tally.above = _clipped(_rounded(values, rounding), white)
             _rounded(values, "floor" if self.rounding_start else self.resolved.rounding), white
         )
         out[:] = rounded
