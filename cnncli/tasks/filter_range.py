@@ -85,8 +85,6 @@ class Mapper:
             return tally  # the caller reports it
         rounding = "floor" if self.rounding_start else self.resolved.rounding
         rounded, tally.below, tally.above = _clipped(_rounded(values, rounding), white)
-            _rounded(values, "floor" if self.rounding_start else self.resolved.rounding), white
-        )
         out[:] = rounded
         return tally
 
