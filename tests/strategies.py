@@ -17,7 +17,8 @@ PIECES = (
     "{}", "[", "]", "{", "}", ": ", "- ", ", ", "\n", "\n  ", "\n      - ", "\t", "#", "&a ", "*a", "!!int ", "<<: ",
     "|", ">", "'", '"', "%YAML 1.1\n", "---\n", "...\n", "?", "\x00", "\ufeff", "é", "日本", "\U0001f600", "4*k",
     "in//0", "(" * 40, "__import__('os')", "upsample", "pad", "input: [1, 1, 1]", "groups", "dilation",
-    "locally_connected", "65535", "1000000", "defaults", "blocks", "layers", "activation", "shortcut", "project", "identity",
+    "locally_connected", "65535", "1000000", "defaults", "blocks", "layers", "activation", "shortcut",
+    "project", "identity",
 )  # fmt: skip
 
 

@@ -74,7 +74,7 @@ def command(source: str, layers: tuple[str, ...], **options: Any) -> None:
         lines = [body] if format_name == "json" else body["layers"]
         text = "".join(json.dumps(line) + "\n" for line in lines)
     else:
-        text = answers.as_text(model, format_name, options)
+        text = answers.render(answers.params_view(model, options), format_name)
     hand_out(text, output, force=options["force"])
     if output and output != "-":
         click.echo(f"wrote {output}", err=True)

@@ -27,12 +27,13 @@ from cnncli.reporting.params_report import (
     params_json,
     params_table,
 )
+from cnncli.reporting.table import Table
 from cnncli.reporting.text_format import render
 from cnncli.shapes import Shape
 from cnncli.spec.document import nearest
 from cnncli.spec.notation import parse_shape
 
-__all__ = ["LayerError", "expected_values"]
+__all__ = ["LayerError", "expected_values", "render"]
 
 COMPARISONS = ("dense", "local")
 
@@ -69,8 +70,8 @@ def as_json(model: Model, options: Mapping[str, Any]) -> dict[str, Any]:
     return body
 
 
-def as_text(model: Model, format_name: str, options: Mapping[str, Any]) -> str:
-    """Return the table of the network in the format asked for."""
+def params_view(model: Model, options: Mapping[str, Any]) -> Table:
+    """Return the table of the network as the options want it."""
     view = View(
         columns=_columns(options["columns"]),
         notation=(options["notation"] or "").lower(),
@@ -84,7 +85,7 @@ def as_text(model: Model, format_name: str, options: Mapping[str, Any]) -> str:
     table = params_table(model, view, need)
     if options["optimizer"] or options["batch"] > 1 or view.columns == ALL_COLUMNS:
         table.footer.append(memory_line(need, options["batch"], optimizer))
-    return render(table, format_name)
+    return table
 
 
 def compared(model: Model, others: str, format_name: str) -> str:

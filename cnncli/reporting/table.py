@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
 
 Align = Literal["left", "right"]
+
+_GAP = 2  # blanks between columns
+_FIRST_COLUMN = 24  # characters that the first column keeps before the table is divided
+_COUNT = re.compile(r"(= )?[-+]?\d{1,3}(,\d{3})*")
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ def render_csv(table: Table) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([column.title for column in table.columns])
-    writer.writerows(table.rows)
+    writer.writerows([[_bare(cell) for cell in row] for row in table.rows])
     return buffer.getvalue()
 
 
@@ -73,30 +81,84 @@ def render_latex(table: Table) -> str:
 
 
 def render_terminal(table: Table, width: int | None = None) -> str:
-    """Return the table with rich's colours and rules, as wide as the terminal."""
-    from rich import box
+    """Return the table with rich's rules and colours, as wide as the terminal.
+
+    Titles break between words before anything else gives way; then the first column wraps. What still does not fit
+    follows below as a second table with the first column again, so that no number is ever cut.
+    """
     from rich.console import Console
-    from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawn = RichTable(box=box.SIMPLE_HEAD, show_footer=bool(table.total), pad_edge=False, padding=(0, 1))
-    for index, column in enumerate(table.columns):
-        footer = Text(table.total[index], style="bold") if table.total else Text("")
-        style = "dim" if column.quiet else ""
-        # counts are never broken; the first column wraps where the window is narrow
-        drawn.add_column(
-            Text(column.title), footer, justify=column.align, style=style, no_wrap=bool(index), overflow="fold"
-        )
-    for row in table.rows:
-        drawn.add_row(*map(Text, row))
+    terminal = Console(file=sys.stdout)
     buffer = io.StringIO()
-    console = Console(file=buffer, force_terminal=True, width=width, highlight=False)
-    if width is None:
-        console.width = Console(file=sys.stdout).width
-    console.print(drawn)
+    console = Console(file=buffer, force_terminal=terminal.is_terminal, width=width or terminal.width, highlight=False)
+    parts = _parts(table, console.width)
+    for number, columns in enumerate(parts):
+        console.print(_drawn(table, columns, console.width), crop=False)
+        if number < len(parts) - 1:
+            console.print()
     for line in table.footer:
         console.print(Text(line, style="bold"))
     return buffer.getvalue()
+
+
+def _parts(table: Table, width: int) -> list[list[int]]:
+    """Return the columns of each table below the other; the first column leads every one of them."""
+    needed = [_narrowest(table, index) for index in range(len(table.columns))]
+    first = min(needed[0], _FIRST_COLUMN) if len(needed) > 1 else needed[0]
+    parts: list[list[int]] = [[0]]
+    used = first
+    for index in range(1, len(needed)):
+        if used + _GAP + needed[index] > width and len(parts[-1]) > 1:
+            parts.append([0])
+            used = first
+        parts[-1].append(index)
+        used += _GAP + needed[index]
+    return parts
+
+
+def _drawn(table: Table, indices: Sequence[int], width: int) -> RichTable:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    drawn = RichTable(
+        box=box.SIMPLE_HEAD, show_footer=bool(table.total), show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+    )
+    for index, columns in zip(indices, _widths(table, indices, width), strict=True):
+        column = table.columns[index]
+        footer = Text(table.total[index], style="bold") if table.total else Text("")
+        style = "dim" if column.quiet else ""
+        drawn.add_column(Text(column.title), footer, justify=column.align, style=style, width=columns, overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*(Text(row[index]) for index in indices))
+    return drawn
+
+
+def _widths(table: Table, indices: Sequence[int], width: int) -> list[int]:
+    """Return the width of each column: titles break where that is needed, then the first column wraps."""
+    widths = [max(_narrowest(table, index), len(table.columns[index].title)) for index in indices]
+    excess = sum(widths) + _GAP * (len(widths) - 1) - width
+    for place in sorted(range(len(indices)), key=lambda place: _narrowest(table, indices[place]) - widths[place]):
+        spare = widths[place] - _narrowest(table, indices[place])
+        if excess > 0 and spare:
+            widths[place] -= spare
+            excess -= spare
+    widths[0] = max(widths[0] - max(excess, 0), 8)
+    return widths
+
+
+def _narrowest(table: Table, index: int) -> int:
+    """Return the width of a column whose title may break between words."""
+    cells = [row[index] for row in table.rows] + ([table.total[index]] if table.total else [])
+    return max([len(word) for word in table.columns[index].title.split()] + [len(cell) for cell in cells])
+
+
+def _bare(cell: str) -> str:
+    """Return a count without the commas and signs that are there for the eye."""
+    if cell == "-":
+        return ""
+    return cell.removeprefix("= ").replace(",", "") if _COUNT.fullmatch(cell) else cell
 
 
 def _plain_line(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:

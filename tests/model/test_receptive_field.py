@@ -43,7 +43,7 @@ layers = st.lists(
 @settings(max_examples=100)
 @given(layers)
 def test_against_the_pixels_that_are_reached(stack):
-    length = 64
+    length = 200
     text = f"input: [{length}, 1, 1]\nlayers:\n" + "".join(
         f"  - conv: {{filters: 1, kernel: [{k}, 1], stride: [{s}, 1], padding: [{p}, 0], dilation: [{d}, 1]}}\n"
         for k, s, p, d in stack

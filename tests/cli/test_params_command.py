@@ -1,0 +1,225 @@
+"""`cnn params` as a user sees it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from command_line import expect_error, run_cnn
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "tables"
+REFRESH = "CNN_REFRESH_GOLDEN" in os.environ  # then the golden tables are written anew, to be looked at
+
+
+def test_lenet5():
+    out = run_cnn("params", "lenet5").out
+    assert out.splitlines()[-1].startswith("total 61,706 (trainable 61,706) · 241 KiB fp32 · 0.42 M MACs/image")
+    assert "receptive field 16" in out
+
+
+def test_json_contract():
+    body = run_cnn("params", "keras001", "--json").json
+    assert body["schema"] == "cnncli/1"
+    assert body["name"] == "keras001"
+    assert body["input"] == [100, 100, 1]
+    assert (body["total"], body["trainable"], body["non_trainable"]) == (1484161, 1482369, 1792)
+    assert body["macs"] == 1124813312
+    assert {"name", "type", "output", "size", "params", "trainable"} <= set(body["layers"][0])
+    assert body["layers"][-1]["output"] == [1]
+    assert [layer["output"] for layer in body["layers"] if layer["type"] == "flatten"] == [[512]]
+    assert sum(layer["params"] for layer in body["layers"]) == body["total"]
+
+
+def test_collapsed_and_open_tables():
+    collapsed = run_cnn("params", "densenet121").out.splitlines()
+    assert any(line.startswith("dense_layer1-6 ") for line in collapsed)
+    assert len(collapsed) < 35
+    assert len(run_cnn("params", "densenet121", "--per-repeat").out.splitlines()) > 400
+    closed = run_cnn("params", "densenet121", "--depth", "1").out.splitlines()
+    assert any(line.startswith("transition1 ") for line in closed)
+    assert not any(line.startswith("transition1 ") for line in collapsed)
+
+
+def test_formula_of_every_kind_of_count():
+    layers = ["conv:3x5,out=4,g=3", "batchnorm", "prelu", "depthwise:3,bias=false", "locally_connected:2,out=2"]
+    out = run_cnn("params", "9x9x3", *[layer.replace("out=4", "out=6") for layer in layers], "--formula").out
+    for formula in ("3*5*(3/3)*6 + 6", "4*6", "3*3*(6/6)*6", "4*2*2 * 2*2*6 + 4*2*2"):
+        assert formula in out, out
+
+
+def test_all_columns():
+    lines = run_cnn("params", "lenet5", "--columns", "all", "--batch", "64", "--optimizer", "adam").out.splitlines()
+    for title in ("Kernel", "Stride", "Padding", "MACs", "FLOPs", "Field", "Jump", "Start", "Memory"):
+        assert title in lines[0]
+    assert lines[2].split()[:4] == ["conv1", "5", "1", "2"]
+    assert "memory for 64 images" in lines[-1]
+    assert "training with adam" in lines[-1]
+
+
+def test_chosen_columns():
+    lines = run_cnn("params", "lenet5", "--columns", "layer,macs").out.splitlines()
+    assert lines[0].split() == ["Layer", "MACs"]
+    expect_error(run_cnn("params", "lenet5", "--columns", "layer,mac"), 2, "did you mean macs?")
+
+
+def test_memory_in_json():
+    body = run_cnn("params", "lecture", "--json", "--optimizer", "sgd", "--batch", "2").json
+    assert body["memory"]["parameters"] == 4 * 62958
+    assert body["memory"]["training"] > body["memory"]["activations"] * 2
+
+
+def test_compare():
+    lines = run_cnn("params", "lecture", "--compare", "dense,local").out.splitlines()
+    assert lines[1].split()[-5:] == ["608", "19,273,856", "476,672", "31,700.4", "784.0"]
+    expect_error(run_cnn("params", "lecture", "--compare", "dens"), 2, "did you mean dense?")
+
+
+def test_diff():
+    out = run_cnn("params", "vgg16", "--diff", "vgg19").out
+    assert out.splitlines()[-1].split() == ["total", "138,357,544", "+5,309,696", "143,667,240"]
+    assert sum(line.startswith("+") for line in out.splitlines()) == 3
+    body = run_cnn("params", "lenet5", "--diff", "lecture", "--json").json
+    assert body["difference"]["total"] == 62958 - 61706
+
+
+@pytest.mark.parametrize(
+    "expected", ["total=61706", "total=61,706", "macs=416520", "output=10", "conv1=156", "field=16", "trainable=61_706"]
+)
+def test_expectations_met(expected):
+    assert run_cnn("params", "lenet5", "--expect", expected).code == 0
+
+
+def test_expectations_not_met():
+    expect_error(run_cnn("params", "lenet5", "--expect", "total=61707"), 4, "total is 61,706, expected 61707")
+    expect_error(run_cnn("params", "lenet5", "--expect", "totl=61707"), 2, "did you mean total?")
+
+
+def test_csv_adds_up():
+    lines = run_cnn("params", "lenet5", "--format", "csv").out.splitlines()
+    assert lines[0] == "Layer,Activation shape,Activation size,# parameters"
+    rows = list(csv.DictReader(lines))
+    assert sum(int(row["# parameters"] or 0) for row in rows) == 61706
+    assert rows[1]["Activation shape"] == "(28, 28, 6)"
+    formulas = list(csv.DictReader(run_cnn("params", "lenet5", "--format", "csv", "--formula").out.splitlines()))
+    assert sum(int(row["# parameters"] or 0) for row in formulas) == 61706
+
+
+def test_markdown_is_a_table():
+    lines = run_cnn("params", "lecture", "--format", "md", "--formula").out.splitlines()
+    assert lines[1] == "| :--- | ---: | ---: | :--- | ---: |"
+    assert all(line.count("|") == 6 for line in lines[:10])
+    assert r"5\*5\*3\*8 + 8" in lines[3]
+
+
+def test_latex_compiles(tmp_path):
+    text = run_cnn("params", "resnet18", "--format", "latex", "--formula").out
+    assert text.startswith("\\begin{tabular}")
+    assert "3$\\times$3$\\times$64$\\times$128" in text
+    if shutil.which("pdflatex") is None:
+        pytest.skip("no TeX here: only the text was checked")
+    source = "\\documentclass{article}\\begin{document}\n" + text + "\\end{document}\n"
+    (tmp_path / "t.tex").write_text(source)
+    subprocess.run(["pdflatex", "-halt-on-error", "t.tex"], cwd=tmp_path, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "lecture", "resnet18", "inception-v1", "mlp", "densenet121"])
+def test_pictures(name, tmp_path):
+    path = tmp_path / "net.svg"
+    result = run_cnn("params", name, "-o", path)
+    assert (result.code, result.out, result.err) == (0, "", f"wrote {path}\n")
+    root = ElementTree.parse(path).getroot()
+    width, height = float(root.attrib["width"]), float(root.attrib["height"])
+    space = "{http://www.w3.org/2000/svg}"
+    texts = [element.text or "" for element in root.iter(f"{space}text")]
+    assert any(re.fullmatch(r"\d+@\d+x\d+.*", text) for text in texts)
+    for element in root.iter(f"{space}text"):
+        assert 0 <= float(element.attrib["x"]) <= width
+        assert 0 <= float(element.attrib["y"]) <= height
+    for box in root.iter(f"{space}rect"):
+        if "x" in box.attrib:
+            assert float(box.attrib["x"]) + float(box.attrib["width"]) <= width
+
+
+def test_output_is_not_overwritten(tmp_path):
+    path = tmp_path / "table.md"
+    assert run_cnn("params", "lenet5", "-o", path).code == 0
+    assert path.read_text().startswith("| Layer")
+    expect_error(run_cnn("params", "lenet5", "-o", path), 1, "exists", "-f")
+    assert run_cnn("params", "lenet5", "-o", path, "-f", "--format", "json").code == 0
+    assert json.loads(path.read_text())["total"] == 61706
+
+
+def test_chain_of_the_exercise():
+    result = run_cnn("params", "6x6x3", "conv:3", "relu", "maxpool:2,s=1", "flatten", "dense:32", "--json")
+    assert [layer["params"] for layer in result.json["layers"]] == [28, 0, 0, 0, 320]
+    assert result.json["total"] == 348
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "code", "words"),
+    [
+        (["-"], "", 3, ["<stdin>", "empty"]),
+        (["-"], "layers: [relu]\ninput: [8, 8, 1]\nlayrs: 3", 3, ["<stdin>:3:1", "did you mean layers?"]),
+        (["-"], "a: 1\na: 2", 3, ["<stdin>:2:1", "duplicate key"]),
+        (["-"], "layers: [dense: '3']\ninput: [8, 8, 1]", 3, ["<stdin>:1:17", "whole number"]),
+        (["lenet6"], "", 3, ["lenet6", "did you mean lenet5?"]),
+        (["28x28x1"], "", 2, ["no parameters"]),
+        (["lenet5", "--depth", "0"], "", 2, ["depth"]),
+        (["lenet5", "--input", "28x"], "", 2, ["not a shape"]),
+        (["lenet5", "--format", "xml"], "", 2, ["xml"]),
+        (["/dev/null/x.yaml"], "", 3, ["/dev/null/x.yaml"]),
+    ],
+)
+def test_bad_input_is_one_line(arguments, stdin, code, words):
+    expect_error(run_cnn("params", *arguments, stdin=stdin), code, *words)
+
+
+def test_directories_and_fifos_are_refused(tmp_path):
+    fifo = tmp_path / "fifo.yaml"
+    os.mkfifo(fifo)
+    expect_error(run_cnn("params", fifo), 3, "not a regular file")
+    expect_error(run_cnn("params", tmp_path), 3, "directory")
+
+
+def golden(name: str, text: str) -> None:
+    path = GOLDEN / name
+    if REFRESH:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def terminal(arguments: list[str], width: int) -> str:
+    from cnncli.cli import params_answers as answers
+    from cnncli.reporting.table import render_terminal
+
+    options = {"columns": None, "notation": None, "formula": False, "depth": None, "per_repeat": False, "batch": 1,
+               "optimizer": None}  # fmt: skip
+    options |= {"formula": True} if "--formula" in arguments else {}
+    options |= {"columns": "all"} if "--all" in arguments else {}
+    model = answers.read_model(arguments[0], (), None, None)
+    drawn = render_terminal(answers.params_view(model, options), width)
+    return re.sub(r"\x1b\[[0-9;]*m", "", drawn)
+
+
+@pytest.mark.parametrize("width", [80, 140])
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("lecture-formula", ["lecture", "--formula"]),
+        ("resnet18", ["resnet18"]),
+        ("lenet5-all", ["lenet5", "--all"]),
+        ("densenet121", ["densenet121"]),
+    ],
+)
+def test_golden_tables(name, arguments, width):
+    text = terminal(arguments, width)
+    assert max(map(len, text.splitlines())) <= width
+    golden(f"{name}-{width}.txt", text)
