@@ -157,10 +157,12 @@ class Layer:
 
     def forward(self, b: Buffers) -> tuple[Op, ...]:
         """Return the ops that fill `b.y` from `b.x`."""
+        del b
         raise InvalidInputError(f"layer kind {self.kind} has shapes and counts, but cannot be run yet", hint=_RUNS)
 
     def backward(self, b: Buffers) -> Backward:
         """Return the ops that fill `b.dx` and `b.gradients` from `b.dy`."""
+        del b
         raise InvalidInputError(f"layer kind {self.kind} has shapes and counts, but cannot be trained yet", hint=_RUNS)
 
     def params_formula(self, *xs: Shape) -> str:

@@ -1,7 +1,7 @@
 """The three passes of a convolution, each as sweeps of the register tile (kernels/contraction.py).
 
-The input gradient is a convolution of dy with the weights read backwards; with a stride s, the input pixels fall into s*s
-classes that see different taps, and each class is a sweep of its own (Dumoulin and Visin 2016, chapter 4).
+The input gradient is a convolution of dy with the weights read backwards; with a stride s, the input pixels fall into
+s*s classes that see different taps, and each class is a sweep of its own (Dumoulin and Visin 2016, chapter 4).
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ def _bias_gradient(layer: Conv2D, b: Buffers, dy: View) -> Iterator[tuple[Op, in
 class _Axis:
     """One class of input positions along one axis, and the taps that reach it.
 
-    Input first, first + stride, ... (`count` of them) sees tap, tap + tap_step, ... (`taps` of them); the first position
-    meets its first tap at output `start`, each further tap lies `back` outputs before.
+    Input first, first + stride, ... (`count` of them) sees tap, tap + tap_step, ... (`taps` of them); the first
+    position meets its first tap at output `start`, each further tap lies `back` outputs before.
     """
 
     first: int

@@ -115,8 +115,8 @@ class Dense(Layer, kind="dense"):
     def _weight_gradient(self, b: Buffers, dy: View) -> tuple[tuple[Op, ...], tuple[tuple[Op, int], ...]]:
         """Return the ops for each block of images and those for the batch.
 
-        dweight[u, i] = sum over images of dy[image, u] * x[image, i]: with the features in the lanes it is a sweep like the
-        others, so x is transposed block by block. Fewer features than lanes are summed lane by lane instead.
+        dweight[u, i] = sum over images of dy[image, u] * x[image, i]: with the features in the lanes it is a sweep like
+        the others, so x is transposed block by block. Fewer features than lanes are summed lane by lane instead.
         """
         from cnncli.kernels.contraction import Sweep, contract, correlate
         from cnncli.kernels.program import Op
