@@ -44,7 +44,7 @@ class Sweep:
         Elements by which the last column of vectors reaches beyond the end; it is moved back by so much.
     reach, first_row, row_step, tap_step : int
         `contract` leaves out what it would multiply with zeros above and below the image: the second reduction loop
-        reads row ``first_row + outer * row_step + tap * tap_step`` of B, and only rows 0 .. reach-1 are there (0: all are).
+        reads row ``first_row + outer * row_step + tap * tap_step`` of B, and only rows 0 .. reach-1 are there (0: all).
     """
 
     rows: int

@@ -7,31 +7,17 @@ vectors have as many lanes and take two registers: they serve gradient checks.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-import llvmlite.binding as llvm
 import numba
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, register_model
 
+from cnncli.kernels.host import LANES as LANES
+
 # these kernels exist as compiled code only, so NUMBA_DISABLE_JIT cannot be obeyed
 numba.config.DISABLE_JIT = 0
-
-
-def host_lanes() -> int:
-    """Return how many float32 fill a vector register of this machine, or what `CNN_SIMD` says."""
-    forced = os.environ.get("CNN_SIMD", "")
-    if forced in ("4", "8", "16"):
-        return int(forced)
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512f"):
-        return 16
-    return 8 if features.get("avx2") and features.get("fma") else 4
-
-
-LANES = host_lanes()
 
 
 class Vector(types.Type):
