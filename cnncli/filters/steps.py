@@ -105,8 +105,8 @@ STEP_PURPOSES = {
     "threshold[:level]": "full scale from the level (128) on, else 0",
     "round": "nearest whole number, half to even",
     "clip[:low,high]": "limit to an interval (0, full scale)",
-    "maxpool:N[,s=N,p=N]": "largest value of each window; the stride is the size unless given",
-    "avgpool:N[,s=N,p=N]": "mean of each window; the stride is the size unless given",
+    "maxpool:N[,s=N,p=N]": "largest value of each window (stride = size)",
+    "avgpool:N[,s=N,p=N]": "mean of each window (stride = size)",
     "gray[:bt601|bt709|mean]": "one channel from three",
 }
 _CHECKPOINT = re.compile(r".+:[\w./-]+\[[0-9]+\]")

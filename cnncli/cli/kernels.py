@@ -1,0 +1,84 @@
+"""`cnn kernels`: the named kernels, what each is for, and their numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import click
+
+from cnncli.cli.options import choose_format, format_option, hand_out, output_option
+from cnncli.errors import UsageError
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--flip", is_flag=True, help="Print the kernel turned by 180 degrees, as true convolution applies it.")
+@click.option("--scale", metavar="X|sum", help="Multiply by a number or fraction, or divide by the sum.")
+@click.option("--no-color", is_flag=True, help="No colours; also NO_COLOR=1.")
+@format_option
+@output_option
+def command(
+    names: tuple[str, ...],
+    flip: bool,
+    scale: str | None,
+    no_color: bool,
+    format_name: str | None,
+    as_json: bool,
+    output: str | None,
+    force: bool,
+) -> None:
+    """List the named kernels, or print the numbers of some.
+
+    \b
+    Examples:
+      cnn kernels                       all names, sizes, sums and what they are for
+      cnn kernels sobel                 both matrices of a gradient
+      cnn kernels gaussian:1.5          a kernel with its argument
+      cnn kernels gaussian:sigma=2,size=5 --json
+      cnn kernels "1/9 * 1 1 1; 1 1 1; 1 1 1"   a literal, checked and described
+      cnn kernels @mine.txt             a kernel file
+      cnn kernels sharpen --flip        as true convolution turns it
+
+    Steps that are no kernels (relu, maxpool:2, gray ...) are listed below the table.
+    """  # noqa: D301
+    from cnncli.filters.geometry import parse_scale
+    from cnncli.filters.steps import KernelStep
+    from cnncli.reporting import kernel_report
+    from cnncli.tasks.filter_image import parse_steps
+
+    if no_color:
+        os.environ["NO_COLOR"] = "1"
+    form = choose_format(format_name, as_json, output)
+    if not names:
+        if flip or scale:
+            raise UsageError("--flip and --scale need the name of a kernel", hint="for instance `cnn kernels sobel`")
+        if form in ("json", "jsonl"):
+            entries = kernel_report.catalogue_json()
+            text = _json(form, {"schema": "cnncli/1", "kernels": entries}, entries)
+        else:
+            text = kernel_report.catalogue(form)
+        hand_out(text, output, force=force)
+        return
+    kernels = []
+    for name, step in zip(names, parse_steps(names), strict=True):
+        if not isinstance(step, KernelStep):
+            raise UsageError(f"{name} is a step without a kernel", hint="`cnn kernels` lists the kernels")
+        kernel = step.kernel
+        if scale is not None:
+            factor = parse_scale(scale)
+            if factor == "sum" and (kernel.signed or not kernel.total):
+                raise UsageError(f"the numbers of {kernel.name} add up to 0", where="--scale", hint="drop --scale sum")
+            kernel = kernel.normalised() if factor == "sum" else kernel.scaled(factor)
+        kernels.append(kernel.flipped() if flip else kernel)
+    if form in ("json", "jsonl"):
+        bodies = [kernel_report.kernel_json(kernel) for kernel in kernels]
+        whole = bodies[0] if len(bodies) == 1 else {"kernels": bodies}
+        text = _json(form, {"schema": "cnncli/1", **whole}, bodies)
+    else:
+        text = "\n".join(kernel_report.numbers(kernel, form) for kernel in kernels)
+    hand_out(text, output, force=force)
+
+
+def _json(form: str, whole: object, lines: list[dict[str, object]]) -> str:
+    return json.dumps(whole) + "\n" if form == "json" else "".join(json.dumps(line) + "\n" for line in lines)
