@@ -10,10 +10,11 @@ from typing import Any, TextIO
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
 from cnncli.reporting.encodable import encodable, printable, write_line
+from cnncli.reporting.table import Column, Table, render_plain
 from cnncli.tasks.predict import Failure, Prediction
 
 FORMATS = ("table", "plain", "jsonl", "csv")
@@ -42,8 +43,10 @@ def write_predictions(
             write_line(json.dumps(json_row(result, top, with_probs=with_probs)), out)
     elif style == "csv":
         _write_csv(results, out, top, with_probs)
+    elif style == "plain":
+        _write_plain(list(results), out, top, with_probs)
     else:
-        _write_table(list(results), out, top, with_probs, plain=style == "plain")
+        _write_table(list(results), out, top, with_probs)
 
 
 def json_row(result: Prediction | Failure, top: int, *, with_probs: bool) -> dict[str, Any]:
@@ -93,29 +96,40 @@ def _csv_line(cells: list[Any]) -> str:
     return text.getvalue()
 
 
-def _write_table(results: list[Prediction | Failure], out: TextIO, top: int, with_probs: bool, *, plain: bool) -> None:
-    table = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("image", overflow="fold")
-    table.add_column("label", style="" if plain else "bold")
-    table.add_column("prob", justify="right")
-    several = next((result for result in results if isinstance(result, Prediction)), None)
-    others = with_probs or top > 1
-    if others and several is not None:
-        table.add_column("every class" if with_probs else "next", overflow="fold")
+def _write_table(results: list[Prediction | Failure], out: TextIO, top: int, with_probs: bool) -> None:
+    console = Console(file=out, highlight=False)
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    titles, rows = _cells(results, top, with_probs)
+    for number, title in enumerate(titles):
+        table.add_column(title, overflow="fold", justify="right" if title == "prob" else "left")
+        table.columns[number].style = ("", "bold", "", "dim")[number]
+    for result, row in zip(results, rows, strict=True):
+        style = "red" if isinstance(result, Failure) else ""
+        table.add_row(*(Text(encodable(cell, out)) for cell in row), style=style)
+    console.print(table)
+
+
+def _write_plain(results: list[Prediction | Failure], out: TextIO, top: int, with_probs: bool) -> None:
+    titles, rows = _cells(results, top, with_probs)
+    columns = [Column(title, "right" if title == "prob" else "left") for title in titles]
+    out.write(encodable(render_plain(Table(columns, rows)), out))
+
+
+def _cells(results: list[Prediction | Failure], top: int, with_probs: bool) -> tuple[list[str], list[list[str]]]:
+    """Return titles and rows of texts."""
+    titles = ["image", "label", "prob", "every class" if with_probs else "next"]
+    rows = []
     for result in results:
-        path = Text(encodable(printable(result.path), out))
+        path = printable(result.path)
         if isinstance(result, Failure):
-            table.add_row(path, Text("error", style="red"), "", Text(encodable(printable(result.error.message), out)))
+            rows.append([path, "error", "", printable(result.error.message)])
             continue
-        listed = [(name, float(p)) for name, p in zip(result.classes, result.probs, strict=True)]
-        rest = " ".join(
-            f"{printable(name)} {prob:.2%}" for name, prob in (listed if with_probs else result.top(top)[1:])
-        )
-        name = Text(encodable(printable(result.label), out))
-        cells = [path, name, Text(f"{result.probs[result.index]:.2%}")]
-        table.add_row(*cells, *([Text(encodable(rest, out), style="dim")] if others else []))
-    width = None if not plain else 10_000
-    Console(file=out, highlight=False, width=width).print(table)
+        listed = [(name, float(prob)) for name, prob in zip(result.classes, result.probs, strict=True)]
+        others = listed if with_probs else result.top(top)[1:]
+        rest = "  ".join(f"{printable(name)} {prob:.2%}" for name, prob in others)
+        rows.append([path, printable(result.label), f"{result.probs[result.index]:.2%}", rest])
+    count = 4 if any(row[3] for row in rows) else 3
+    return titles[:count], [row[:count] for row in rows]
 
 
 def _rounded(prob: float) -> float:

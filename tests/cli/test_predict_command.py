@@ -1,0 +1,148 @@
+"""`cnn predict` as a user runs it: the numbers of memory, from files."""
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from faults.installed import run
+from PIL import Image
+
+from cnncli.io.datasets import load_dataset
+
+needs_data = pytest.mark.skipif("CNN_DATA_DIR" not in os.environ, reason="CNN_DATA_DIR (folder with mnist/) is not set")
+
+
+@pytest.fixture(scope="module")
+def digits_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("digits")
+    assert run(["train", "-d", "digits", "-q", "--run-dir", "run"], folder).code == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    images = load_dataset("digits").test.images[:20, ..., 0]
+    for number, pixels in enumerate(images):
+        Image.fromarray(pixels).save(tmp_path / f"{number:02}.png")
+    return tmp_path
+
+
+def rows_of(result):
+    assert result.code == 0, result.err
+    return [json.loads(line) for line in result.out.splitlines()]
+
+
+def test_files_give_what_memory_gives(digits_run, pictures):
+    from cnncli.io.checkpoint import read_checkpoint
+    from cnncli.tasks.predict import checkpoint_model, load_weights, make_engine_session
+
+    names = [f"{number:02}.png" for number in range(20)]
+    result = run(["predict", str(digits_run), *names, "--probs"], pictures)
+    rows = rows_of(result)
+    checkpoint = read_checkpoint(digits_run)
+    session = make_engine_session(checkpoint_model(checkpoint, "run"), checkpoint, batch_size=7, threads=1)
+    load_weights(session, checkpoint, "run")
+    expected = session.predict(load_dataset("digits").test.images[:20])
+    assert result.err == ""
+    assert [row["path"] for row in rows] == names
+    for row, probs in zip(rows, expected, strict=True):
+        assert list(row["probs"].values()) == pytest.approx(probs.tolist(), abs=1e-6)
+        assert row["index"] == probs.argmax()
+        assert row["label"] == row["top"][0][0] == str(row["index"])
+        assert row["prob"] == row["top"][0][1]
+        assert len(row["top"]) == 3
+        assert row["schema"] == "cnncli/1"
+
+
+def test_formats(digits_run, pictures):
+    table = run(["predict", str(digits_run), "00.png", "01.png", "--format", "plain", "-t", "2"], pictures)
+    lines = table.out.decode().splitlines()
+    assert lines[0].split() == ["image", "label", "prob", "next"]
+    assert lines[1].split()[0] == "00.png"
+    text = run(["predict", str(digits_run), "00.png", "01.png", "--format", "csv"], pictures).out.decode()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["path"] for row in rows] == ["00.png", "01.png"]
+    assert list(rows[0]) == ["path", "label", "index", "prob", "label2", "prob2", "label3", "prob3", "error"]
+    assert run(["predict", str(digits_run), "00.png", "--json"], pictures).out.count(b"\n") == 1
+
+
+def test_a_picture_from_a_pipe(digits_run, pictures):
+    from_file = rows_of(run(["predict", str(digits_run), "00.png"], pictures))
+    from_pipe = rows_of(run(["predict", str(digits_run), "-"], pictures, stdin=(pictures / "00.png").read_bytes()))
+    assert from_pipe[0]["path"] == "-"
+    assert from_pipe[0]["top"] == from_file[0]["top"]
+
+
+def test_names_cannot_steer_the_terminal(digits_run, pictures):
+    bad = "[red]a\x1b[31m\n.png"
+    (pictures / "00.png").rename(pictures / bad)
+    result = run(["predict", str(digits_run), bad, "--format", "plain"], pictures)
+    assert b"\x1b" not in result.out
+    assert rb"[red]a\x1b[31m\n.png" in result.out
+
+
+def test_dark_ink_is_inverted_and_said_unless_told_otherwise(digits_run, pictures):
+    pixels = np.asarray(Image.open(pictures / "03.png"))
+    Image.fromarray(255 - pixels).save(pictures / "dark.png")
+    straight, dark = rows_of(run(["predict", str(digits_run), "03.png", "dark.png"], pictures))
+    assert dark["top"] == straight["top"]
+    assert dark["notes"] == ["dark ink on a light ground: inverted"]
+    result = run(["predict", str(digits_run), "dark.png", "--invert", "no"], pictures)
+    assert rows_of(result)[0]["top"] != straight["top"]
+    assert result.err == ""
+
+
+def test_a_run_directory_and_its_checkpoints_are_accepted(digits_run, pictures):
+    outputs = {
+        name: run(["predict", str(digits_run / name), "00.png"], pictures).out
+        for name in ("", "best.safetensors", "last.safetensors")
+    }
+    assert outputs[""] == outputs["best.safetensors"]
+    assert outputs["last.safetensors"]
+
+
+@needs_data
+def test_mnist_from_png_and_from_photographs(tmp_path):
+    """200 test images as PNG agree with memory one by one; the same digits photographed are still read."""
+    data = os.environ["CNN_DATA_DIR"]
+    trained = run(["train", "-d", "mnist", "--data-dir", data, "-e", "2", "-q", "--run-dir", "m"], tmp_path)
+    assert trained.code == 0, trained.err
+    test = load_dataset("mnist", Path(data)).test
+    random = np.random.default_rng(0)
+    for number, pixels in enumerate(test.images[:200, ..., 0]):
+        Image.fromarray(pixels).save(tmp_path / f"{number:03}.png")
+        photograph(pixels, random).save(tmp_path / f"{number:03}.jpg", quality=85)
+    rows = rows_of(run(["predict", "m", *(f"{n:03}.png" for n in range(200)), "--probs"], tmp_path))
+    from_files = np.array([list(row["probs"].values()) for row in rows])
+
+    from cnncli.io.checkpoint import read_checkpoint
+    from cnncli.tasks.predict import checkpoint_model, load_weights, make_engine_session
+
+    checkpoint = read_checkpoint(tmp_path / "m")
+    session = make_engine_session(checkpoint_model(checkpoint, "m"), checkpoint, batch_size=64, threads=2)
+    load_weights(session, checkpoint, "m")
+    assert np.allclose(from_files, session.predict(test.images[:200]), atol=1e-6)
+    assert (from_files.argmax(1) == test.labels[:200]).mean() > 0.95
+
+    result = run(["predict", "m", *(f"{n:03}.jpg" for n in range(200))], tmp_path)
+    photographed = rows_of(result)
+    assert np.mean([row["index"] == label for row, label in zip(photographed, test.labels, strict=False)]) > 0.93
+    assert "000.jpg: colour turned to gray; dark ink on a light ground: inverted; picture of 200x300" in result.err
+    assert len(result.err.splitlines()) == 6  # five pictures and a count of the rest
+
+
+def photograph(pixels, random):
+    """Return a digit as dark ink on unevenly lit paper, 300 high and 200 wide, off the middle."""
+    size = 150
+    enlarged = np.asarray(Image.fromarray(pixels).crop((2, 2, 26, 26)).resize((size, size), Image.Resampling.BICUBIC))
+    y, x = np.mgrid[:300, :200]
+    ink = np.zeros((300, 200))
+    top, left = random.integers(5, 140), random.integers(2, 45)
+    ink[top : top + size, left : left + size] = enlarged / 255
+    paper = 190 + 40 * x / 200 - 50 * y / 300 + 10 * np.sin(x / 60)
+    gray = paper * (1 - 0.75 * ink) + random.normal(0, 4, ink.shape)
+    return Image.fromarray(np.clip(gray[..., None] * [1, 0.97, 0.9], 0, 255).astype(np.uint8))

@@ -1,0 +1,159 @@
+"""`cnn train` as a user runs it."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+
+import pytest
+from faults.installed import CNN, run
+
+needs_data = pytest.mark.skipif("CNN_DATA_DIR" not in os.environ, reason="CNN_DATA_DIR (folder with mnist/) is not set")
+
+
+def test_the_first_command_of_the_readme_reaches_97_percent_offline(tmp_path):
+    result = run(["train", "--dataset", "digits"], tmp_path, env={"CNN_OFFLINE": "1"})
+    assert result.code == 0, result.err
+    facts = json.loads((tmp_path / "runs/digits-digits-1/result.json").read_text())
+    assert facts["test_acc"] >= 0.97
+    assert facts["elapsed_s"] < 60
+    lines = result.out.decode().splitlines()
+    assert len(lines) == facts["epochs"] + 1
+    assert re.fullmatch(
+        r"epoch=1/\d+ loss=\d\.\d{4} acc=0\.\d{4} val_loss=\d\.\d{4} val_acc=0\.\d{4} lr=0\.002 "
+        r"images_per_s=\d+ elapsed_s=\d\.\d\d best=yes",
+        lines[0],
+    )
+    assert lines[-1].startswith(f"test_acc={facts['test_acc']:.4f} test_loss=")
+    assert lines[-1].endswith("run=runs/digits-digits-1")
+    header = result.err.splitlines()
+    assert header[0] == "digits · 38,282 parameters · digits: 1,294 train, 144 val, 359 test"
+    assert all(len(line) <= 80 for line in header)
+
+
+def test_any_thread_count_gives_the_same_bytes_and_a_seed_others(tmp_path):
+    for name, extra in {"a": ["--threads", "1"], "b": ["--threads", "2"], "c": ["--seed", "1"]}.items():
+        result = run(["train", "-d", "digits", "-e", "2", "-q", "--run-dir", name, *extra], tmp_path)
+        assert result.code == 0, result.err
+    a, b, c = ((tmp_path / name / "best.safetensors").read_bytes() for name in "abc")
+    assert a == b
+    assert a != c
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "momentum", "sgd"])
+def test_every_optimizer_learns_with_its_own_default_rate(tmp_path, optimizer):
+    result = run(["train", "-d", "digits", "--optimizer", optimizer, "-e", "30", "--run-dir", "r", "-q"], tmp_path)
+    assert result.code == 0, result.err
+    assert json.loads((tmp_path / "r/result.json").read_text())["test_acc"] > 0.95
+
+
+def test_json_is_one_object_an_epoch_and_a_result(tmp_path):
+    result = run(["train", "-d", "digits", "-e", "2", "--json", "--run-dir", "r"], tmp_path)
+    rows = [json.loads(line) for line in result.out.splitlines()]
+    assert [row["event"] for row in rows] == ["epoch", "epoch", "finished"]
+    assert all(row["schema"] == "cnncli/1" for row in rows)
+    assert rows[-1]["run_dir"] == "r"
+
+
+def test_quiet_prints_only_the_result(tmp_path):
+    result = run(["train", "-d", "digits", "-e", "1", "-q", "--run-dir", "r"], tmp_path)
+    assert result.out.decode().startswith("test_acc=0.")
+    assert len(result.out.splitlines()) == 1
+    assert "train" not in result.err
+
+
+def test_dry_run_says_the_plan_and_writes_nothing(tmp_path):
+    result = run(["train", "-d", "digits", "-e", "7", "--dry-run"], tmp_path)
+    assert result.code == 0
+    assert "7 epochs · batch 64 · adam lr 0.002 cosine · seed 0" in result.err
+    assert " MiB" in result.err
+    assert os.listdir(tmp_path) == []
+
+
+def test_own_architecture_schedule_and_warmup(tmp_path):
+    (tmp_path / "net.yaml").write_text("input: [8, 8, 1]\nclasses: 10\nlayers: [flatten, dense: classes, softmax]\n")
+    result = run(
+        ["train", "net.yaml", "-d", "digits", "-e", "3", "--schedule", "constant", "--warmup", "1", "--lr", "0.01"],
+        tmp_path,
+    )
+    assert result.code == 0, result.err
+    rates = re.findall(r" lr=(\S+)", result.out.decode())
+    assert rates == ["0.000476", "0.01", "0.01"]  # 0.01 / 21 steps of the first epoch
+    assert (tmp_path / "runs/net-digits-1/model.yaml").read_text() == (tmp_path / "net.yaml").read_text()
+
+
+def test_architecture_from_a_pipe(tmp_path):
+    text = b"input: [8, 8, 1]\nlayers: [flatten, dense: 10, softmax]\n"
+    result = run(["train", "-", "-d", "digits", "-e", "1", "--run-dir", "r"], tmp_path, stdin=text)
+    assert result.code == 0, result.err
+
+
+def test_force_replaces_a_run_and_numbers_count_up(tmp_path):
+    for _ in range(2):
+        assert run(["train", "-d", "digits", "-e", "1", "-q"], tmp_path).code == 0
+    assert sorted(os.listdir(tmp_path / "runs")) == ["digits-digits-1", "digits-digits-2"]
+    again = ["train", "-d", "digits", "-e", "1", "-q", "--run-dir", "runs/digits-digits-1"]
+    assert run(again, tmp_path).code == 1
+    assert run([*again, "--force"], tmp_path).code == 0
+
+
+def test_environment_stands_in_for_options(tmp_path):
+    result = run(["train", "-d", "digits"], tmp_path, env={"CNN_TRAIN_EPOCHS": "2", "CNN_THREADS": "1"})
+    assert result.code == 0
+    assert "2 epochs" in result.err
+    assert "1 thread ·" in result.err
+
+
+def test_help_begins_with_examples(tmp_path):
+    lines = run(["train", "-h"], tmp_path).out.decode().splitlines()
+    assert "Examples:" in lines[4]
+    assert max(map(len, lines)) <= 80
+
+
+def read_terminal(arguments, folder, env=None):
+    """Run `cnn` on a terminal of 80 columns and return what it showed and its exit status."""
+    master, slave = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "80", "TERM": "xterm", **(env or {})}
+    process = subprocess.Popen([CNN, *arguments], cwd=folder, stdout=slave, stderr=slave, env=environment)
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            part = os.read(master, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+    os.close(master)
+    return shown.decode(), process.wait()
+
+
+def test_a_terminal_gets_rows_and_fits_80_columns(tmp_path):
+    shown, code = read_terminal(["train", "-d", "digits", "-e", "3", "--run-dir", "r"], tmp_path)
+    assert code == 0
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    lines = [line for line in re.split(r"[\r\n]+", plain) if line.strip()]
+    assert "  epoch    loss     acc  val_loss  val_acc         lr     img/s    time" in lines
+    assert len([line for line in lines if re.match(r" +[123]/3 +\d\.\d{4} ", line)]) == 3
+    assert max(map(len, lines)) <= 80
+    assert "\x1b[" in shown
+
+
+def test_no_color_takes_the_colours_away(tmp_path):
+    shown, _ = read_terminal(["train", "-d", "digits", "-e", "1", "--run-dir", "r"], tmp_path, {"NO_COLOR": "1"})
+    assert not re.search(r"\x1b\[3[0-9]m", shown)
+
+
+@needs_data
+def test_lenet_reaches_98_8_percent_on_mnist_in_five_epochs(tmp_path):
+    data = ["--data-dir", os.environ["CNN_DATA_DIR"]]
+    result = run(
+        ["train", "-d", "mnist", *data, "--arch", "lenet5", "-e", "5", "--seed", "0", "--run-dir", "m"], tmp_path
+    )
+    assert result.code == 0, result.err
+    facts = json.loads((tmp_path / "m/result.json").read_text())
+    assert facts["test_acc"] >= 0.988
+    assert facts["params"] == 61_706
+    assert (facts["train_images"], facts["val_images"], facts["test_images"]) == (54_000, 6_000, 10_000)
