@@ -32,7 +32,7 @@ def command(
 
     \b
     Examples:
-      cnn kernels                       all names, sizes, sums and what they are for
+      cnn kernels                       all names, sizes, sums and purposes
       cnn kernels sobel                 both matrices of a gradient
       cnn kernels gaussian:1.5          a kernel with its argument
       cnn kernels gaussian:sigma=2,size=5 --json

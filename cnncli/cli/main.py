@@ -8,12 +8,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 import click
 
 from cnncli import __version__
-from cnncli.errors import CnnError, ExitCode, InterruptedRunError
+from cnncli.errors import CnnError, ExitCode, InterruptedRunError, UsageError
 from cnncli.kernels import notices
 
 # name -> (module that defines it, one line of help): `cnn --help` imports none of them.
@@ -29,7 +30,7 @@ COMMANDS = {
 
 EPILOG = """\b
 Examples:
-  cnn train --dataset digits            train on the bundled digits, offline, in seconds
+  cnn train --dataset digits            train on the bundled digits, offline
   cnn predict runs/digits-1 seven.png   classify an image with the run
   cnn filter img.png --kernel sobel     find edges
   cnn params lenet5                     count parameters, layer by layer
@@ -49,7 +50,20 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        # Click's mark for lines to keep, as a raw docstring spells it
+        command.help = (command.help or "").replace("\\b", "\b")
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or name the nearest one."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = get_close_matches(name, COMMANDS, 1)
+            hint = f"did you mean {near[0]}?" if near else "see `cnn --help`"
+            raise UsageError(f"no such command {name!r}", hint=hint)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing them."""
@@ -94,6 +108,9 @@ def _run(arguments: list[str]) -> int:
         return result if isinstance(result, int) else ExitCode.OK
     except CnnError as error:
         return _fail(arguments, error)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return ExitCode.USAGE
     except click.UsageError as error:
         return _fail(arguments, _usage(error))
     except click.ClickException as error:
@@ -132,9 +149,7 @@ def _terminate(number: int, _frame: Any) -> NoReturn:
 def _usage(error: click.UsageError) -> CnnError:
     path = error.ctx.command_path if error.ctx else "cnn"
     message = error.format_message().rstrip(".")
-    result = CnnError(message[:1].lower() + message[1:], hint=f"see `{path} --help`")
-    result.exit_code = ExitCode.USAGE
-    return result
+    return UsageError(message[:1].lower() + message[1:], hint=f"see `{path} --help`")
 
 
 def _fail(arguments: list[str], error: CnnError) -> int:

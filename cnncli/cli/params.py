@@ -37,8 +37,8 @@ def command(source: str, layers: tuple[str, ...], **options: Any) -> None:
     \b
     Examples:
       cnn params lenet5                          a preset (see `cnn new --list`)
-      cnn params my.yaml --formula               every count with the numbers in it
-      cnn params resnet50 --columns all          kernels, MACs, receptive field, memory
+      cnn params my.yaml --formula               each count with its numbers
+      cnn params resnet50 --columns all          kernels, MACs, memory, ...
       cnn params lecture --compare dense,local   what sharing weights saves
       cnn params vgg16 --diff vgg19              two networks side by side
       cnn params my.yaml --expect total=61706    exit code 4 if it differs
@@ -86,7 +86,7 @@ def _check(model: Any, expected: tuple[str, ...], values: dict[str, int | str]) 
         key, equals, wanted = text.partition("=")
         key = key.strip()
         if not equals or key not in values:
-            from cnncli.spec.document import nearest
+            from cnncli.spec.items import nearest
 
             raise UsageError(f"--expect {text[:60]!r} cannot be checked", hint=nearest(key, values))
         found = values[key]

@@ -42,12 +42,12 @@ def command(source: str | None, layers: tuple[str, ...], **options: Any) -> None
 
     \b
     Examples:
-      cnn shape 28x28x3 -k 5 -p 1                     one convolution, with the formula
-      cnn shape 5x5 maxpool:2                         one pool; says what is never read
+      cnn shape 28x28x3 -k 5 -p 1                     a convolution, with formula
+      cnn shape 5x5 maxpool:2                         a pool; what is never read
       cnn shape 64x64x3 conv:3,out=8 conv:5,s=2,out=16 conv:7,s=2,out=32
       cnn shape 256x256x3 -k 7 --filters 8 --solve padding --want same
       cnn shape 5x5 -k 3 -p 1 --coverage              how often each pixel is read
-      cnn shape resnet18 --rf                         a network, with receptive fields
+      cnn shape resnet18 --rf                         a network, receptive fields
 
     INPUT is 28x28x3 (height x width x channels), 3@28x28 (depth @ width x height) or 28. ARCH is an architecture
     file, a preset, a run or - for standard input. LAYER is conv:5,p=1,s=2,out=8 · depthwise:3 · maxpool:2 ·
