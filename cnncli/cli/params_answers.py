@@ -30,7 +30,7 @@ from cnncli.reporting.params_report import (
 from cnncli.reporting.table import Table
 from cnncli.reporting.text_format import render
 from cnncli.shapes import Shape
-from cnncli.spec.document import nearest
+from cnncli.spec.items import nearest
 from cnncli.spec.notation import parse_shape
 
 __all__ = ["LayerError", "expected_values", "render"]

@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from cnncli.errors import InvalidInputError, UsageError
-from cnncli.model.build import LayerError, vocabulary
+from cnncli.model.build import LayerError
 from cnncli.model.chain import chain_model
 from cnncli.model.network import Model
 from cnncli.model.sources import parse_model, read_source
+from cnncli.model.vocabulary import vocabulary
 from cnncli.reporting.shape_report import chain_table, params_text, shape_json, single_line
 from cnncli.reporting.text_format import render
 from cnncli.shapes import Shape, format_hwc

@@ -8,14 +8,16 @@ from typing import Any
 
 from cnncli.errors import InvalidInputError, ShapeError
 from cnncli.layers import KINDS, Layer
-from cnncli.layers.base import REQUIRED, Option
+from cnncli.layers.base import REQUIRED
 from cnncli.layers.batchnorm import BatchNorm
 from cnncli.layers.conv import Conv2D
 from cnncli.layers.joins import Add, Concat
 from cnncli.model.network import NETWORK_INPUT, Model, Node
 from cnncli.model.values import read_choice, read_int, read_option
+from cnncli.model.vocabulary import ACTIVATIONS, PREFIXES, options_of
 from cnncli.shapes import Shape, format_hwc
-from cnncli.spec.document import Document, Item, Words, fail, nearest
+from cnncli.spec.document import Document
+from cnncli.spec.items import Item, fail, nearest
 from cnncli.spec.tree import Place, ScalarNode, TreeNode
 
 MAX_LAYERS = 1_000
@@ -23,38 +25,12 @@ MAX_STEPS = 10_000  # entries visited; an empty block repeated in an empty block
 MAX_PARAMETERS = 1_000_000_000
 MAX_VALUES = 2**40  # values of one activation
 
-ACTIVATIONS = tuple(kind for kind, layer in KINDS.items() if layer.is_activation)
-FUSED = (
-    Option("bn", "bool", False, help="batch normalisation after it"),
-    Option("activation", "activation", "none", choices=("none", *ACTIVATIONS), help="activation after it"),
-)
-WITH_FUSED = ("conv", "depthwise", "dense", "locally_connected")
-
-_PREFIXES = {
-    "maxpool": "pool", "avgpool": "pool", "dense": "fc", "batchnorm": "bn", "globalavgpool": "gap",
-    "globalmaxpool": "gmp", "locally_connected": "local",
-}  # fmt: skip
-
 
 class LayerError(ShapeError):
     """A layer that does not fit; `done` holds the nodes before it and `input_shape` what the network reads."""
 
     done: tuple[Node, ...] = ()
     input_shape: Shape = ()
-
-
-def options_of(kind: str) -> tuple[Option, ...]:
-    """Return all options of a layer kind, the fused ones included."""
-    return (*KINDS[kind].options, *FUSED) if kind in WITH_FUSED else KINDS[kind].options
-
-
-def vocabulary() -> dict[str, Words]:
-    """Return the words of every layer kind that an architecture file may name."""
-    return {
-        kind: Words(layer.main, tuple(option.name for option in options_of(kind)))
-        for kind, layer in KINDS.items()
-        if layer.inputs == 1
-    }
 
 
 def build_model(
@@ -358,7 +334,7 @@ class _Builder:
                 "use fewer units or filters, or pool before flatten",
             )
         index = len(self.nodes)
-        full = "/".join((*frame.scope, name)) if name else self.numbered(_PREFIXES.get(layer.kind, layer.kind))
+        full = "/".join((*frame.scope, name)) if name else self.numbered(PREFIXES.get(layer.kind, layer.kind))
         if full in self.taken:
             raise fail(place, f"the name {full!r} is used twice", "choose another name")
         self.taken.add(full)

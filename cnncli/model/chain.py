@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cnncli.errors import InvalidInputError, UsageError
-from cnncli.model.build import LayerError, build_model, vocabulary
+from cnncli.model.build import LayerError, build_model
 from cnncli.model.network import Model
+from cnncli.model.vocabulary import vocabulary
 from cnncli.shapes import Shape
 from cnncli.spec.chain import parse_chain
 from cnncli.spec.document import Document

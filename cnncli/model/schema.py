@@ -11,9 +11,10 @@ from typing import Any
 
 from cnncli.layers import KINDS
 from cnncli.layers.base import REQUIRED, Option
-from cnncli.model.build import ACTIVATIONS, MAX_LAYERS, options_of
+from cnncli.model.build import MAX_LAYERS
 from cnncli.model.values import PADDING_WORDS
-from cnncli.spec.document import JOINS, SHORTCUTS
+from cnncli.model.vocabulary import ACTIVATIONS, options_of
+from cnncli.spec.items import JOINS, SHORTCUTS
 
 EXPRESSION = {"type": "string", "pattern": r"^[A-Za-z0-9_+\-*/() ]{1,100}$"}
 NAME = {"type": "string", "pattern": r"^[^/\s][^/]{0,63}$"}

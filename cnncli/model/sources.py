@@ -10,13 +10,13 @@ from importlib.resources import files
 from pathlib import Path
 
 from cnncli.errors import InvalidInputError
-from cnncli.model.build import MAX_PARAMETERS, build_model, vocabulary
+from cnncli.model.build import MAX_PARAMETERS, build_model
 from cnncli.model.chain import round_defaults
 from cnncli.model.network import Model
+from cnncli.model.vocabulary import vocabulary
 from cnncli.shapes import Shape
 from cnncli.spec.document import parse_document
 from cnncli.spec.tree import MAX_BYTES, decode, read_tree
-
 
 ALIASES = {
     "googlenet": "inception-v1", "lenet": "lenet5", "mobilenet": "mobilenet-v1", "resnet20": "resnet20-cifar",

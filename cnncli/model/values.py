@@ -11,8 +11,8 @@ from cnncli.errors import InvalidInputError
 from cnncli.layers.base import Option
 from cnncli.layers.initialisers import parse_init
 from cnncli.shapes import Pair
-from cnncli.spec.document import fail, nearest
 from cnncli.spec.expression import evaluate
+from cnncli.spec.items import fail, nearest
 from cnncli.spec.tree import ListNode, ScalarNode, TreeNode, describe, shorten
 
 PADDING_WORDS = ("valid", "same", "full")

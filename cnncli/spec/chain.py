@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from cnncli.errors import UsageError
-from cnncli.spec.document import Item, Words, nearest
+from cnncli.spec.items import Item, Words, nearest
 from cnncli.spec.tree import ListNode, Place, ScalarNode, TreeNode, plain_value, shorten
 
 # what a value without a key means here: the lecture speaks of the kernel first

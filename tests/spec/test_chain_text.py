@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cnncli.errors import UsageError
-from cnncli.model.build import vocabulary
 from cnncli.model.chain import chain_model
+from cnncli.model.vocabulary import vocabulary
 from cnncli.spec.chain import parse_layer
 
 

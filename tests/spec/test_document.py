@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cnncli.errors import InvalidInputError
-from cnncli.model.build import vocabulary
+from cnncli.model.vocabulary import vocabulary
 from cnncli.spec.document import parse_document
 from cnncli.spec.tree import read_tree
 

@@ -1,0 +1,260 @@
+"""Lists of layers: each entry checked against the words of the language, its values left as they were written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from cnncli.errors import InvalidInputError
+from cnncli.spec.tree import ListNode, MapNode, Place, ScalarNode, TreeNode, describe, shorten
+
+COMMON_KEYS = ("name", "repeat", "from")
+RESIDUAL_KEYS = ("main", "shortcut", "activation")
+JOINS = ("concat", "add")
+SHORTCUTS = ("auto", "identity", "project")
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of one layer kind: the option that a bare value stands for, and all options."""
+
+    main: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One entry of a list of layers.
+
+    `kind` is a layer kind, the name of a block, ``residual``, ``concat`` or ``add``; `branches` are the parallel
+    lists of the last three (main and, where it is a list, shortcut for a residual).
+    """
+
+    kind: str
+    place: Place
+    options: Mapping[str, TreeNode] = field(default_factory=dict)
+    name: ScalarNode | None = None
+    repeat: TreeNode | None = None
+    sources: tuple[ScalarNode, ...] = ()
+    branches: tuple[tuple[Item, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Block:
+    """A named list of layers with parameters; a parameter without a default is required."""
+
+    name: str
+    params: Mapping[str, ScalarNode | None]
+    layers: tuple[Item, ...]
+    place: Place
+
+
+def fail(node: TreeNode | Place, message: str, hint: str = "") -> InvalidInputError:
+    """Return an error at the place of `node`."""
+    place = node if isinstance(node, Place) else node.place
+    return InvalidInputError(message, where=str(place), hint=hint)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a hint that names the nearest known word, or all of them.
+
+    Examples
+    --------
+    >>> nearest("kernal", ("kernel", "stride"))
+    'did you mean kernel?'
+    """
+    known = list(known)
+    near = get_close_matches(word.lower(), known, 1, 0.5)
+    return f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
+
+
+def keys(node: MapNode, known: Iterable[str], what: str) -> dict[str, TreeNode]:
+    """Return the entries of a mapping by key; raise for a key that is not `known`."""
+    known = tuple(known)
+    for key, _ in node.entries:
+        if key.text not in known:
+            raise fail(key, f"unknown key {shorten(key.text)!r} of {what}", nearest(key.text, known))
+    return {key.text: value for key, value in node.entries}
+
+
+def word(node: TreeNode, what: str, longest: int = 64) -> str:
+    """Return a name: letters, digits and ``_ - . +``."""
+    if not isinstance(node, ScalarNode) or not node.text:
+        raise fail(node, f"{what}: expected a name, got {describe(node)}", "use letters, digits, - and _")
+    text = node.text
+    if len(text) > longest or not all(c.isalnum() or c in "_-.+ " for c in text) or text != text.strip():
+        hint = f"use at most {longest} letters, digits, - and _"
+        raise fail(node, f"{what}: {shorten(text)!r} cannot be a name", hint)
+    return text
+
+
+class ItemReader:
+    """Reads lists of layers with the words of the language."""
+
+    def __init__(self, words: Mapping[str, Words], block_names: tuple[str, ...]) -> None:
+        self.words = words
+        self.block_names = block_names
+        self.block_params: dict[str, tuple[str, ...]] = {}
+
+    def blocks(self, node: TreeNode) -> dict[str, Block]:
+        """Return the blocks; their parameters are read first, as a block may use a later one."""
+        if not isinstance(node, MapNode):
+            raise fail(node, f"blocks: expected a mapping of blocks, got {describe(node)}")
+        params: dict[str, dict[str, ScalarNode | None]] = {}
+        bodies: dict[str, tuple[TreeNode, Place]] = {}
+        for key, body in node.entries:
+            if not isinstance(body, MapNode):
+                raise fail(body, f"block {key.text}: expected a mapping with 'layers:', got {describe(body)}")
+            entries = keys(body, ("params", "layers"), f"block {key.text}")
+            if "layers" not in entries:
+                raise fail(body, f"block {key.text} has no layers", "list them under `layers:`")
+            params[key.text] = _params(entries["params"]) if "params" in entries else {}
+            self.block_params[key.text] = tuple(params[key.text])
+            bodies[key.text] = entries["layers"], key.place
+        return {
+            name: Block(name, params[name], self.items(layers, f"block {name}"), place)
+            for name, (layers, place) in bodies.items()
+        }
+
+    def items(self, node: TreeNode, what: str, *, empty: bool = False) -> tuple[Item, ...]:
+        """Return a list of layers; an empty one is the input itself and only a branch may be it."""
+        if not isinstance(node, ListNode):
+            raise fail(node, f"{what}: expected a list of layers, got {describe(node)}", "begin each with '- '")
+        if not node.items and not empty:
+            raise fail(node, f"{what}: the list is empty", "add a layer")
+        return tuple(self.item(entry) for entry in node.items)
+
+    def item(self, node: TreeNode) -> Item:
+        """Return one entry: ``kind``, ``kind: value`` or ``kind: {options}``."""
+        if isinstance(node, ScalarNode) and isinstance(node.value, str):
+            key, value = node, None
+        elif isinstance(node, MapNode) and len(node.entries) == 1:
+            key, value = node.entries[0]
+        elif isinstance(node, MapNode) and node.entries:
+            raise fail(
+                node.entries[1][0],
+                f"a layer has one kind, here are {len(node.entries)} keys",
+                "begin each layer with '- ', or indent its options",
+            )
+        else:
+            raise fail(node, f"expected a layer, got {describe(node)}", "write `- conv: {filters: 8, kernel: 3}`")
+        kind = key.text
+        if kind == "residual":
+            return self._residual(key, value)
+        if kind in JOINS:
+            return self._join(key, value)
+        if kind in self.block_names:
+            return self._call(key, value)
+        if kind not in self.words:
+            everything = (*self.words, "residual", *self.block_names)
+            raise fail(key, f"unknown layer {shorten(kind)!r}", nearest(kind, everything))
+        return self._layer(key, value)
+
+    def _layer(self, key: ScalarNode, value: TreeNode | None) -> Item:
+        known = self.words[key.text]
+        if isinstance(value, MapNode):
+            return _item(key, keys(value, (*known.options, *COMMON_KEYS), key.text))
+        if value is None or (isinstance(value, ScalarNode) and value.value is None):
+            return Item(key.text, key.place)
+        if not known.main:
+            options = f"its options are {', '.join(known.options)}" if known.options else "it has no options"
+            raise fail(value, f"{key.text} takes no value, got {describe(value)}", options)
+        return Item(key.text, key.place, {known.main: value})
+
+    def _call(self, key: ScalarNode, value: TreeNode | None) -> Item:
+        params = self.block_params.get(key.text, ())
+        if isinstance(value, MapNode):
+            return _item(key, keys(value, (*params, *COMMON_KEYS), f"block {key.text}"))
+        if value is None or (isinstance(value, ScalarNode) and value.value is None):
+            return Item(key.text, key.place)
+        if len(params) != 1:
+            raise fail(value, f"block {key.text} has {len(params)} parameters", "write them as {name: value}")
+        return Item(key.text, key.place, {params[0]: value})
+
+    def _residual(self, key: ScalarNode, value: TreeNode | None) -> Item:
+        if not isinstance(value, MapNode):
+            hint = "write `residual: {main: [...], shortcut: auto}`"
+            raise fail(value or key, "residual: expected a mapping with 'main:'", hint)
+        entries = keys(value, (*RESIDUAL_KEYS, *COMMON_KEYS), "residual")
+        if "main" not in entries:
+            raise fail(value, "residual has no 'main:'", "list the layers of the main path under `main:`")
+        branches = [self.items(entries.pop("main"), "main")]
+        shortcut = entries.get("shortcut")
+        if isinstance(shortcut, ListNode):
+            branches.append(self.items(entries.pop("shortcut"), "shortcut", empty=True))
+        elif shortcut is not None and not (isinstance(shortcut, ScalarNode) and shortcut.text in SHORTCUTS):
+            text = shortcut.text if isinstance(shortcut, ScalarNode) else ""
+            raise fail(
+                shortcut,
+                f"shortcut: expected {', '.join(SHORTCUTS)} or a list, got {describe(shortcut)}",
+                nearest(text, SHORTCUTS),
+            )
+        return _item(key, entries, tuple(branches))
+
+    def _join(self, key: ScalarNode, value: TreeNode | None) -> Item:
+        entries: dict[str, TreeNode] = {}
+        branches: TreeNode | None = value
+        if isinstance(value, MapNode):
+            entries = keys(value, ("branches", *COMMON_KEYS), key.text)
+            branches = entries.pop("branches", None)
+        if branches is None and "from" in entries:
+            return _item(key, entries)
+        if not isinstance(branches, ListNode) or len(branches.items) < 2:
+            raise fail(
+                branches or key,
+                f"{key.text}: expected a list of two or more branches",
+                f"write `{key.text}: [[...], [...]]`; [] is the input itself",
+            )
+        return _item(
+            key,
+            entries,
+            tuple(self.items(branch, f"a branch of {key.text}", empty=True) for branch in branches.items),
+        )
+
+
+def _item(key: ScalarNode, entries: Mapping[str, TreeNode], branches: tuple[tuple[Item, ...], ...] = ()) -> Item:
+    options = {name: value for name, value in entries.items() if name not in COMMON_KEYS}
+    name = entries.get("name")
+    sources: list[ScalarNode] = []
+    if "from" in entries:
+        written = entries["from"]
+        for source in written.items if isinstance(written, ListNode) else (written,):
+            word(source, "from", 200)
+            if isinstance(source, ScalarNode):
+                sources.append(source)
+        if not sources:
+            raise fail(written, "from: the list is empty", "name a layer above")
+    if name is not None:
+        word(name, "name")
+    return Item(
+        key.text,
+        key.place,
+        options,
+        name if isinstance(name, ScalarNode) else None,
+        entries.get("repeat"),
+        tuple(sources),
+        branches,
+    )
+
+
+def _params(node: TreeNode) -> dict[str, ScalarNode | None]:
+    """Return parameters and defaults of ``[a, b]`` or ``{a: required, b: 1}``."""
+    if isinstance(node, ListNode):
+        pairs: list[tuple[TreeNode, TreeNode | None]] = [(entry, None) for entry in node.items]
+    elif isinstance(node, MapNode):
+        pairs = [(key, value) for key, value in node.entries]
+    else:
+        raise fail(node, f"params: expected a list or a mapping, got {describe(node)}", "write `params: [c]`")
+    found: dict[str, ScalarNode | None] = {}
+    for key, value in pairs:
+        name = word(key, "parameter")
+        if not name.isidentifier() or name in ("in", "in_channels", "classes", *COMMON_KEYS):
+            raise fail(key, f"{name!r} cannot be a parameter", "use another word, for instance c")
+        if name in found:
+            raise fail(key, f"parameter {name!r} twice", "keep one")
+        if value is not None and not isinstance(value, ScalarNode):
+            raise fail(value, f"parameter {name}: expected a number or 'required', got {describe(value)}")
+        required = value is None or value.text == "required"
+        found[name] = None if required else value
+    return found
