@@ -14,9 +14,6 @@ import hashlib
 import os
 import pickle
 import platform
-import stat
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -29,44 +26,11 @@ from numba.core.caching import CompileResultCacheImpl
 from numba.core.compiler import CompileResult
 
 from cnncli.kernels import notices
-from cnncli.kernels.simd import LANES
+from cnncli.kernels.cache_folder import folder, replace_file
+from cnncli.kernels.host import LANES
 
-_SHARED = ("simd.py", "tile.py", "cache.py", "kernel.py")
+_SHARED = ("host.py", "simd.py", "tile.py", "cache.py", "kernel.py")
 _HASH_BYTES = 32
-
-
-@cache
-def folder() -> Path | None:
-    """Return the folder of compiled kernels, or None where there is none that only the user can write.
-
-    `CNN_CACHE_DIR` names it; else it is ``cnncli`` in the user's cache (`XDG_CACHE_HOME` or ``~/.cache``).
-    """
-    root: str | Path = "~/.cache/cnncli"
-    try:
-        root = os.environ.get("CNN_CACHE_DIR") or _user_cache() / "cnncli"
-        place = Path(root) / "kernels"
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        facts = place.stat()
-        if hasattr(os, "geteuid") and facts.st_uid != os.geteuid():
-            raise PermissionError("the folder belongs to another user")
-        if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise PermissionError("the folder is writable by others")
-        if not os.access(place, os.W_OK | os.X_OK):
-            raise PermissionError("the folder is not writable")
-    except (OSError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        for listener in notices.on_refuse:
-            listener(
-                f"{root}: compiled kernels are not kept there: {reason}; set CNN_CACHE_DIR to a folder of your own"
-            )
-        return None
-    return place
-
-
-def _user_cache() -> Path:
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 @cache
@@ -74,8 +38,9 @@ def _sources(module: str) -> bytes:
     """Return a digest of the files a kernel of `module` is made from."""
     here = Path(__file__).parent
     digest = hashlib.sha256()
-    for name in (*_SHARED, f"{module.rpartition('.')[2]}.py"):
-        digest.update((here / name).read_bytes())
+    own = module.rpartition(".")[2]
+    for path in (*(here / name for name in _SHARED), here / f"{own}.py", here / f"{own}_words.py"):
+        digest.update(path.read_bytes() if path.exists() else b"")
     versions = (numba.__version__, llvmlite.__version__, np.__version__, platform.python_version())
     digest.update(repr((versions, LANES)).encode())
     return digest.digest()
@@ -110,6 +75,16 @@ class KernelCache:
             listener(self._name)
         return None
 
+    def object_code(self, signature: Any, target_context: Any) -> bytes | None:
+        """Return the stored machine code of a kernel as an object file, if there is one."""
+        path = self._path(signature, target_context)
+        with contextlib.suppress(Exception):
+            data = path.read_bytes() if path else b""
+            if len(data) > _HASH_BYTES and hashlib.sha256(data[_HASH_BYTES:]).digest() == data[:_HASH_BYTES]:
+                library = pickle.loads(memoryview(data)[_HASH_BYTES:])[0]  # noqa: S301
+                return bytes(library[2][0])
+        return None
+
     def save_overload(self, signature: Any, result: Any) -> None:
         """Store a compile result; a full or read-only disk only means that it is compiled again next time."""
         path = self._path(signature, result.target_context)
@@ -117,7 +92,7 @@ class KernelCache:
             return
         payload = pickle.dumps(self._implementation.reduce(result))
         with contextlib.suppress(OSError):
-            _replace(path, hashlib.sha256(payload).digest() + payload)
+            replace_file(path, hashlib.sha256(payload).digest() + payload)
 
     def _path(self, signature: Any, target_context: Any) -> Path | None:
         place = folder()
@@ -136,17 +111,6 @@ class KernelCache:
 
     def flush(self) -> None:
         """Do nothing: files of other sources have other names."""
-
-
-def _replace(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager

@@ -15,6 +15,62 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from cnncli.kernels.image_filter_words import (
+    ABSOLUTE,
+    BLOCK,
+    BLOCK_ROWS,
+    CHANNELS,
+    COLUMN_INDEX,
+    COMBINE,
+    CONSTANT,
+    DIVISOR,
+    F32,
+    FILTERS,
+    GROUP,
+    INVERSE,
+    LEFT,
+    LOW,
+    MAGNITUDE,
+    OUT,
+    OUT_HEIGHT,
+    OUT_KIND,
+    OUT_ROW,
+    OUT_WIDTH,
+    PARAMETERS,
+    PASS_COUNT,
+    PASS_FROM,
+    PASS_MORE,
+    PASS_PLACES,
+    PASS_SHAPE,
+    PASS_TO,
+    PASS_WEIGHTS,
+    PASS_WORDS,
+    PASSES,
+    PITCH,
+    POST_SCALE,
+    POST_SHIFT,
+    QUOTIENT,
+    REACH_X,
+    REACH_Y,
+    ROW_INDEX,
+    SCRATCH,
+    SCRATCH_STEP,
+    SINGLE,
+    SOURCE,
+    SOURCE_KIND,
+    SOURCE_ROW,
+    STACK,
+    STARTS,
+    STRIDE_X,
+    STRIDE_Y,
+    STRIP,
+    TALL,
+    TALLY,
+    U8,
+    U16,
+    WHITE,
+    WIDTH,
+)
 from cnncli.kernels.kernel import kernel
 from cnncli.kernels.simd import (
     _ELEMENTS,
@@ -36,9 +92,6 @@ from cnncli.kernels.simd import (
     vsqrt,
     vstore,
 )
-
-#: output rows that share a loaded vector, and vectors side by side, for tall kernels, low kernels and single rows
-TALL, LOW, SINGLE = {16: ((4, 6), (2, 8), (1, 8)), 8: ((4, 3), (2, 6), (1, 8)), 4: ((4, 3), (2, 6), (1, 8))}[LANES]
 
 _MAGIC = 12582912.0  # 1.5 * 2^23: adding it rounds a float32 of up to 22 bits to the nearest whole number, half to even
 
@@ -136,18 +189,6 @@ def make_taps(rows: int, columns: int) -> Any:
 
 
 _tall, _low, _single = make_taps(*TALL), make_taps(*LOW), make_taps(*SINGLE)
-
-# words of a job, see image_filter_job.py
-SOURCE, SOURCE_ROW, SOURCE_KIND, ROW_INDEX, COLUMN_INDEX, WIDTH, CHANNELS, LEFT, PADDED_WIDTH, PARAMETERS = range(10)
-OUT, OUT_ROW, OUT_KIND, OUT_HEIGHT, OUT_WIDTH, STRIDE_Y, STRIDE_X, REACH_Y, STRIP, BLOCK = range(10, 20)
-PASSES, FILTERS, COMBINE, ABSOLUTE, QUOTIENT, SCRATCH, SCRATCH_STEP, BLOCK_ROWS, PITCH, TALLY = range(20, 30)
-REACH_X, GROUP, WORDS = 30, 31, 32
-# parameters: float32 numbers
-CONSTANT, INVERSE, DIVISOR, POST_SCALE, POST_SHIFT, WHITE, STARTS = range(7)
-# words of a pass: reads the block (0) or the between rows (1), writes the between rows (0) or the response (1)
-PASS_SHAPE, PASS_COUNT, PASS_PLACES, PASS_WEIGHTS, PASS_FROM, PASS_TO, PASS_MORE, PASS_WORDS = range(8)
-U8, U16, F32, NOTHING = range(4)
-STACK, MAGNITUDE, MAXIMUM = range(3)
 
 
 @njit(error_model="numpy")

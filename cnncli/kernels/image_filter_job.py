@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cnncli.kernels import image_filter as code
-from cnncli.kernels.simd import LANES
+from cnncli.kernels import image_filter_words as code
+from cnncli.kernels import native
+from cnncli.kernels.host import LANES
 from cnncli.shapes import Pair
 
 _STRIP = 32
@@ -144,7 +145,9 @@ class _Layout:
 
     def run(self) -> NDArray[np.float64]:
         """Call the compiled code for every strip; ctypes lets go of Python's lock meanwhile."""
-        call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(code.filter_strip.address())
+        call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(
+            native.address("image_filter", "filter_strip")
+        )
         words = _address(self.words)
 
         def work(worker: int) -> None:

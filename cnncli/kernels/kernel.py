@@ -45,6 +45,14 @@ class Kernel:
             self._compiled[dtype] = self._compile(_REALS[dtype])
         return int(self._compiled[dtype].address)
 
+    def stored(self, dtype: str) -> tuple[str, bytes] | None:
+        """Return the symbol and the object code of a compiled kernel, if the cache holds it."""
+        function = self._compiled.get(dtype)
+        if function is None or not self._is_cached:
+            return None
+        code = function._cache.object_code(function._sig, function._targetdescr.target_context)
+        return None if code is None else (str(function._wrapper_name), code)
+
     def _compile(self, real: Any) -> Any:
         body = numba.njit(self._body, error_model="numpy")
 
