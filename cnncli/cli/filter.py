@@ -36,7 +36,7 @@ def command(inputs: Sequence[str], **options: Any) -> int:
       cnn filter img.png -k sobel                      writes ./img-sobel.png
       cnn filter img.png -k gaussian:1.5 -k sharpen    a chain, from left to right
       cnn filter img.png -k "0 -1 0; -1 5 -1; 0 -1 0"  a kernel of your own
-      cnn filter m.txt -k sharpen -p 1                 a matrix: numbers are printed
+      cnn filter m.txt -k sharpen -p 1                 a matrix; prints numbers
       cnn filter scans/ -r -k sharpen -o out/          every image below a folder
       cnn filter img.png -k sobel --as opencv          exactly as OpenCV answers
       cat a.png | cnn filter - -k edge8 -o - > b.png   in a pipe
