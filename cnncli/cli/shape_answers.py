@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from cnncli.errors import InvalidInputError, UsageError
-from cnncli.model.build import LayerError
+from cnncli.model.assembly import LayerError
 from cnncli.model.chain import chain_model
 from cnncli.model.network import Model
 from cnncli.model.sources import parse_model, read_source

@@ -7,30 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cnncli.errors import InvalidInputError, ShapeError
-from cnncli.layers import KINDS, Layer
+from cnncli.layers import KINDS
 from cnncli.layers.base import REQUIRED
 from cnncli.layers.batchnorm import BatchNorm
 from cnncli.layers.conv import Conv2D
 from cnncli.layers.joins import Add, Concat
-from cnncli.model.network import NETWORK_INPUT, Model, Node
+from cnncli.model.assembly import MAX_LAYERS, MAX_PARAMETERS, Assembly, LayerError
+from cnncli.model.network import NETWORK_INPUT, Model
 from cnncli.model.values import read_choice, read_int, read_option
-from cnncli.model.vocabulary import ACTIVATIONS, PREFIXES, options_of
+from cnncli.model.vocabulary import ACTIVATIONS, options_of
 from cnncli.shapes import Shape, format_hwc
 from cnncli.spec.document import Document
 from cnncli.spec.items import Item, fail, nearest
-from cnncli.spec.tree import Place, ScalarNode, TreeNode
+from cnncli.spec.tree import ScalarNode, TreeNode
 
-MAX_LAYERS = 1_000
 MAX_STEPS = 10_000  # entries visited; an empty block repeated in an empty block ends here
-MAX_PARAMETERS = 1_000_000_000
-MAX_VALUES = 2**40  # values of one activation
-
-
-class LayerError(ShapeError):
-    """A layer that does not fit; `done` holds the nodes before it and `input_shape` what the network reads."""
-
-    done: tuple[Node, ...] = ()
-    input_shape: Shape = ()
 
 
 def build_model(
@@ -102,23 +93,16 @@ class _Frame:
         return [*self.outputs, *(self.outer.known() if self.outer else ())]
 
 
-class _Builder:
+class _Builder(Assembly):
+    """Unfolds a document into nodes."""
+
     def __init__(self, document: Document, shape: Shape, classes: int | None, max_parameters: int | None) -> None:
+        super().__init__(shape, max_parameters)
         self.document = document
-        self.shape = shape
         self.globals = {} if classes is None else {"classes": classes}
-        self.max_parameters = max_parameters
-        self.nodes: list[Node] = []
-        self.taken: set[str] = set()
-        self.numbers: dict[str, int] = {}
-        self.parameters = 0
-        self.layers = 0
         self.steps = 0
         self.called = ""  # label of the block that was unfolded last
         self.repeats: dict[tuple[str, ...], str] = {}
-
-    def shape_of(self, index: int) -> Shape:
-        return self.shape if index == NETWORK_INPUT else self.nodes[index].out_shape
 
     def names(self, frame: _Frame, index: int) -> dict[str, int]:
         return {**self.globals, **frame.names, "in_channels": self.shape_of(index)[0]}
@@ -228,7 +212,7 @@ class _Builder:
                     hint="use shortcut: auto or project",
                 ),
             )
-        owner = self.add(Add(), (last, short), item.place, frame, name, "residual")
+        owner = self.add(Add(), (last, short), item.place, frame.scope, name, "residual")
         return self.activation(item, owner, owner, frame)
 
     def shortcut(self, item: Item, how: str, index: int, last: int, frame: _Frame) -> int:
@@ -240,8 +224,8 @@ class _Builder:
             return index
         strides = [max(1, round(n / m)) for n, m in zip(have[1:], want[1:], strict=True)]
         conv = Conv2D(want[0], (1, 1), (strides[0], strides[1]), bias=False)
-        projected = self.add(conv, (index,), item.place, frame, "", "shortcut")
-        return self.add(BatchNorm(), (projected,), item.place, frame, "", "shortcut")
+        projected = self.add(conv, (index,), item.place, frame.scope, "", "shortcut")
+        return self.add(BatchNorm(), (projected,), item.place, frame.scope, "", "shortcut")
 
     def join(self, item: Item, index: int, sources: list[int], frame: _Frame, name: str) -> int:
         """Add parallel branches and the layer that joins them."""
@@ -256,7 +240,7 @@ class _Builder:
                 raise fail(
                     item.place, f"{item.kind} joins two or more inputs", f"write `{item.kind}: {{from: [a, b]}}`"
                 )
-        return self.add(layer, ends, item.place, frame, name, item.kind)
+        return self.add(layer, ends, item.place, frame.scope, name, item.kind)
 
     def layer(self, item: Item, index: int, frame: _Frame, name: str) -> int:
         """Add a layer and what its ``bn:`` and ``activation:`` options ask for."""
@@ -280,10 +264,10 @@ class _Builder:
             layer = KINDS[item.kind].build(values, self.shape_of(index))
         except ShapeError as error:
             raise self.failure(item.place, name or item.kind, error) from None
-        owner = self.add(layer, (index,), item.place, frame, name, item.kind)
+        owner = self.add(layer, (index,), item.place, frame.scope, name, item.kind)
         last = owner
         if normalise:
-            last = self.add(BatchNorm(), (last,), item.place, frame, "", item.kind, owner)
+            last = self.add(BatchNorm(), (last,), item.place, frame.scope, "", item.kind, owner)
         return self.activation(item, owner, last, frame)
 
     def activation(self, item: Item, owner: int, last: int, frame: _Frame) -> int:
@@ -300,66 +284,6 @@ class _Builder:
             for option in KINDS[kind].options
             if option.name in defaults
         }
-        return self.add(KINDS[kind].build(options, self.shape_of(last)), (last,), item.place, frame, "", kind, owner)
-
-    def add(
-        self,
-        layer: Layer,
-        inputs: tuple[int, ...],
-        place: Place,
-        frame: _Frame,
-        name: str,
-        what: str,
-        owner: int | None = None,
-    ) -> int:
-        """Add a node; return its index."""
-        shapes = tuple(self.shape_of(index) for index in inputs)
-        if owner is None:
-            self.layers += 1
-            if self.layers > MAX_LAYERS:
-                raise fail(place, f"more than {MAX_LAYERS:,} layers", "repeat less")
-        try:
-            out = layer.out_shape(*shapes)
-            _check_size(out)
-            params = layer.params(*shapes)
-        except ShapeError as error:
-            raise self.failure(place, name or what, error) from None
-        self.parameters += sum(param.size for param in params.values())
-        if self.max_parameters is not None and self.parameters > self.max_parameters:
-            gib = self.parameters * 4 / 2**30
-            raise fail(
-                place,
-                f"{self.parameters:,} parameters need {gib:,.1f} GiB (with gradients and Adam {4 * gib:,.1f}), "
-                f"the limit is {self.max_parameters:,}",
-                "use fewer units or filters, or pool before flatten",
-            )
-        index = len(self.nodes)
-        full = "/".join((*frame.scope, name)) if name else self.numbered(PREFIXES.get(layer.kind, layer.kind))
-        if full in self.taken:
-            raise fail(place, f"the name {full!r} is used twice", "choose another name")
-        self.taken.add(full)
-        self.nodes.append(
-            Node(full, layer, inputs, shapes, out, params, str(place), index if owner is None else owner, frame.scope)
+        return self.add(
+            KINDS[kind].build(options, self.shape_of(last)), (last,), item.place, frame.scope, "", kind, owner
         )
-        return index
-
-    def numbered(self, prefix: str) -> str:
-        """Return the next free name: ``conv1``, ``conv2``, ..."""
-        while True:
-            self.numbers[prefix] = self.numbers.get(prefix, 0) + 1
-            name = f"{prefix}{self.numbers[prefix]}"
-            if name not in self.taken:
-                return name
-
-    def failure(self, place: Place, what: str, error: ShapeError) -> LayerError:
-        """Return `error` with its place and the number of the layer."""
-        done = sum(node.owner == index for index, node in enumerate(self.nodes))
-        return LayerError(f"layer {done + 1} ({what}): {error.message}", where=str(place), hint=error.hint)
-
-
-def _check_size(shape: Shape) -> None:
-    size = 1
-    for length in shape:
-        size *= length
-    if size > MAX_VALUES:
-        raise ShapeError(f"its output {format_hwc(shape)} has {size:,} values", hint="make it smaller")

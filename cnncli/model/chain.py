@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cnncli.errors import InvalidInputError, UsageError
-from cnncli.model.build import LayerError, build_model
+from cnncli.model.assembly import LayerError
+from cnncli.model.build import build_model
 from cnncli.model.network import Model
 from cnncli.model.vocabulary import vocabulary
 from cnncli.shapes import Shape

@@ -11,7 +11,7 @@ from typing import Any
 
 from cnncli.layers import KINDS
 from cnncli.layers.base import REQUIRED, Option
-from cnncli.model.build import MAX_LAYERS
+from cnncli.model.assembly import MAX_LAYERS
 from cnncli.model.values import PADDING_WORDS
 from cnncli.model.vocabulary import ACTIVATIONS, options_of
 from cnncli.spec.items import JOINS, SHORTCUTS

@@ -10,7 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from cnncli.errors import InvalidInputError
-from cnncli.model.build import MAX_PARAMETERS, build_model
+from cnncli.model.assembly import MAX_PARAMETERS
+from cnncli.model.build import build_model
 from cnncli.model.chain import round_defaults
 from cnncli.model.network import Model
 from cnncli.model.vocabulary import vocabulary

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from cnncli.errors import ShapeError
+from cnncli.errors import ShapeError, UsageError
 from cnncli.layers.base import Window, pads_text
 from cnncli.layers.conv import Conv2D
 from cnncli.model.network import Node
 from cnncli.shapes import Shape
+
+MAX_READS = 1_000_000  # pixels that a note may look at one by one
+MAX_CELLS = 1_000_000
 
 SIDES = (("row", "bottom"), ("column", "right"))
 
@@ -19,17 +22,20 @@ def slides(node: Node) -> bool:
 def visits(length: int, outputs: int, window: Window, axis: int) -> list[int]:
     """Return how many windows read each pixel of one axis.
 
+    Each tap of the kernel meets every `stride`-th pixel once.
+
     Examples
     --------
     >>> visits(5, 5, Window((3, 3), (1, 1), (1, 1, 1, 1)), 0)
     [2, 3, 3, 3, 2]
     """
     counts = [0] * length
-    for output in range(outputs):
-        for tap in range(window.kernel[axis]):
-            pixel = output * window.stride[axis] - window.padding[2 * axis] + tap * window.dilation[axis]
-            if 0 <= pixel < length:
-                counts[pixel] += 1
+    stride = window.stride[axis]
+    for tap in range(window.kernel[axis]):
+        start = tap * window.dilation[axis] - window.padding[2 * axis]
+        first = max(0, -(start // stride))
+        for pixel in range(start + first * stride, min(length, start + outputs * stride), stride):
+            counts[pixel] += 1
     return counts
 
 
@@ -38,6 +44,8 @@ def coverage(shape: Shape, out: Shape, window: Window) -> list[list[int]]:
 
     A window reads a pixel when it reads its row and its column, so the counts are products.
     """
+    if shape[1] * shape[2] > MAX_CELLS:
+        raise UsageError(f"coverage of {shape[1]}x{shape[2]} pixels", hint=f"use at most {MAX_CELLS:,} pixels")
     rows = visits(shape[1], out[1], window, 0)
     columns = visits(shape[2], out[2], window, 1)
     return [[row * column for column in columns] for row in rows]
@@ -69,13 +77,15 @@ def _unread(window: Window, shape: Shape, out: Shape) -> list[str]:
     skipped: list[str] = []
     sides: list[str] = []
     for axis, (what, side) in enumerate(SIDES):
-        counts = visits(shape[1 + axis], out[1 + axis], window, axis)
-        last = max((pixel for pixel, count in enumerate(counts) if count), default=-1)
-        tail = len(counts) - 1 - last
+        length, outputs, stride = shape[1 + axis], out[1 + axis], window.stride[axis]
+        reach = window.dilation[axis] * (window.kernel[axis] - 1) + 1
+        tail = max(length - ((outputs - 1) * stride - window.padding[2 * axis] + reach), 0)
         if tail:
             ends.append(_count(tail, what))
             sides.append(side)
-        holes = counts[: last + 1].count(0)
+        holes = 0
+        if stride > window.kernel[axis] and outputs * window.kernel[axis] <= MAX_READS:
+            holes = visits(length, outputs, window, axis)[: length - tail].count(0)
         if holes:
             skipped.append(_count(holes, what))
     found = []

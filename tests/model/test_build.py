@@ -6,7 +6,7 @@ import pytest
 
 from cnncli.errors import InvalidInputError
 from cnncli.model import load_model, parse_model
-from cnncli.model.build import LayerError
+from cnncli.model.assembly import LayerError
 
 
 def net(layers: str, head: str = "input: [8, 8, 3]") -> str:

@@ -1,0 +1,101 @@
+"""Nodes put together one by one: unique names, shapes, limits, and errors that say which layer does not fit."""
+
+from __future__ import annotations
+
+from math import prod
+
+from cnncli.errors import ShapeError
+from cnncli.layers.base import Layer
+from cnncli.model.network import NETWORK_INPUT, Node
+from cnncli.model.vocabulary import PREFIXES
+from cnncli.shapes import Shape, format_hwc
+from cnncli.spec.items import fail
+from cnncli.spec.tree import Place
+
+MAX_LAYERS = 1_000
+MAX_PARAMETERS = 1_000_000_000
+MAX_VALUES = 2**40  # values of one activation
+
+
+class LayerError(ShapeError):
+    """A layer that does not fit; `done` holds the nodes before it and `input_shape` what the network reads."""
+
+    done: tuple[Node, ...] = ()
+    input_shape: Shape = ()
+
+
+class Assembly:
+    """The nodes of a network so far."""
+
+    def __init__(self, shape: Shape, max_parameters: int | None) -> None:
+        self.shape = shape
+        self.max_parameters = max_parameters
+        self.nodes: list[Node] = []
+        self.taken: set[str] = set()
+        self.numbers: dict[str, int] = {}
+        self.parameters = 0
+        self.layers = 0
+
+    def shape_of(self, index: int) -> Shape:
+        """Return the output shape of a node, or the input shape for -1."""
+        return self.shape if index == NETWORK_INPUT else self.nodes[index].out_shape
+
+    def add(
+        self,
+        layer: Layer,
+        inputs: tuple[int, ...],
+        place: Place,
+        scope: tuple[str, ...],
+        name: str,
+        what: str,
+        owner: int | None = None,
+    ) -> int:
+        """Add a node; return its index."""
+        shapes = tuple(self.shape_of(index) for index in inputs)
+        if owner is None:
+            self.layers += 1
+            if self.layers > MAX_LAYERS:
+                raise fail(place, f"more than {MAX_LAYERS:,} layers", "repeat less")
+        try:
+            out = layer.out_shape(*shapes)
+            _check_size(out)
+            params = layer.params(*shapes)
+        except ShapeError as error:
+            raise self.failure(place, name or what, error) from None
+        self.parameters += sum(param.size for param in params.values())
+        if self.max_parameters is not None and self.parameters > self.max_parameters:
+            gib = self.parameters * 4 / 2**30
+            raise fail(
+                place,
+                f"{self.parameters:,} parameters need {gib:,.1f} GiB (with gradients and Adam {4 * gib:,.1f}), "
+                f"the limit is {self.max_parameters:,}",
+                "use fewer units or filters, or pool before flatten",
+            )
+        index = len(self.nodes)
+        full = "/".join((*scope, name)) if name else self.numbered(PREFIXES.get(layer.kind, layer.kind))
+        if full in self.taken:
+            raise fail(place, f"the name {full!r} is used twice", "choose another name")
+        self.taken.add(full)
+        self.nodes.append(
+            Node(full, layer, inputs, shapes, out, params, str(place), index if owner is None else owner, scope)
+        )
+        return index
+
+    def numbered(self, prefix: str) -> str:
+        """Return the next free name: ``conv1``, ``conv2``, ..."""
+        while True:
+            self.numbers[prefix] = self.numbers.get(prefix, 0) + 1
+            name = f"{prefix}{self.numbers[prefix]}"
+            if name not in self.taken:
+                return name
+
+    def failure(self, place: Place, what: str, error: ShapeError) -> LayerError:
+        """Return `error` with its place and the number of the layer."""
+        done = sum(node.owner == index for index, node in enumerate(self.nodes))
+        return LayerError(f"layer {done + 1} ({what}): {error.message}", where=str(place), hint=error.hint)
+
+
+def _check_size(shape: Shape) -> None:
+    size = prod(shape)
+    if size > MAX_VALUES:
+        raise ShapeError(f"its output {format_hwc(shape)} has {size:,} values", hint="make it smaller")

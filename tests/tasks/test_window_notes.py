@@ -1,0 +1,32 @@
+"""How often windows read pixels, against counting them one by one."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cnncli.layers.base import Window
+from cnncli.shapes import out_length
+from cnncli.tasks.window_notes import coverage, visits
+
+
+@given(
+    st.integers(1, 20), st.integers(1, 6), st.integers(1, 5), st.integers(0, 6), st.integers(0, 6), st.integers(1, 3)
+)
+def test_visits_counts_every_read(length, kernel, stride, before, after, dilation):
+    outputs = out_length(length, kernel, stride, (before, after), dilation)
+    counts = [0] * length
+    for output in range(outputs):
+        for tap in range(kernel):
+            pixel = output * stride - before + tap * dilation
+            if 0 <= pixel < length:
+                counts[pixel] += 1
+    window = Window((kernel, 1), (stride, 1), (before, after, 0, 0), (dilation, 1))
+    assert visits(length, outputs, window, 0) == counts
+
+
+def test_corners_are_read_once():
+    counts = coverage((1, 6, 8), (1, 4, 6), Window((3, 3)))
+    assert (counts[0][0], counts[0][-1], counts[-1][0], counts[-1][-1]) == (1, 1, 1, 1)
+    assert max(map(max, counts)) == 9
+    assert sum(map(sum, counts)) == 4 * 6 * 9
