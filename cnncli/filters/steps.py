@@ -38,7 +38,7 @@ class KernelStep:
 class PointStep:
     """Change each value by itself.
 
-    ``relu``, ``leaky_relu`` (slope), ``abs``, ``sigmoid``, ``tanh``, ``threshold`` (full scale where the value is at
+    ``relu``, ``leaky_relu`` (slope), ``abs``, ``sigmoid``, ``tanh``, ``threshold`` (high where the value is at
     least the level, else 0), ``round`` (half to even), ``clip`` (low, high; infinity is the
     full scale of the image).
     """
@@ -49,7 +49,8 @@ class PointStep:
     @property
     def name(self) -> str:
         """The step as a user may type it."""
-        return ":".join([self.kind, *([",".join(f"{v:g}" for v in self.values)] if self.values else [])])
+        given = ",".join(f"{v:g}" for v in self.values if v != math.inf)
+        return f"{self.kind}:{given}" if given else self.kind
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ _POINTS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     "abs": ((), ()),
     "sigmoid": ((), ()),
     "tanh": ((), ()),
-    "threshold": (("level",), (128.0,)),
+    "threshold": (("level", "high"), (128.0, math.inf)),
     "round": ((), ()),
     "clip": (("low", "high"), (0.0, math.inf)),
 }
@@ -102,7 +103,7 @@ STEP_PURPOSES = {
     "abs": "absolute values",
     "sigmoid": "1 / (1 + exp(-x))",
     "tanh": "hyperbolic tangent",
-    "threshold[:level]": "full scale from the level (128) on, else 0",
+    "threshold[:level,high]": "high (full scale) from the level (128) on, else 0",
     "round": "nearest whole number, half to even",
     "clip[:low,high]": "limit to an interval (0, full scale)",
     "maxpool:N[,s=N,p=N]": "largest value of each window (stride = size)",

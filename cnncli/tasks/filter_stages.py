@@ -100,8 +100,11 @@ class PointStage(Stage):
         if kind == "round":
             return np.rint(x)
         if kind == "threshold":
-            return np.where(x >= values[0], x.dtype.type(self.white), x.dtype.type(0))
-        return np.clip(x, values[0], min(values[1], self.white) if values[1] == np.inf else values[1])
+            return np.where(x >= values[0], x.dtype.type(self._high(values)), x.dtype.type(0))
+        return np.clip(x, values[0], self._high(values))
+
+    def _high(self, values: tuple[float, ...]) -> float:
+        return self.white if values[1] == np.inf else values[1]
 
 
 class WindowStage(Stage):
