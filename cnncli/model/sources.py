@@ -15,9 +15,10 @@ from cnncli.model.build import build_model
 from cnncli.model.chain import round_defaults
 from cnncli.model.network import Model
 from cnncli.model.vocabulary import vocabulary
-from cnncli.shapes import Shape
+from cnncli.shapes import Shape, user_shape
 from cnncli.spec.document import parse_document
-from cnncli.spec.tree import MAX_BYTES, decode, read_tree
+from cnncli.spec.restate import restate
+from cnncli.spec.tree import MAX_BYTES, MapNode, decode, read_tree
 
 ALIASES = {
     "googlenet": "inception-v1", "lenet": "lenet5", "mobilenet": "mobilenet-v1", "resnet20": "resnet20-cifar",
@@ -51,7 +52,7 @@ def parse_model(
     where : str
         Its name for messages.
     input_shape, classes : optional
-        In place of what the file says.
+        In place of what the file says; the text of the model then says it too.
     max_parameters : int or None
         More are refused.
     rounding : str
@@ -68,7 +69,15 @@ def parse_model(
     >>> model.nodes[1].name, model.parameter_count
     ('fc1', 51)
     """
-    document = parse_document(read_tree(text, where), vocabulary())
+    tree = read_tree(text, where)
+    document = parse_document(tree, vocabulary())
+    values = {}
+    if input_shape and input_shape != document.input_shape:
+        values["input"] = str(user_shape(input_shape))
+    if classes and classes != document.classes:
+        values["classes"] = str(classes)
+    if values and isinstance(tree, MapNode):
+        text = restate(text, tree, values)
     if rounding == "ceil":
         defaults = round_defaults(rounding)
         merged = {kind: {**words, **document.defaults.get(kind, {})} for kind, words in defaults.items()}
@@ -101,6 +110,10 @@ def read_source(source: str) -> Source:
         near = get_close_matches(source.lower(), preset_names(), 1)
         hint = f"did you mean {near[0]}?" if near else f"presets: {', '.join(preset_names())}"
         raise InvalidInputError("no preset and no file of this name", where=source, hint=hint)
+    if path.suffix == ".safetensors":
+        from cnncli.io.checkpoint import read_checkpoint
+
+        return Source(read_checkpoint(source).architecture, source)
     from cnncli.io.atomic import read_regular_file
 
     where = source if path == Path(source) else str(path)
