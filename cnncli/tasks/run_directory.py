@@ -20,8 +20,9 @@ _LOCK = ".lock"
 
 
 def default_run_directory(arch: str, dataset: str) -> Path:
-    """Return the first free ``runs/{arch}-{dataset}-{n}``."""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{arch}-{dataset}").lstrip(".") or "run"
+    """Return the first free ``runs/{arch}-{dataset}-{n}``, or ``runs/{dataset}-{n}`` where both have one name."""
+    name = dataset if arch == dataset else f"{arch}-{dataset}"
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".") or "run"
     number = 1
     while os.path.lexists(Path("runs") / f"{stem}-{number}"):
         number += 1

@@ -15,7 +15,7 @@ needs_data = pytest.mark.skipif("CNN_DATA_DIR" not in os.environ, reason="CNN_DA
 def test_the_first_command_of_the_readme_reaches_97_percent_offline(tmp_path):
     result = run(["train", "--dataset", "digits"], tmp_path, env={"CNN_OFFLINE": "1"})
     assert result.code == 0, result.err
-    facts = json.loads((tmp_path / "runs/digits-digits-1/result.json").read_text())
+    facts = json.loads((tmp_path / "runs/digits-1/result.json").read_text())
     assert facts["test_acc"] >= 0.97
     assert facts["elapsed_s"] < 60
     lines = result.out.decode().splitlines()
@@ -26,7 +26,7 @@ def test_the_first_command_of_the_readme_reaches_97_percent_offline(tmp_path):
         lines[0],
     )
     assert lines[-1].startswith(f"test_acc={facts['test_acc']:.4f} test_loss=")
-    assert lines[-1].endswith("run=runs/digits-digits-1")
+    assert lines[-1].endswith("run=runs/digits-1")
     header = result.err.splitlines()
     assert header[0] == "digits · 38,282 parameters · digits: 1,294 train, 144 val, 359 test"
     assert all(len(line) <= 80 for line in header)
@@ -92,8 +92,8 @@ def test_architecture_from_a_pipe(tmp_path):
 def test_force_replaces_a_run_and_numbers_count_up(tmp_path):
     for _ in range(2):
         assert run(["train", "-d", "digits", "-e", "1", "-q"], tmp_path).code == 0
-    assert sorted(os.listdir(tmp_path / "runs")) == ["digits-digits-1", "digits-digits-2"]
-    again = ["train", "-d", "digits", "-e", "1", "-q", "--run-dir", "runs/digits-digits-1"]
+    assert sorted(os.listdir(tmp_path / "runs")) == ["digits-1", "digits-2"]
+    again = ["train", "-d", "digits", "-e", "1", "-q", "--run-dir", "runs/digits-1"]
     assert run(again, tmp_path).code == 1
     assert run([*again, "--force"], tmp_path).code == 0
 

@@ -176,6 +176,7 @@ def test_run_directories_are_numbered(tmp_path, monkeypatch):
     (tmp_path / "runs/lenet5-mnist-1").mkdir(parents=True)
     assert str(default_run_directory("lenet5", "mnist")) == "runs/lenet5-mnist-2"
     assert str(default_run_directory("a b/../c", "mnist")) == "runs/a-b-..-c-mnist-1"
+    assert str(default_run_directory("digits", "digits")) == "runs/digits-1"
 
 
 def test_checkpoint_holds_what_prediction_needs(tmp_path):
