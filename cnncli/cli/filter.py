@@ -49,6 +49,8 @@ def command(inputs: Sequence[str], **options: Any) -> int:
 
 
 def _filter(inputs: Sequence[str], options: dict[str, Any]) -> int:
+    # NumPy's linear algebra starts its threads at import, which takes longer than a small filter, and is not used here
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from cnncli.io.image_listing import expand_inputs, read_list
     from cnncli.kernels import threads
     from cnncli.tasks.filter_naming import Job, kernel_label, plan_jobs

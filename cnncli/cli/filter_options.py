@@ -55,7 +55,7 @@ _OPTIONS = (
     click.option("-o", "--output", metavar="PATH|-", help="File, folder/, pattern or - [./{stem}-{kernel}.png]."),
     click.option("-f", "--force", is_flag=True, help="Replace outputs that exist."),
     click.option("--to", "stream_format", default="png", metavar="EXT", help="Format on standard output [png]."),
-    click.option("--compress", type=click.IntRange(0, 9), metavar="0-9", help="PNG and TIFF: fast to small [2]."),
+    click.option("--compress", type=click.IntRange(0, 9), metavar="0-9", help="PNG and TIFF: fast to small [1]."),
     click.option("--quality", type=click.IntRange(1, 100), metavar="1-100", help="JPEG and WebP [92]."),
     click.option("--compare", is_flag=True, help="Write input, response and equalised response side by side."),
     click.option("--split-channels", is_flag=True, help="Write each channel of the result to its own file."),

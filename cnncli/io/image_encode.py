@@ -14,7 +14,7 @@ from cnncli.errors import CnnError, UsageError
 from cnncli.io import npy, png_write, pnm
 from cnncli.io.image_data import Image
 
-PNG_LEVEL = 2  # chosen by the table in benchmarks/README.md
+PNG_LEVEL = 1  # chosen by the table in benchmarks/README.md
 QUALITY = 92
 
 

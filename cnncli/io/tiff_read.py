@@ -101,4 +101,4 @@ def _straight(samples: NDArray, alpha: NDArray) -> NDArray:
     straight = np.divide(samples, share, out=np.zeros(samples.shape), where=share > 0)
     if alpha.dtype.kind == "u":
         straight = np.rint(np.clip(straight, 0, white))
-    return straight.astype(samples.dtype)
+    return np.asarray(straight, samples.dtype)

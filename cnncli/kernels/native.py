@@ -65,6 +65,13 @@ def address(module: str, name: str, dtype: str = "float32") -> int:
     return result
 
 
+def preload(module: str, name: str, dtype: str = "float32") -> None:
+    """Link a kernel now if its machine code is stored; compile nothing."""
+    path = _path(module, name, dtype)
+    if path is not None and path.exists():
+        address(module, name, dtype)
+
+
 def _read(path: Path) -> tuple[str, bytes]:
     data = path.read_bytes()
     content = data[_HASH_BYTES:]

@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 from cnncli.errors import CnnError
 from cnncli.tasks.filter_events import Event, Failure, Outcome, Started
@@ -14,6 +15,8 @@ from cnncli.tasks.filter_naming import Job
 from cnncli.tasks.filter_one import Loaded, apply, check_target, load, store
 from cnncli.tasks.filter_options import FileOptions
 from cnncli.tasks.filter_plan import FilterPlan
+
+_LARGE_FILE = 300_000  # [B] a picture that will be worth compiled code
 
 
 def filter_one_file(job: Job, plan: FilterPlan, options: FileOptions, standard_input: bytes | None = None) -> Outcome:
@@ -29,6 +32,10 @@ def filter_one_file(job: Job, plan: FilterPlan, options: FileOptions, standard_i
         loading = pool.submit(load, job, options, fingerprint=False, standard_input=standard_input)
         import cnncli.tasks.filter_image  # noqa: F401  takes longer than decoding most pictures
 
+        if job.source != "-" and Path(job.source).is_file() and Path(job.source).stat().st_size > _LARGE_FILE:
+            from cnncli.kernels import native
+
+            native.preload("image_filter", "filter_strip")
         loaded = loading.result()
     return store(0, job, apply(loaded, plan, options), options)
 
