@@ -34,7 +34,7 @@ _HASH_BYTES = 32
 
 
 @cache
-def _sources(module: str) -> bytes:
+def sources_digest(module: str) -> bytes:
     """Return a digest of the files a kernel of `module` is made from."""
     here = Path(__file__).parent
     digest = hashlib.sha256()
@@ -99,7 +99,7 @@ class KernelCache:
         if place is None:
             return None
         target = target_context.codegen().magic_tuple()
-        digest = hashlib.sha256(_sources(self._module) + repr((self._name, str(signature), target)).encode())
+        digest = hashlib.sha256(sources_digest(self._module) + repr((self._name, str(signature), target)).encode())
         return place / f"{self._name}-{digest.hexdigest()[:32]}.nbc"
 
     # the rest of the interface a dispatcher may ask for

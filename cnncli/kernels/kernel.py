@@ -14,7 +14,7 @@ import numba
 from numba import types
 from numba.core.ccallback import CFunc
 
-from cnncli.kernels.cache import KernelCache, one_compiler_at_a_time
+from cnncli.kernels.cache import KernelCache, one_compiler_at_a_time, sources_digest
 
 _SIGNATURE = types.void(types.CPointer(types.int64), types.int64, types.int64)
 _REALS = {"float32": types.float32, "float64": types.float64}
@@ -35,6 +35,9 @@ class Kernel:
 
     def __init__(self, body: Callable[..., Any], name: str = "", *, is_cached: bool = True) -> None:
         self._body, self._is_cached = body, is_cached
+        if is_cached:
+            # read now: a file that changes before the first use must not lend its name to the code that was imported
+            sources_digest(body.__module__)
         self.name = name or body.__name__
         self.__doc__ = body.__doc__
         self._compiled: dict[str, Any] = {}
