@@ -173,7 +173,9 @@ def _key(row: Row) -> tuple[Any, ...]:
 
 
 def _side(row: Row | None) -> list[str]:
-    return ["", "", ""] if row is None else [_title(row), format_tuple(row.output), f"{row.params:,}"]
+    if row is None:
+        return ["", "", ""]
+    return [" ".join((row.name, *row.activations)), format_shape(row.output), f"{row.params:,}"]
 
 
 def _title(row: Row) -> str:

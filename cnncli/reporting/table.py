@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Align = Literal["left", "right"]
 
+_RULE = "─"
 _GAP = 2  # blanks between columns
 _FIRST_COLUMN = 24  # characters that the first column keeps before the table is divided
 _COUNT = re.compile(r"(= )?[-+]?\d{1,3}(,\d{3})*")
@@ -99,7 +100,12 @@ def render_terminal(table: Table, width: int | None = None) -> str:
             console.print()
     for line in table.footer:
         console.print(Text(line, style="bold"))
-    return buffer.getvalue()
+    text = buffer.getvalue()
+    try:
+        _RULE.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return text.replace(_RULE, "-")
+    return text
 
 
 def _parts(table: Table, width: int) -> list[list[int]]:
@@ -144,7 +150,7 @@ def _widths(table: Table, indices: Sequence[int], width: int) -> list[int]:
         if excess > 0 and spare:
             widths[place] -= spare
             excess -= spare
-    widths[0] = max(widths[0] - max(excess, 0), 8)
+    widths[0] = max(widths[0] - max(excess, 0), min(widths[0], 8))
     return widths
 
 
