@@ -106,6 +106,8 @@ def read_source(source: str) -> Source:
     path = Path(source)
     if path.is_dir() and (path / "model.yaml").is_file():
         path = path / "model.yaml"
+    elif path.is_dir() and (path / "best.safetensors").is_file():
+        path = path / "best.safetensors"
     elif not path.exists() and not path.suffix and "/" not in source:
         near = get_close_matches(source.lower(), preset_names(), 1)
         hint = f"did you mean {near[0]}?" if near else f"presets: {', '.join(preset_names())}"
@@ -113,7 +115,7 @@ def read_source(source: str) -> Source:
     if path.suffix == ".safetensors":
         from cnncli.io.checkpoint import read_checkpoint
 
-        return Source(read_checkpoint(source).architecture, source)
+        return Source(read_checkpoint(path).architecture, str(path))
     from cnncli.io.atomic import read_regular_file
 
     where = source if path == Path(source) else str(path)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cnncli.errors import UsageError
+from cnncli.errors import ShapeError, UsageError
 from cnncli.model.chain import chain_model
 from cnncli.model.vocabulary import vocabulary
 from cnncli.spec.chain import parse_layer
@@ -67,3 +69,24 @@ def test_arguments_know_their_place():
     with pytest.raises(UsageError) as caught:
         parse_layer("conv:3,ot=8", vocabulary())
     assert str(caught.value).startswith("conv:3,ot=8: ")
+
+
+words = st.sampled_from(
+    ["conv", "maxpool", "dense", "flatten", "relu", "pad", "upsample", ":", ",", "=", "k", "s", "p", "out", "round",
+     "init", "ceil", "same", "3", "0", "-1", "5x3", "1/2/3/4", "/", "x", "99999999999", "he_normal", "bias", "true", "in", "*",
+     "é"]
+)  # fmt: skip
+texts = st.one_of(st.text(max_size=40), st.lists(words, min_size=1, max_size=9).map("".join))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(texts, min_size=1, max_size=3))
+def test_any_text_is_a_layer_or_our_error(layers):
+    try:
+        model = chain_model((3, 8, 8), layers)
+    except (UsageError, ShapeError) as error:
+        message = str(error)
+    else:
+        message = "fine"
+        assert all(length > 0 for length in model.output_shape)
+    assert message
