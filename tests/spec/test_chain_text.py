@@ -73,8 +73,8 @@ def test_arguments_know_their_place():
 
 words = st.sampled_from(
     ["conv", "maxpool", "dense", "flatten", "relu", "pad", "upsample", ":", ",", "=", "k", "s", "p", "out", "round",
-     "init", "ceil", "same", "3", "0", "-1", "5x3", "1/2/3/4", "/", "x", "99999999999", "he_normal", "bias", "true", "in", "*",
-     "é"]
+     "init", "ceil", "same", "3", "0", "-1", "5x3", "1/2/3/4", "/", "x", "99999999999", "he_normal", "bias", "true",
+     "in", "*", "é"]
 )  # fmt: skip
 texts = st.one_of(st.text(max_size=40), st.lists(words, min_size=1, max_size=9).map("".join))
 
