@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ from cnncli.cli.filter_options import FilterCommand, file_options, filter_option
 from cnncli.errors import PartialFailureError, UsageError
 
 if TYPE_CHECKING:
+    from cnncli.tasks.filter_events import Event
     from cnncli.tasks.filter_naming import Job
     from cnncli.tasks.filter_options import FileOptions
     from cnncli.tasks.filter_plan import FilterPlan
@@ -135,21 +137,24 @@ def _run_batch(
     standard_input: bytes | None,
     report: Any,
 ) -> None:
-    from cnncli.tasks.filter_events import Outcome
     from cnncli.tasks.filter_files import filter_files
     from cnncli.tasks.filter_manifest import Manifest
     from cnncli.tasks.supervised import supervised
 
+    # Pillow would give the memory of each picture back to the system and fetch it again, page by page
+    os.environ.setdefault("PILLOW_BLOCKS_MAX", "8")
     manifest = Manifest(options["manifest"], _fingerprint(options))
     try:
         with report:
-            work = supervised(
-                jobs, lambda numbers: filter_files(jobs, numbers, plan, settings, manifest, standard_input)
-            )
-            for event in work:
-                if isinstance(event, Outcome):
-                    manifest.add(event)
-                    report.show(event)
+            processes = min(settings.workers, len(jobs))
+            share = replace(settings, threads=max(settings.threads // processes, 1))
+
+            def work(numbers: Iterable[int]) -> Iterator[Event]:
+                return filter_files(jobs, numbers, plan, share, manifest, standard_input)
+
+            for outcome in supervised(jobs, work, processes):
+                manifest.add(outcome)
+                report.show(outcome)
     finally:
         manifest.close()
 

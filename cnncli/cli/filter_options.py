@@ -68,7 +68,7 @@ _OPTIONS = (
     click.option("--resume", "skip_existing", is_flag=True, hidden=True),
     click.option("--manifest", metavar="F.jsonl", help="Append one JSON line a file."),
     click.option("--fail-fast", is_flag=True, help="Stop at the first file that fails."),
-    click.option("--workers", type=click.IntRange(1, 64), metavar="N", help="Files in work at a time [threads]."),
+    click.option("--workers", type=click.IntRange(1, 64), metavar="N", help="Files in work at a time [threads + 1]."),
     click.option(
         "-j", "--threads", type=click.IntRange(1, 1024), envvar="CNN_THREADS", metavar="N", help="[all processors]"
     ),
@@ -172,7 +172,7 @@ def file_options(options: dict[str, Any], *, threads: int, align: bool) -> FileO
         precision=options["precision"],
         align=align,
         threads=threads,
-        workers=options["workers"] or threads,
+        workers=options["workers"] or threads + 1,  # one waits for the disk
         fail_fast=options["fail_fast"],
     )
 

@@ -31,6 +31,8 @@ class Image:
         Pixels per inch, horizontal and vertical.
     format : str
         ``PNG``, ``JPEG``, ``TIFF``, ``BMP``, ``WEBP``, ``GIF``, ``PNM`` or ``NPY``.
+    sampling : int, optional
+        How coarsely a JPEG stored its colours: 0 is 4:4:4, 1 is 4:2:2, 2 is 4:2:0.
     notes : tuple of str
         Every conversion that was made, in words.
     """
@@ -43,6 +45,7 @@ class Image:
     format: str = ""
     notes: tuple[str, ...] = ()
     exif: bytes | None = None
+    sampling: int | None = None
 
     @property
     def size(self) -> str:

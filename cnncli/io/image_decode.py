@@ -128,6 +128,7 @@ def _decode(data: bytes, where: str, kind: str, exif: bool, frame: int | None, m
         format=kind,
         notes=notes,
         exif=block,
+        sampling=_sampling(picture) if kind == "JPEG" else None,
     )
 
 
@@ -184,6 +185,13 @@ def _orientation(picture: Any) -> tuple[int, bytes | None]:
         block[_ORIENTATION] = 1
         return value, block.tobytes()
     return 1, picture.info.get("exif")
+
+
+def _sampling(picture: Any) -> int | None:
+    """Return 0, 1 or 2 for 4:4:4, 4:2:2 or 4:2:0; None for anything else."""
+    if getattr(picture, "layers", 0) != 3 or [layer[1:3] for layer in picture.layer[1:]] != [(1, 1), (1, 1)]:
+        return None
+    return {(1, 1): 0, (2, 1): 1, (2, 2): 2}.get(picture.layer[0][1:3])
 
 
 def _turning(orientation: int) -> tuple[str, ...]:

@@ -141,11 +141,14 @@ def encode_image(
 
 def _jpeg(samples: NDArray, image: Image, quality: int) -> bytes:
     from PIL import JpegImagePlugin  # noqa: F401  registers the encoder; Pillow would import thirty others
-    from PIL.Image import fromarray
+    from PIL.Image import new
 
-    picture = fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
-    # filter results have sharp coloured edges, which chroma subsampling would smear
-    options: dict[str, Any] = {"quality": quality, "subsampling": 0 if quality >= 90 else 2}
+    height, width, channels = samples.shape
+    picture = new("L" if channels == 1 else "RGB", (width, height), None)  # None: nothing is filled in first
+    picture.frombytes(np.ascontiguousarray(samples).data)
+    # colours that came in coarse stay so; elsewhere that would smear the sharp edges of a filter's result
+    finest = 0 if quality >= 90 else 2
+    options: dict[str, Any] = {"quality": quality, "subsampling": finest if image.sampling is None else image.sampling}
     stream = io.BytesIO()
     picture.save(stream, "JPEG", **options, **_metadata(image))
     return stream.getvalue()

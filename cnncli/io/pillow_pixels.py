@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from cnncli.errors import InvalidInputError
 
 _STRIP = 64  # [rows] copied at once: stays in cache, and no second copy of the whole picture is ever made
+_SMALL = 1_000_000  # [px] not worth strips
 _NATIVE_16 = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
 def pillow_array(picture: Any) -> NDArray:
     """Return the samples of a loaded 8-bit picture as (H, W, C) of uint8, copied strip by strip."""
     width, height = picture.size
+    if width * height < _SMALL:
+        return np.array(picture).reshape(height, width, -1)
     out = np.empty((height, width, len(picture.getbands())), np.uint8)
     for top in range(0, height, _STRIP):
         bottom = min(top + _STRIP, height)

@@ -1,11 +1,10 @@
-"""Many files through one filter: decoding, arithmetic and encoding overlap; one bad file does not stop the others."""
+"""Files through one filter, one or many; one bad file does not stop the others."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cnncli.errors import CnnError
@@ -29,55 +28,57 @@ def filter_one_file(job: Job, plan: FilterPlan, options: FileOptions, standard_i
     """
     check_target(job, options)
     with ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(load, job, options, fingerprint=False, standard_input=standard_input)
+        loading = pool.submit(load, job, options, standard_input=standard_input)
         import cnncli.tasks.filter_image  # noqa: F401  takes longer than decoding most pictures
 
         if job.source != "-" and Path(job.source).is_file() and Path(job.source).stat().st_size > _LARGE_FILE:
             from cnncli.kernels import native
 
             native.preload("image_filter", "filter_strip")
+
         loaded = loading.result()
     return store(0, job, apply(loaded, plan, options), options)
 
 
 def filter_files(
     jobs: Sequence[Job],
-    indices: Sequence[int],
+    indices: Iterable[int],
     plan: FilterPlan,
     options: FileOptions,
     manifest: Manifest,
     standard_input: bytes | None = None,
 ) -> Iterator[Event]:
-    """Filter the jobs with these indices; yield `Started` before and an `Outcome` after each, in order.
+    """Filter the jobs with these indices; yield `Started` before and an `Outcome` after each.
 
-    Files are read and decoded up to a few ahead, and encoded and written behind the arithmetic, which stays on this
-    thread (it uses threads of its own). Nothing is recorded in `manifest`: it only says what is finished.
+    One after the other: decoding, arithmetic and encoding overlap because several processes do this side by side
+    (`supervised`). Nothing is recorded in `manifest`: it only says what is finished.
 
     Raises
     ------
     CnnError
         With `fail_fast`, the first error of a file.
     """
-    loads: deque[tuple[int, Future[Loaded | None]]] = deque()
-    stores: deque[tuple[int, Future[Outcome]]] = deque()
-    ahead = options.workers + 1
-    waiting = iter(indices)
-    pool = ThreadPoolExecutor(2 * options.workers)
-    try:
-        while True:
-            while len(loads) < ahead and (index := next(waiting, None)) is not None:
-                yield Started(index)
-                loads.append((index, pool.submit(_load, jobs[index], options, manifest, standard_input)))
-            if not loads:
-                break
-            index, loading = loads.popleft()
-            stores.append((index, _advance(index, jobs[index], loading, plan, options, pool)))
-            while len(stores) > ahead or (stores and stores[0][1].done()):
-                yield _outcome(jobs, stores.popleft(), options)
-        while stores:
-            yield _outcome(jobs, stores.popleft(), options)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    for index in indices:
+        yield Started(index)
+        job = jobs[index]
+        try:
+            yield _whole(index, job, plan, options, manifest, standard_input)
+        except CnnError as error:
+            if options.fail_fast:
+                raise error.located(job.source) from None
+            yield Outcome(index, job.source, job.target, "failed", failure=Failure.of(error.located(job.source)))
+        except MemoryError:
+            lack = CnnError("out of memory", where=job.source, hint="use fewer --workers")
+            yield Outcome(index, job.source, job.target, "failed", failure=Failure.of(lack))
+
+
+def _whole(
+    index: int, job: Job, plan: FilterPlan, options: FileOptions, manifest: Manifest, standard_input: bytes | None
+) -> Outcome:
+    loaded = _load(job, options, manifest, standard_input)
+    if loaded is None:
+        return Outcome(index, job.source, job.target, "skipped")
+    return store(index, job, apply(loaded, plan, options, compiled=True), options)
 
 
 def _load(job: Job, options: FileOptions, manifest: Manifest, standard_input: bytes | None) -> Loaded | None:
@@ -89,42 +90,3 @@ def _load(job: Job, options: FileOptions, manifest: Manifest, standard_input: by
     if skip and manifest.kept and manifest.finished(job.source, str(job.target), loaded.sha256):
         return None
     return loaded
-
-
-def _advance(
-    index: int,
-    job: Job,
-    loading: Future[Loaded | None],
-    plan: FilterPlan,
-    options: FileOptions,
-    pool: ThreadPoolExecutor,
-) -> Future[Outcome]:
-    """Do the arithmetic of one file and hand the rest to the pool."""
-    ready: Future[Outcome] = Future()
-    try:
-        loaded = loading.result()
-        if loaded is None:
-            ready.set_result(Outcome(index, job.source, job.target, "skipped"))
-            return ready
-        filtered = apply(loaded, plan, options)
-    except CnnError as error:
-        ready.set_exception(error.located(job.source))
-        return ready
-    except MemoryError:
-        ready.set_exception(CnnError("out of memory", where=job.source, hint="use fewer --workers"))
-        return ready
-    return pool.submit(store, index, job, filtered, options)
-
-
-def _outcome(jobs: Sequence[Job], pending: tuple[int, Future[Outcome]], options: FileOptions) -> Outcome:
-    index, future = pending
-    job = jobs[index]
-    try:
-        return future.result()
-    except CnnError as error:
-        if options.fail_fast:
-            raise
-        return Outcome(index, job.source, job.target, "failed", failure=Failure.of(error))
-    except MemoryError:
-        lack = CnnError("out of memory", where=job.source, hint="use fewer --workers")
-        return Outcome(index, job.source, job.target, "failed", failure=Failure.of(lack))

@@ -81,8 +81,8 @@ def load(job: Job, options: FileOptions, *, fingerprint: bool = False, standard_
     return Loaded(_finite(image, options, where), digest)
 
 
-def apply(loaded: Loaded, plan: FilterPlan, options: FileOptions) -> Filtered:
-    """Filter a decoded picture.
+def apply(loaded: Loaded, plan: FilterPlan, options: FileOptions, *, compiled: bool | None = None) -> Filtered:
+    """Filter a decoded picture; `compiled` as in `apply_filter`.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def apply(loaded: Loaded, plan: FilterPlan, options: FileOptions) -> Filtered:
     check_memory(source.pixels.shape, plan, source.pixels.dtype)
     alpha = None
     if source.alpha is None:
-        result = apply_filter(source.pixels, plan, threads=options.threads)
+        result = apply_filter(source.pixels, plan, threads=options.threads, compiled=compiled)
     else:
         whole = options.alpha == "filter"
         result, alpha = filter_with_alpha(

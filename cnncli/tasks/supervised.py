@@ -1,8 +1,9 @@
-"""Batches that survive a decoder which crashes: the work is done in a child process, forked before any thread exists.
+"""Batches on several processes that survive a decoder which crashes.
 
-The parent only listens. When the child dies of a signal (a decoder's segmentation fault, the kernel's out-of-memory
-killer), the files it had in hand are tried again, each alone in a child of its own; what dies again is reported as
-failed, and a new child goes on with the rest. No other program is started.
+The work is done by children that are forked before any thread exists, one a processor; the parent hands out numbers of
+files and listens. When a child dies of a signal (a decoder's segmentation fault, the kernel's out-of-memory killer),
+the files it had in hand are tried again, each alone in a child of its own; what dies again is reported as failed, and
+the others go on. No other program is started.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import selectors
 import signal
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,109 +22,204 @@ from cnncli.errors import CnnError, InterruptedRunError
 from cnncli.tasks.filter_events import Event, Failure, Outcome, Started, from_json, to_json
 from cnncli.tasks.filter_naming import Job
 
-Work = Callable[[Sequence[int]], Iterator[Event]]
+Work = Callable[[Iterable[int]], Iterator[Event]]
+
+_AHEAD = 3  # numbers a child holds beyond what it works on, so that it never waits for the parent
 
 
-def supervised(jobs: Sequence[Job], work: Work) -> Iterator[Event]:
-    """Yield the events of ``work(indices of jobs)``, whatever happens to the process that does it.
+class _Child:
+    """One forked process: a pipe for numbers, a pipe for events, and what it has in hand."""
+
+    def __init__(self, work: Work, others: Iterable[_Child]) -> None:
+        numbers_in, self.numbers = os.pipe()
+        self.events, events_out = os.pipe()
+        self.assigned: list[int] = []
+        self.started: list[int] = []
+        self.ended = False
+        self._rest = b""
+        self.pid = os.fork()
+        if self.pid == 0:
+            # a pipe that a sibling holds open as well would never end
+            for descriptor in (self.numbers, self.events, *(d for other in others for d in other.descriptors())):
+                os.close(descriptor)
+            _serve(numbers_in, events_out, work)
+        os.close(numbers_in)
+        os.close(events_out)
+
+    def descriptors(self) -> list[int]:
+        """Return the ends of pipes that this process holds."""
+        return [d for d in (self.numbers, self.events) if d >= 0]
+
+    def give(self, index: int) -> None:
+        """Hand over one more file; a child that has just died is noticed by the end of its events."""
+        self.assigned.append(index)
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self.numbers, b"%d\n" % index)
+
+    def no_more(self) -> None:
+        """Say that no file follows."""
+        if self.numbers >= 0:
+            os.close(self.numbers)
+            self.numbers = -1
+
+    def read(self) -> list[dict[str, Any]] | None:
+        """Return the events that have arrived; None at their end."""
+        data = os.read(self.events, 1 << 20)
+        if not data:
+            return None
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def close(self) -> int:
+        """Close both pipes, wait for the process and return how it ended."""
+        self.no_more()
+        os.close(self.events)
+        self.events = -1
+        return os.waitpid(self.pid, 0)[1]
+
+
+def supervised(jobs: Sequence[Job], work: Work, processes: int) -> Iterator[Outcome]:
+    """Yield the outcome of every job, in order, whatever happens to the processes that do the work.
 
     Parameters
     ----------
     jobs : sequence of Job
     work : callable
-        Takes numbers of jobs and yields `Started` before and an `Outcome` after each. It must not have imported
-        Numba or started a thread when this is called.
+        Takes numbers of jobs (read as they come) and yields `Started` before and an `Outcome` after each. It must not
+        have imported Numba or started a thread when this is called.
+    processes : int
+        Children at work at the same time.
+
+    Raises
+    ------
+    CnnError
+        What the work itself raises: with it the batch ends.
     """
-    waiting = list(range(len(jobs)))
-    while waiting:
-        suspects = yield from _one_child(jobs, waiting, work)
-        for index in suspects:
-            again = yield from _one_child(jobs, [index], work)
-            if not again:
-                waiting.remove(index)
-            else:
-                message = f"the process that decoded it died ({_dying_words(again[index])}), twice"
-                failure = Failure(3, message, jobs[index].source, "leave this file out")
-                yield Outcome(index, jobs[index].source, jobs[index].target, "failed", failure=failure)
-                waiting.remove(index)
+    waiting = deque(range(len(jobs)))
+    suspects: deque[int] = deque()
+    done: dict[int, Outcome] = {}
+    following = 0
+    for outcome in _crew(jobs, work, min(processes, len(jobs)), waiting, suspects):
+        done[outcome.index] = outcome
+        while following in done:
+            yield done.pop(following)
+            following += 1
+    while suspects:
+        index = suspects.popleft()
+        again: deque[int] = deque()
+        for outcome in _crew(jobs, work, 1, deque([index]), again):
+            done[outcome.index] = outcome
+        if index in again:
+            failure = Failure(3, "the process that decoded it died, twice", jobs[index].source, "leave this file out")
+            done[index] = Outcome(index, jobs[index].source, jobs[index].target, "failed", failure=failure)
+    yield from (done[index] for index in sorted(done))
 
 
-def _one_child(jobs: Sequence[Job], waiting: list[int], work: Work) -> Generator[Event, None, dict[int, int]]:
-    """Run one child over `waiting` and take out what it finishes; return what it had in hand when it died."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        _child(writer, waiting, work)
-    os.close(writer)
-    in_hand: list[int] = []
-    finished = False
+def _crew(jobs: Sequence[Job], work: Work, count: int, waiting: deque[int], suspects: deque[int]) -> Iterator[Outcome]:
+    """Run `count` children until `waiting` is empty; put into `suspects` what a child that died had in hand."""
+    children: list[_Child] = []
     try:
-        with os.fdopen(reader, "rb") as stream:
-            for line in stream:
-                record = json.loads(line)
-                if "end" in record:
-                    finished = True
-                    continue
-                event = _event(record)
-                if isinstance(event, Started):
-                    in_hand.append(event.index)
-                else:
-                    in_hand.remove(event.index)
-                    waiting.remove(event.index)
-                yield event
-    except BaseException:  # the listener stops: so does the child, after what it is writing
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGTERM)
-        os.waitpid(child, 0)
+        with selectors.DefaultSelector() as selector:
+
+            def hire() -> None:
+                child = _Child(work, children)
+                children.append(child)
+                selector.register(child.events, selectors.EVENT_READ, child)
+                _supply(child, waiting)
+
+            for _ in range(count):
+                hire()
+            while children:
+                for key, _ in selector.select():
+                    child: _Child = key.data
+                    records = child.read()
+                    if records is not None:
+                        yield from _outcomes(child, records)
+                        _supply(child, waiting)
+                        continue
+                    selector.unregister(child.events)
+                    children.remove(child)
+                    status = child.close()
+                    if not child.ended:
+                        _bury(jobs, child, status, waiting, suspects)
+                        if waiting:
+                            hire()
+    except BaseException:  # the listener stops: so do the children, after what they are writing
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGTERM)
         raise
-    _, status = os.waitpid(child, 0)
-    if finished:
-        return {}
-    for folder in {Path(jobs[index].target or ".").parent for index in in_hand}:
-        for leftover in folder.glob(f".*.tmp.{child}"):  # what it was writing
+    finally:
+        for child in children:
+            child.close()
+
+
+def _supply(child: _Child, waiting: deque[int]) -> None:
+    while waiting and len(child.assigned) < len(child.started) + _AHEAD:
+        child.give(waiting.popleft())
+    if not waiting:
+        child.no_more()
+
+
+def _outcomes(child: _Child, records: Sequence[dict[str, Any]]) -> Iterator[Outcome]:
+    """Yield the outcomes among the records of a child, or raise the error that it met."""
+    for record in records:
+        if "interrupted" in record:
+            number = record["interrupted"]
+            raise InterruptedRunError("interrupted", hint="finished files are complete", signal_number=number)
+        if "error" in record:
+            raise Failure(**record["error"]).error()
+        if "end" in record:
+            child.ended = True
+            continue
+        event = from_json(record)
+        if isinstance(event, Started):
+            child.started.append(event.index)
+        else:
+            child.started.remove(event.index)
+            child.assigned.remove(event.index)
+            yield event
+
+
+def _bury(jobs: Sequence[Job], child: _Child, status: int, waiting: deque[int], suspects: deque[int]) -> None:
+    """Sort what a dead child had: what it worked on is suspect, what it had not begun goes back."""
+    if not child.started:  # nothing to blame, and nothing to gain from trying for ever
+        raise CnnError(f"a process that filters died ({_dying_words(status)})", hint="use fewer --workers")
+    for folder in {Path(jobs[index].target or ".").parent for index in child.started}:
+        for leftover in folder.glob(f".*.tmp.{child.pid}"):  # what it was writing
             leftover.unlink(missing_ok=True)
-    if not in_hand:  # died between two files: nothing to blame, and nothing to gain from trying for ever
-        raise CnnError(f"the process that filters died ({_dying_words(status)})", hint="use fewer --workers")
-    return dict.fromkeys(in_hand, status)
+    suspects.extend(child.started)
+    waiting.extendleft(reversed([index for index in child.assigned if index not in child.started]))
 
 
-def _child(writer: int, waiting: Sequence[int], work: Work) -> NoReturn:
-    """Do the work and leave without the parent's clean-up."""
+def _serve(numbers: int, events: int, work: Work) -> NoReturn:
+    """Do the work in the child and leave without the parent's clean-up."""
     code = 0
     try:
-        for event in work(waiting):
-            _send(writer, to_json(event))
-        _send(writer, {"end": True})
+        with os.fdopen(numbers, "rb") as stream:
+            for event in work(int(line) for line in iter(stream.readline, b"")):
+                _send(events, to_json(event))
+        _send(events, {"end": True})
     except CnnError as error:
         number = getattr(error, "signal_number", None)
-        _send(writer, {"interrupted": number} if number else {"error": vars(Failure.of(error))})
+        _send(events, {"interrupted": number} if number else {"error": vars(Failure.of(error))})
     except KeyboardInterrupt:
-        _send(writer, {"interrupted": int(signal.SIGINT)})
+        _send(events, {"interrupted": int(signal.SIGINT)})
     except MemoryError:
-        _send(writer, {"error": vars(Failure(1, "out of memory", "", "use fewer --workers"))})
+        _send(events, {"error": vars(Failure(1, "out of memory", "", "use fewer --workers"))})
     except BrokenPipeError:
         code = 141
     except BaseException as error:
         hint = "this is a fault of cnn; set CNN_DEBUG=1 to see where, and report it"
-        _send(writer, {"error": vars(Failure(1, f"unexpected {type(error).__name__}: {error}", "", hint))})
+        _send(events, {"error": vars(Failure(1, f"unexpected {type(error).__name__}: {error}", "", hint))})
     os._exit(code)
 
 
-def _send(writer: int, record: dict[str, object]) -> None:
+def _send(events: int, record: dict[str, Any]) -> None:
     data = json.dumps(record).encode() + b"\n"
-    while data:
-        data = data[os.write(writer, data) :]
-
-
-def _event(record: dict[str, Any]) -> Event:
-    """Return the event of a line from the child, or raise the error that it met."""
-    if "interrupted" in record:
-        number = record["interrupted"]
-        raise InterruptedRunError("interrupted", hint="finished files are complete", signal_number=number)
-    if "error" in record:
-        raise Failure(**record["error"]).error()
-    return from_json(record)
+    with contextlib.suppress(BrokenPipeError):
+        while data:
+            data = data[os.write(events, data) :]
 
 
 def _dying_words(status: int) -> str:

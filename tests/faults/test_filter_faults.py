@@ -441,7 +441,7 @@ def test_row28_a_crashing_decoder_costs_one_file(tmp_path: Path) -> None:
     names = [f"{number}.png" for number in range(8)]
     result = run(["filter", *names, "-k", "box", "-o", "out/"], tmp_path, env={"PYTHONPATH": str(tmp_path)})
     assert result.code == 7, result
-    assert "4.png: the process that decoded it died (SIGSEGV), twice" in result.err
+    assert "4.png: the process that decoded it died, twice" in result.err
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [f"{n}-box.png" for n in range(8) if n != 4]
 
 
