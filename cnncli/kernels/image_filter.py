@@ -260,37 +260,46 @@ def _pack(out: Any, start: int, y: Any, count: int, white: float, spare: Any, ta
     """Clip, round and write `count` values as whole numbers; note the extremes."""
     zero, limit = vset(np.float32(0)), vset(white)
     low = high = vload(y, 0)
+    strange = zero
     done = count - count % LANES
     for i in range(0, done, LANES):
         value = vload(y, i)
-        low, high = vmin(low, value), vmax(high, value)
+        low, high, strange = vmin(low, value), vmax(high, value), vfma(value, zero, strange)
         vpack(out, start + i, vmin(vmax(value, zero), limit))
     if done < count:
         value = vload(y, done)
-        low, high = vmin(low, value), vmax(high, value)
+        low, high, strange = vmin(low, value), vmax(high, value), vfma(value, zero, strange)
         vpack(spare, 0, vmin(vmax(value, zero), limit))
         for i in range(done, count):
             out[start + i] = spare[i - done]
-    _note(low, high, tally)
+    _note(low, high, strange, tally)
 
 
 @njit(error_model="numpy")
 def _copy(out: Any, start: int, y: Any, count: int, wanted: bool, tally: Any) -> None:
     """Write `count` values, where `wanted`; note the extremes."""
+    zero = vset(np.float32(0))
     low = high = vload(y, 0)
+    strange = zero
     for i in range(0, count, LANES):
         value = vload(y, i)
-        low, high = vmin(low, value), vmax(high, value)
+        low, high, strange = vmin(low, value), vmax(high, value), vfma(value, zero, strange)
     if wanted:
         for i in range(count):
             out[start + i] = y[i]
-    _note(low, high, tally)
+    _note(low, high, strange, tally)
 
 
 @njit(error_model="numpy")
-def _note(low: Any, high: Any, tally: Any) -> None:
-    """Put the extremes of all lanes into the first two numbers of `tally`."""
+def _note(low: Any, high: Any, strange: Any, tally: Any) -> None:
+    """Put the extremes of all lanes into the first two numbers of `tally`.
+
+    `strange` is the sum of every value times 0: not 0 where one of them was infinite or not a number. Minimum and
+    maximum alone would lose a NaN.
+    """
     for lane in range(LANES):
+        if vget(strange, lane) != np.float32(0):
+            tally[1] = np.inf
         tally[0] = min(tally[0], vget(low, lane))
         tally[1] = max(tally[1], vget(high, lane))
 

@@ -71,6 +71,8 @@ def run_direct(stage: Stage, mapper: Mapper, out: NDArray[Any], threads: int) ->
     ratio = 1.0 if out.dtype.kind == "f" else white / full_scale(mapper.source)
     if kind == "minmax":
         tally = _run(stage, None, threads, False, 1.0, 0.0, float("inf"))
+        if not np.isfinite(tally.maximum - tally.minimum):
+            return tally  # the caller reports it
         mapper.lowest, mapper.highest = tally.minimum, tally.maximum
         scale, shift = mapper.stretch()
         return _run(stage, out, threads, False, scale, shift, white if out.dtype.kind == "u" else float("inf"))

@@ -96,7 +96,12 @@ def parse_steps(specs: Sequence[str]) -> tuple[Step, ...]:
 
 
 def apply_filter(
-    pixels: NDArray, plan: FilterPlan, *, threads: int | None = None, compiled: bool | None = None
+    pixels: NDArray,
+    plan: FilterPlan,
+    *,
+    threads: int | None = None,
+    compiled: bool | None = None,
+    out: NDArray | None = None,
 ) -> FilterResult:
     """Return `pixels` after all steps of `plan`.
 
@@ -110,6 +115,8 @@ def apply_filter(
     compiled : bool, optional
         True where many images follow: 8-bit and 16-bit images always go through compiled code, so that it is loaded
         once. By default small images are left to NumPy where that gives the same bits.
+    out : ndarray, optional
+        Where the result goes, contiguous and of its shape and type: saves the price of fresh memory for many images.
 
     Returns
     -------
@@ -133,36 +140,41 @@ def apply_filter(
         raise UsageError(f"cannot filter an array of {pixels.dtype} with {pixels.ndim} axes")
     pixels = np.ascontiguousarray(pixels)
     resolved = resolve_plan(plan, pixels.dtype)
-    _check_finite(pixels)
     fast = worth_compiling(pixels, plan, resolved, wanted=bool(compiled))
     stage = build_stages(pixels, resolved, fast)
-    out = np.empty(stage.shape, resolved.dtype)
+    if out is None:
+        out = np.empty(stage.shape, resolved.dtype)
+    elif (out.shape, out.dtype) != (stage.shape, resolved.dtype) or not out.flags.c_contiguous:
+        raise UsageError(f"the result is {stage.shape} {resolved.dtype}, the array for it {out.shape} {out.dtype}")
     workers = threads or available()
     mapper = Mapper(resolved, pixels.dtype)
     if isinstance(stage, KernelStage):
         mapper.rounding_start = stage.rounding_start
     direct = run_direct(stage, mapper, out, workers)
     if direct is not None:
-        _check_range(direct)
+        _check_range(direct, pixels)
         return _result(out, direct, resolved)
+    _check_finite(pixels)
     if resolved.range in ("minmax", "equalize"):
         _survey(stage, mapper, workers)
     tally = Tally()
     for part in _in_strips(stage, workers, lambda first, last: mapper.store(stage.rows(first, last), out[first:last])):
         tally.add(part)
-    _check_range(tally)
+    _check_range(tally, pixels)
     return _result(out, tally, resolved)
 
 
 def _check_finite(pixels: NDArray) -> None:
+    """Blame the first pixel that is not finite, if there is one."""
     if pixels.dtype.kind == "f" and pixels.size and not np.isfinite(pixels.min() - pixels.max()):
         row, column, channel = np.argwhere(~np.isfinite(pixels))[0]
         place = f"row {row + 1}, column {column + 1}, channel {channel + 1}"
         raise InvalidInputError(f"{place} is not a finite number", hint="replace such values with --nan-to 0")
 
 
-def _check_range(tally: Tally) -> None:
+def _check_range(tally: Tally, pixels: NDArray) -> None:
     if not (np.isfinite(tally.minimum) and np.isfinite(tally.maximum)):
+        _check_finite(pixels)
         raise NumericError("values left the range of finite numbers", hint="use smaller kernel numbers or --scale")
 
 

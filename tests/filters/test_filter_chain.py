@@ -179,6 +179,15 @@ def test_values_that_are_not_finite():
     image[2, 3] = np.nan
     with pytest.raises(InvalidInputError, match="row 3, column 4, channel 1 is not a finite number"):
         run(image, "identity")
+    for place in ((0, 0), (17, 40), (39, 49)):
+        for value in (np.nan, np.inf, -np.inf):
+            for kind in ("raw", "minmax"):
+                wide = np.zeros((40, 50, 1), np.float32)
+                wide[place] = value
+                with pytest.raises(InvalidInputError, match="not a finite number"):
+                    run(wide, "box:3", range=kind)
+                with pytest.raises(InvalidInputError, match="not a finite number"):
+                    run(wide, "box:3", dtype="uint8")
     with pytest.raises(NumericError):
         run(np.full((9, 9, 1), 3e38, np.float32), "box:3", scale=Fraction(100))
 
@@ -197,6 +206,15 @@ def test_options_that_contradict_each_other():
         parse_steps(["maxpool:2,p=2"])
     with pytest.raises(UsageError, match="did you mean"):
         parse_steps(["maxpol:2"])
+
+
+def test_the_result_may_go_to_an_array_of_the_caller():
+    target = np.empty_like(IMAGE)
+    result = apply_filter(IMAGE, FilterPlan(parse_steps(["gaussian:1"])), out=target)
+    assert result.pixels is target
+    assert np.array_equal(target, run(IMAGE, "gaussian:1").pixels)
+    with pytest.raises(UsageError, match="the array for it"):
+        apply_filter(IMAGE, FilterPlan(parse_steps(["maxpool:2"])), out=target)
 
 
 def test_huge_padding_costs_memory_of_the_result_only():
