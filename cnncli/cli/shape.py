@@ -68,7 +68,9 @@ def command(source: str | None, layers: tuple[str, ...], **options: Any) -> None
     if options["solve"]:
         if not is_shape or options["want"] is None:
             raise UsageError("--solve needs an input shape and --want", hint="add --want same or --want 26x26")
-        text = answers.solved(source, layers, flags, options["solve"], options["want"], notation, format_name)
+        from cnncli.cli.shape_solving import solved
+
+        text = solved(source, layers, flags, options["solve"], options["want"], notation, format_name)
         hand_out(text, options["output"], force=options["force"])
         return
     if options["want"]:

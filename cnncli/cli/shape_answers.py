@@ -12,14 +12,10 @@ from cnncli.model.assembly import LayerError
 from cnncli.model.chain import chain_model
 from cnncli.model.network import Model
 from cnncli.model.sources import parse_model, read_source
-from cnncli.model.vocabulary import vocabulary
-from cnncli.reporting.shape_report import chain_table, params_text, shape_json, single_line
+from cnncli.reporting.shape_report import chain_table, shape_json, single_line
 from cnncli.reporting.text_format import render
-from cnncli.shapes import Shape, format_hwc
-from cnncli.spec.chain import parse_layer
+from cnncli.shapes import Shape
 from cnncli.spec.notation import parse_shape
-from cnncli.spec.tree import ScalarNode
-from cnncli.tasks.shape_solver import Axis, solve
 from cnncli.tasks.window_notes import check_strict, coverage, notes_of, slides
 
 __all__ = ["LayerError"]
@@ -140,104 +136,3 @@ def covered(model: Model, format_name: str, output: str | None) -> str:
         return json.dumps({**as_json(model, with_field=False), "coverage": counts}) + "\n"
     width = max(len(str(count)) for row in counts for count in row)
     return "".join(" ".join(str(count).rjust(width) for count in row) + "\n" for row in counts)
-
-
-def solved(
-    source: str,
-    layers: Sequence[str],
-    flags: Mapping[str, str | None],
-    unknown: str,
-    want: str,
-    notation: str,
-    format_name: str,
-) -> str:
-    """Return the answer of ``--solve`` with its formula and the resulting layer."""
-    shape = input_of(source)
-    texts = list(layers)
-    if not texts:
-        filled = {**flags, unknown: None, "kernel": flags["kernel"] or "1"} if unknown != "kernel" else dict(flags)
-        filled["kernel"] = filled["kernel"] or "1"
-        texts = chain_texts((), filled)
-    if len(texts) != 1:
-        raise UsageError("--solve takes one layer", hint="give one convolution or pool")
-    if unknown != "kernel" and not layers and flags["kernel"] is None:
-        raise UsageError("the kernel is missing", hint="add -k 5")
-    item = parse_layer(texts[0], vocabulary())
-    main = "size" if item.kind in ("maxpool", "avgpool") else "kernel"
-    options = {name: node for name, node in item.options.items() if name != ("padding" if unknown == "padding" else "")}
-    if main not in options:
-        options[main] = ScalarNode(1, "1", item.place)
-    wanted = _wanted(want, shape, options, unknown)
-    axes = [_axis(options, main, shape, axis) for axis in (0, 1)]
-    solutions = [solve(unknown, axes[axis], wanted[axis]) for axis in (0, 1)]
-    rows, columns = (solution.value for solution in solutions)
-    if unknown == "input":
-        shape = (shape[0], rows, columns)
-        final = texts[0]
-    else:
-        field = main if unknown == "kernel" else unknown
-        value = f"{rows}x{columns}" if unknown != "padding" else f"{rows}/{columns}"
-        kept = [f"{name}={_written(node)}" for name, node in item.options.items() if name not in (field, "round")]
-        final = f"{item.kind}:" + ",".join([*kept, f"{field}={value}"])
-    model = chain_model(shape, [final])
-    answer: int | list[int] = rows if rows == columns else [rows, columns]
-    if format_name in ("json", "jsonl"):
-        return json.dumps({**as_json(model, with_field=False), "solution": {unknown: answer}}) + "\n"
-    formula = solutions[0].formula
-    if solutions[0].formula != solutions[1].formula:
-        formula = f"rows {formula}   columns {solutions[1].formula}"
-    line = f"{formula}      {single_line(model, notation, with_params=False).split('      ')[-1].strip()}"
-    if notation == "hwc":
-        line = f"{formula}      output {format_hwc(model.output_shape)}"
-    if model.nodes[0].params:
-        line += f"      {params_text(model.nodes[0])}"
-    if unknown == "input":
-        line = f"{formula}      input {format_hwc(shape)}      output {format_hwc(model.output_shape)}"
-    low, high = solutions[0].range
-    if rows == columns and low < high and solutions[0].range == solutions[1].range:
-        line += f"\nnote: {unknown} {low} to {high} gives the same output"
-    return line + "\n" + "".join(f"note: {note}\n" for note in notes(model))
-
-
-def _wanted(want: str, shape: Shape, options: Mapping[str, Any], unknown: str) -> tuple[int, int]:
-    if want.strip().lower() == "same":
-        if unknown == "input":
-            raise UsageError("--want same does not fix the input", hint="give the output, as in --want 26x26")
-        if unknown == "stride":
-            return shape[1], shape[2]
-        strides = _pair(options.get("stride"), 1)
-        return -(-shape[1] // strides[0]), -(-shape[2] // strides[1])
-    _, rows, columns = input_of(want)
-    return rows, columns
-
-
-def _axis(options: Mapping[str, Any], main: str, shape: Shape, axis: int) -> Axis:
-    padding = options.get("padding")
-    kernel = _pair(options[main], 1)[axis]
-    text = _written(padding) if padding is not None else "0"
-    pads = text.split("/")
-    if text == "same":
-        amount = (kernel - 1) // 2
-    elif text == "full":
-        amount = kernel - 1
-    elif text == "valid":
-        amount = 0
-    elif len(set(pads)) == 1 and pads[0].isdecimal() and len(pads[0]) < 6:
-        amount = int(pads[0])
-    else:
-        raise UsageError(f"padding {text!r} cannot be used with --solve", hint="give one number")
-    stride = _pair(options.get("stride"), kernel if main == "size" else 1)[axis]
-    return Axis(shape[1 + axis], kernel, stride, amount, _pair(options.get("dilation"), 1)[axis])
-
-
-def _pair(node: Any, default: int) -> tuple[int, int]:
-    if node is None:
-        return default, default
-    numbers = _written(node).split("x")
-    if len(numbers) > 2 or not all(n.isdecimal() and len(n) < 6 and int(n) > 0 for n in numbers):
-        raise UsageError(f"{_written(node)[:40]!r} is not a size", hint="write 5 or 5x3")
-    return int(numbers[0]), int(numbers[-1])
-
-
-def _written(node: Any) -> str:
-    return node.text if isinstance(node, ScalarNode) else "/".join(item.text for item in node.items)

@@ -65,6 +65,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     'did you mean kernel?'
     """
     known = list(known)
+    if not known:
+        return "there are none"
     near = get_close_matches(word.lower(), known, 1, 0.5)
     return f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
 
