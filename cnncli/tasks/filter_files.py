@@ -31,13 +31,20 @@ def filter_one_file(job: Job, plan: FilterPlan, options: FileOptions, standard_i
         loading = pool.submit(load, job, options, standard_input=standard_input)
         import cnncli.tasks.filter_image  # noqa: F401  takes longer than decoding most pictures
 
-        if job.source != "-" and Path(job.source).is_file() and Path(job.source).stat().st_size > _LARGE_FILE:
+        if _is_large(job.source):
             from cnncli.kernels import native
 
             native.preload("image_filter", "filter_strip")
 
         loaded = loading.result()
     return store(0, job, apply(loaded, plan, options), options)
+
+
+def _is_large(source: str) -> bool:
+    try:
+        return source != "-" and Path(source).stat().st_size > _LARGE_FILE
+    except (OSError, ValueError):  # reading it gives the error
+        return False
 
 
 def filter_files(
