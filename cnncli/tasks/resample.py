@@ -28,7 +28,7 @@ def resample(picture: NDArray[np.float64], height: int, width: int) -> NDArray[n
     Examples
     --------
     >>> resample(np.array([[0.0, 0.0, 8.0, 8.0]]), 1, 2)
-    array([[1., 7.]])
+    array([[1.14285714, 6.85714286]])
     """
     rows = _weights(picture.shape[0], height)
     columns = _weights(picture.shape[1], width)
