@@ -81,6 +81,9 @@ class Manifest:
             "sha256": outcome.sha256 or None,
             "bytes": outcome.size_bytes,
         }
+        before = self._finished.get((outcome.source, str(outcome.target)))
+        if outcome.status == "skipped" and before is not None:  # what it found finished stays on record
+            record |= {name: before.get(name) for name in ("sha256", "bytes")}
         if outcome.failure is not None:
             record["error"] = asdict(outcome.failure)
         self._writer.write(record)

@@ -1,0 +1,364 @@
+"""`cnn filter` as a user sees it: matrices, images, names, batches, pictures."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import expect_error, run_cnn
+from faults.installed import CNN
+from PIL import Image as Pillow
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+LECTURE = "105 102 100 97 96\n103 99 103 101 102\n101 98 104 102 100\n99 101 106 104 99\n104 104 104 100 98\n"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def read(path):
+    with Pillow.open(path) as picture:
+        return np.asarray(picture)
+
+
+def write(path, pixels, **options):
+    Pillow.fromarray(pixels).save(path, **options)
+    return path
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+# matrices
+
+
+def test_lecture_matrix_is_printed_as_plain_numbers():
+    result = run_cnn("filter", "-", "-k", "sharpen", "-p", "1", "--print", stdin=LECTURE)
+    assert result.code == 0
+    assert result.out.splitlines()[:2] == ["320 206 198 188 281", "210 89 111 101 213"]
+    assert "cross-correlation" in result.err
+    assert "padding 1" in result.err
+    assert "border=zero" in result.err
+
+
+@pytest.mark.parametrize(("flip", "value"), [([], "34"), (["--flip"], "26"), (["--no-flip"], "34")])
+def test_flip(flip, value):
+    kernel = "1 2 3; 4 5 6; 7 8 9"
+    result = run_cnn("filter", "-", "-k", kernel, "-p", "0", *flip, stdin="1 0 0\n0 2 0\n1 2 0\n")
+    assert result.out == f"{value}\n"
+    assert ("true convolution" in result.err) == (flip == ["--flip"])
+
+
+def test_channels_are_separated_by_a_blank_line_and_precision_is_obeyed():
+    result = run_cnn("filter", "-", "-k", "1/3", "--precision", "2", stdin="1 2\n3 4\n\n9 8\n7 6\n")
+    assert result.out == "0.33 0.67\n1.00 1.33\n\n3.00 2.67\n2.33 2.00\n"
+
+
+@pytest.mark.parametrize(("name", "separator"), [("b.txt", " "), ("b.csv", ","), ("b.tsv", "\t")])
+def test_matrix_files(folder, name, separator):
+    (folder / "a.csv").write_text("1,2\n3,4\n")
+    assert run_cnn("filter", "a.csv", "-k", "identity", "-o", name).code == 0
+    assert (folder / name).read_text() == f"1{separator}2\n3{separator}4\n"
+
+
+def test_npy_keeps_its_type(folder):
+    np.save("a.npy", np.array([[1, 2], [3, 40000]], np.uint16))
+    assert run_cnn("filter", "a.npy", "-k", "identity", "-o", "b.npy").code == 0
+    assert np.load("b.npy").dtype == np.uint16
+    assert np.load("b.npy").tolist() == [[1, 2], [3, 40000]]
+    assert run_cnn("filter", "a.npy", "-k", "0.5").out == "0.5000 1.0000\n1.5000 20000.0000\n"
+
+
+def test_numbers_of_an_image_are_not_fitted_to_pixels_unless_asked(folder):
+    write("a.png", np.array([[0, 255], [255, 255]], np.uint8))
+    raw = run_cnn("filter", "a.png", "-k", "sharpen", "-p", "1", "--print")
+    assert raw.out == "-510 1020\n1020 765\n"
+    clipped = run_cnn("filter", "a.png", "-k", "sharpen", "-p", "1", "--print", "--range", "clip")
+    assert clipped.out == "0 255\n255 255\n"
+    assert "clipped" in clipped.err
+
+
+def test_json_holds_shapes_numbers_and_what_was_done():
+    body = run_cnn("filter", "-", "-k", "sharpen", "-p", "1", "--json", stdin=LECTURE).json
+    assert body["schema"] == "cnncli/1"
+    assert body["values"][0] == [320, 206, 198, 188, 281]
+    assert body["shape"] == body["result_shape"] == [5, 5, 1]
+    assert body["steps"] == "sharpen"
+
+
+# images
+
+
+def test_default_name_and_summary(folder):
+    write("a.png", noise(9, 12, 3))
+    result = run_cnn("filter", "a.png", "--kernel", "sobel")
+    assert result.code == 0
+    assert result.out == ""
+    lines = result.err.splitlines()
+    assert lines[0].startswith("a.png 9x12x3 uint8 · sobel")
+    assert "same, border=replicate" in lines[0]
+    assert "% of values above 255 clipped (max" in lines[1]
+    assert lines[1].endswith("use --range minmax to keep them")
+    assert lines[2] == "wrote a-sobel.png"
+    assert read("a-sobel.png").shape == (9, 12, 3)
+    expect_error(run_cnn("filter", "a.png", "--kernel", "sobel"), 1, "a-sobel.png: exists; use -f")
+    assert run_cnn("filter", "a.png", "--kernel", "sobel", "-f", "-q").err == ""
+
+
+@pytest.mark.parametrize(("specs", "name"), [
+    (["gaussian:1.5", "sharpen"], "a-gaussian-1.5-sharpen.png"),
+    (["0 0 0; 0 1 0; 0 0 0"], "a-custom.png"),
+    (["@edge.txt"], "a-edge.png"),
+    (["maxpool:2,s=2"], "a-maxpool-2-s-2.png"),
+])  # fmt: skip
+def test_names_hold_the_steps(folder, specs, name):
+    write("a.png", noise(8, 8))
+    (folder / "edge.txt").write_text("0 -1 0\n-1 4 -1\n0 -1 0\n")
+    assert run_cnn("filter", "a.png", *[word for spec in specs for word in ("-k", spec)]).code == 0
+    assert (folder / name).exists()
+
+
+def test_raw_results_go_to_tiff_by_default(folder):
+    write("a.png", noise(8, 8))
+    assert run_cnn("filter", "a.png", "-k", "edge8", "--range", "raw").code == 0
+    found = read("a-edge8.tif")
+    assert found.dtype == np.float32
+    assert found.min() < 0
+
+
+def test_sixteen_bits_stay_sixteen(folder):
+    write("a.png", np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000)
+    assert run_cnn("filter", "a.png", "-k", "identity").code == 0
+    np.testing.assert_array_equal(read("a-identity.png"), np.arange(64).reshape(8, 8) * 1000)
+    assert run_cnn("filter", "a.png", "-k", "identity", "--depth", "8", "-o", "b.jpg").code == 0
+
+
+def test_image_through_pipes(folder):
+    stream = io.BytesIO()
+    pixels = noise(6, 7, 3)
+    Pillow.fromarray(pixels).save(stream, "PNG")
+    done = subprocess.run(
+        [CNN, "filter", "-", "-k", "identity", "-o", "-", "--to", "ppm"],
+        input=stream.getvalue(),
+        capture_output=True,
+        check=True,
+    )
+    np.testing.assert_array_equal(read(io.BytesIO(done.stdout)), pixels)
+    assert b"wrote standard output" in done.stderr
+
+
+def test_gray_may_stand_before_the_input(folder):
+    write("a.png", noise(6, 6, 3))
+    for words in (["--gray", "a.png"], ["--gray", "bt709", "a.png"], ["a.png", "--gray"]):
+        assert run_cnn("filter", *words, "-k", "identity", "-f").code == 0
+        assert read("a-identity.png").shape == (6, 6)
+    expect_error(run_cnn("filter", "a.png", "-k", "box", "--gray=bt2020"), 2, "unknown method 'bt2020'")
+
+
+def test_channels(folder):
+    pixels = noise(4, 4, 3)
+    write("a.png", pixels)
+    for text, want in (("G", pixels[..., 1]), ("0", pixels[..., 0]), ("B,R", None)):
+        result = run_cnn("filter", "a.png", "-k", "identity", "--channels", text, "-o", "b.npy", "-f")
+        assert result.code == 0, result.err
+        np.testing.assert_array_equal(np.load("b.npy"), pixels[..., [2, 0]] if want is None else want)
+
+
+def test_split_channels(folder):
+    pixels = noise(4, 4, 3)
+    write("a.png", pixels)
+    assert run_cnn("filter", "a.png", "-k", "identity", "--split-channels", "-o", "b.png").code == 0
+    for channel in range(3):
+        np.testing.assert_array_equal(read(f"b-{channel}.png"), pixels[..., channel])
+
+
+def test_hidden_colours_do_not_bleed(folder):
+    """A red disc on transparent green: blurred, nothing visible turns green."""
+    pixels = np.zeros((16, 16, 4), np.uint8)
+    pixels[..., 1] = 255
+    pixels[4:12, 4:12] = (255, 0, 0, 255)
+    write("a.png", pixels)
+    for alpha in ("keep", "filter"):
+        assert run_cnn("filter", "a.png", "-k", "box:5", "--alpha", alpha, "-f").code == 0
+        found = read("a-box-5.png")
+        visible = found[found[..., 3] > 0]
+        assert visible[:, 0].min() == 255
+        assert visible[:, 1].max() == 0
+        assert (found[..., 3] == pixels[..., 3]).all() == (alpha == "keep")
+    assert run_cnn("filter", "a.png", "-k", "box:5", "--alpha", "drop", "-f").code == 0
+    assert read("a-box-5.png").shape == (16, 16, 3)
+
+
+def test_sharpening_next_to_transparency_stays_calm(folder):
+    pixels = np.zeros((9, 9, 4), np.uint8)
+    pixels[3:6, 3:6] = (200, 100, 50, 255)
+    write("a.png", pixels)
+    assert run_cnn("filter", "a.png", "-k", "sharpen", "-f").code == 0
+    found = read("a-sharpen.png")
+    assert (found[3:6, 3:6] == (200, 100, 50, 255)).all()  # an even area has nothing to sharpen
+
+
+@pytest.mark.parametrize("options", [["-p", "valid"], ["-s", "2"], ["-k", "maxpool:2"], ["-p", "full"]])
+def test_alpha_follows_the_geometry(folder, options):
+    pixels = noise(12, 14, 4)
+    write("a.png", pixels)
+    assert run_cnn("filter", "a.png", "-k", "identity", *options, "-o", "b.png").code == 0
+    alone = pixels[..., 3]
+    write("c.png", alone)
+    assert run_cnn("filter", "c.png", "-k", "identity", *options, "-o", "d.png").code == 0
+    np.testing.assert_array_equal(read("b.png")[..., 3], read("d.png"))
+
+
+def test_compare_shows_three_panels(folder):
+    write("a.png", noise(200, 220, 3))
+    result = run_cnn("filter", "a.png", "-k", "sobel", "--compare")
+    assert result.code == 0
+    found = read("a-sobel-compare.png")
+    assert found.shape[1] == 3 * 220 + 4 * 12
+    np.testing.assert_array_equal(found[12:212, 12:232], noise(200, 220, 3))
+    assert (found[220:, 12:232] != 255).any(), "no caption"
+
+
+def test_every_peer_and_sample(folder):
+    for tool in ("torch", "keras", "opencv", "scipy", "imagemagick", "pillow", "vips", "lecture"):
+        result = run_cnn("filter", SAMPLES / "img.png", "-k", "sharpen", "--as", tool, "-o", f"{tool}.npy")
+        assert result.code == 0, result.err
+        assert f"--as {tool}" in result.err
+
+
+# batches
+
+
+@pytest.fixture
+def scans(folder):
+    (folder / "scans/deep").mkdir(parents=True)
+    for number in range(4):
+        write(f"scans/{number}.png", noise(8, 8, seed=number))
+    write("scans/deep/0.jpg", noise(8, 8, 3))
+    (folder / "scans/notes.txt").write_text("not an image")
+    write("scans/.hidden.png", noise(8, 8))
+    return folder
+
+
+def batch(*arguments):
+    return subprocess.run([CNN, "filter", *arguments], capture_output=True, text=True, check=False)
+
+
+def below(folder):
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+
+
+def test_folders_keep_their_shape(scans):
+    done = batch("scans", "-r", "-k", "identity", "-o", "out/")
+    assert done.returncode == 0, done.stderr
+    names = [f"{n}-identity.png" for n in range(4)]
+    assert below("out") == sorted([*names, "deep/0-identity.jpg"])
+    assert "wrote 5 of 5 files to out/" in done.stderr
+    np.testing.assert_array_equal(read("out/2-identity.png"), noise(8, 8, seed=2))
+
+
+def test_patterns_globs_and_lists(scans):
+    assert batch("scans/[12].png", "-k", "identity", "-o", "{name}.tif").returncode == 0
+    assert below(".")[:2] == ["1.png.tif", "2.png.tif"]
+    Path("list").write_text("scans/0.png\nscans/3.png\n")
+    assert batch("--files-from", "list", "-k", "identity", "-o", "x/{stem}{ext}").returncode == 0
+    assert below("x") == ["0.png", "3.png"]
+    done = subprocess.run(
+        [CNN, "filter", "--files-from", "-", "-k", "identity", "-o", "y/"],
+        input=b"scans/0.png\0scans/1.png\0",
+        check=False,
+    )
+    assert done.returncode == 0
+    assert len(below("y")) == 2
+
+
+def test_shards_cover_everything_once(scans):
+    found = []
+    for part in (1, 2, 3):
+        done = batch("scans", "-r", "-k", "box", "--shard", f"{part}/3", "--dry-run")
+        found += done.stdout.splitlines()
+    assert len(found) == 5
+    assert len(set(found)) == 5
+    assert found[0].endswith("-box.png")
+    assert below(".") == below(".")
+
+
+def test_skip_existing_goes_by_content_and_options(scans):
+    words = ["scans", "-r", "-o", "out/", "--manifest", "m.jsonl", "--skip-existing"]
+    assert batch(*words, "-k", "box").returncode == 0
+    done = batch(*words, "-k", "box")
+    assert "5 skipped" in done.stderr
+    write("scans/1.png", noise(8, 8, seed=99))
+    assert "4 skipped" in batch(*words, "-k", "box").stderr  # a new input is done again
+    assert "skipped" not in batch(*words, "-k", "box", "--border", "zero").stderr  # and so are new options
+    records = [json.loads(line) for line in Path("m.jsonl").read_text().splitlines()]
+    assert {record["status"] for record in records} == {"written", "skipped"}
+    assert all(record["schema"] == "cnncli/1" for record in records)
+
+
+def test_a_torn_manifest_is_mended(scans):
+    assert batch("scans", "-r", "-k", "box", "-o", "out/", "--manifest", "m.jsonl").returncode == 0
+    whole = Path("m.jsonl").read_bytes()
+    Path("m.jsonl").write_bytes(whole[:-30])
+    words = ["scans", "-r", "-k", "box", "-o", "out/", "--manifest", "m.jsonl", "--skip-existing"]
+    assert "4 skipped" in batch(*words).stderr
+    assert all(json.loads(line) for line in Path("m.jsonl").read_text().splitlines())
+
+
+def test_fail_fast_ends_with_the_error_of_the_file(scans):
+    Path("scans/1.png").write_bytes(b"")
+    done = batch("scans", "-r", "-k", "box", "-o", "out/", "--fail-fast")
+    assert done.returncode == 3
+    assert "scans/1.png: file is empty" in done.stderr
+
+
+def test_json_lines_of_a_batch(scans):
+    done = batch("scans", "-r", "-k", "box", "-o", "out/", "--json")
+    bodies = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [body["source"] for body in bodies] == [*(f"scans/{n}.png" for n in range(4)), "scans/deep/0.jpg"]
+
+
+def test_the_bytes_do_not_depend_on_threads_and_workers(scans):
+    write("scans/big.png", noise(700, 900, 3))
+    for name, words in (("a", ["-j", "1", "--workers", "1"]), ("b", ["-j", "2", "--workers", "3"])):
+        assert batch("scans", "-r", "-k", "gaussian:2", "-o", f"{name}/", *words).returncode == 0
+    for path in below("a"):
+        assert Path("a", path).read_bytes() == Path("b", path).read_bytes(), path
+
+
+def test_progress_on_a_terminal(scans):
+    """On a terminal a bar is drawn on standard error and taken away; NO_COLOR leaves no colours."""
+    leader, follower = pty.openpty()
+    env = os.environ | {"TERM": "xterm", "COLUMNS": "80", "NO_COLOR": "1"}
+    process = subprocess.Popen(
+        [CNN, "filter", "scans", "-r", "-k", "box", "-o", "out/"],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env=env,
+    )
+    os.close(follower)
+    seen = b""
+    while True:
+        try:
+            data = os.read(leader, 65536)
+        except OSError:
+            break
+        if not data:
+            break
+        seen += data
+    os.close(leader)
+    assert process.wait(30) == 0
+    assert b"wrote 5 of 5 files" in seen
+    assert b"files/s" in seen
+    assert b"\x1b[3" not in seen, "colours in spite of NO_COLOR"
