@@ -90,6 +90,10 @@ class PartialFailureError(CnnError):
     exit_code = ExitCode.PARTIAL
 
 
+class CancelledError(Exception):
+    """Work that was asked from outside to end early; not an error of the user, whoever asked goes on from there."""
+
+
 class InterruptedRunError(CnnError):
     """A run that was asked to stop and has saved what it had.
 

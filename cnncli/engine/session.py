@@ -11,6 +11,7 @@ import numpy as np
 from cnncli.engine.memory import Memory
 from cnncli.engine.plan import Plan, Weights
 from cnncli.engine.update import Update
+from cnncli.errors import CancelledError
 from cnncli.kernels.gather import gather_images
 from cnncli.kernels.program import Chain, Op, Place, Program
 from cnncli.kernels.simd import LANES
@@ -127,6 +128,11 @@ class Session:
         -------
         loss, hits : float, int
             Sum of the losses of the batch before the step, NaN if a gradient is not finite; correct answers.
+
+        Raises
+        ------
+        CancelledError
+            If `cancel` was called; no parameter has changed.
         """
         if self._train is None:
             raise RuntimeError("this session was made without an optimizer")
@@ -137,7 +143,9 @@ class Session:
         text = f"{self.seed} {key[0]} {key[1]}".encode()
         self._key[0] = int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
         self._update.begin(lr)
-        self._train.run()
+        if not self._train.run():
+            self._update.take_back()
+            raise CancelledError
         loss = float(self._losses.sum())
         return loss if self._update.is_finite() else float("nan"), int(self._hits.sum())
 
@@ -147,7 +155,7 @@ class Session:
         result = np.empty((len(chosen), self.model.output_shape[0]), self._memory.dtype)
         for first in range(0, len(chosen), self.batch_size):
             count = self._load(images, chosen[first : first + self.batch_size])
-            self._answer.run()
+            _whole(self._answer)
             result[first : first + count] = self._probs.reshape(-1, result.shape[1])[:count]
         return result
 
@@ -159,10 +167,14 @@ class Session:
             count = self._load(images, chosen)
             self._labels[:count] = labels[chosen]
             self._labels[count:] = -1
-            self._test.run()
+            _whole(self._test)
             loss += float(self._losses.sum())
             hits += int(self._hits.sum())
         return loss / len(images), hits / len(images)
+
+    def cancel(self) -> None:
+        """End what is running: it raises `CancelledError`, unless it is about to end; from any thread."""
+        self._answer.cancel()
 
     def _load(self, images: np.ndarray, indices: np.ndarray) -> int:
         """Point the programs at the images; return how many are chosen."""
@@ -206,10 +218,16 @@ class Session:
         gather = self._gather(plan.input.view(self.model.input_shape))
         loss = self._loss(forward.logits, backward.logits.place)
         blocks = Chain((gather, *forward.now, loss, *backward.now), self._memory.blocks)
-        self._train = Program([[blocks], backward.after, [self._update.chain]], self.threads, dtype)
+        phases = [[blocks], backward.after, [self._update.chain]]
+        self._train = Program(phases, self.threads, dtype, whole_from=2)
 
     def _program(self, chains: tuple[tuple[Op, ...], ...], dtype: str) -> Program:
         return Program([[Chain(ops, self._memory.blocks) for ops in chains]], self.threads, dtype)
+
+
+def _whole(program: Program) -> None:
+    if not program.run():
+        raise CancelledError
 
 
 def initial_values(model: Model, seed: int) -> np.ndarray:

@@ -58,6 +58,10 @@ class Update:
         else:
             self._rates[:3] = lr, self._momentum, self._decay
 
+    def take_back(self) -> None:
+        """Forget a step that was begun but did not update anything."""
+        self._step -= 1
+
     def is_finite(self) -> bool:
         """Return whether every gradient of the last step was finite."""
         return bool(np.isfinite(self._checks).all())

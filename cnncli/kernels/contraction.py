@@ -14,12 +14,14 @@ from typing import Any
 import numba
 import numpy as np
 
+from cnncli.kernels.cache import sources_digest
 from cnncli.kernels.kernel import Kernel, at
 from cnncli.kernels.program import Op, Place
 from cnncli.kernels.simd import LANES, offset, pointer
 from cnncli.kernels.tile import ACCUMULATORS, make_tile
 
 Steps = tuple[int, int, int]
+sources_digest(__name__)  # of the text that was imported, before anybody can change it
 
 
 @dataclass(frozen=True)

@@ -80,12 +80,15 @@ class Program:
         How many threads work; also the number of workers whose parts a Place tells apart.
     dtype : str
         ``float32`` or ``float64``.
+    whole_from : int, optional
+        From this phase on a run cannot be cancelled, because it changes what must not be left half-changed.
     """
 
     phases: Sequence[Sequence[Chain]]
     threads: int
     dtype: str = "float32"
-    _tables: tuple[np.ndarray, ...] = field(init=False, repr=False)
+    whole_from: int | None = None
+    _tables: tuple[np.ndarray, np.ndarray, np.ndarray] = field(init=False, repr=False)
     _team: Team = field(init=False, repr=False)
     _keep: list[np.ndarray] = field(init=False, repr=False)
 
@@ -106,9 +109,15 @@ class Program:
                 chains.append((first, len(calls), chain.tasks))
             phases.append((begin, len(chains), sum(chain.tasks for chain in phase)))
         shaped = ((calls, 2), (chains, 3), (phases, 3))
-        self._tables = tuple(np.array(table, np.int64).reshape(-1, width) for table, width in shaped)
+        call_table, chain_table, phase_table = (np.array(table, np.int64).reshape(-1, width) for table, width in shaped)
+        self._tables = call_table, chain_table, phase_table
         self._team = team_of(self.threads)
 
-    def run(self) -> None:
-        """Run every phase once."""
-        self._team.run(*self._tables)
+    def run(self) -> bool:
+        """Run every phase once; return whether it came to the end, or was cancelled."""
+        whole_from = len(self.phases) if self.whole_from is None else self.whole_from
+        return self._team.run(*self._tables, whole_from)
+
+    def cancel(self) -> None:
+        """End a run that is going on as soon as the kernels at work are done; from any thread."""
+        self._team.cancel()

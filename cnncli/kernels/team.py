@@ -26,10 +26,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from cnncli.kernels.cache import KernelCache, one_compiler_at_a_time
+from cnncli.kernels.cache import KernelCache, one_compiler_at_a_time, sources_digest
 
 # int64 positions in the shared state; what different threads write lies on different cache lines
-_WORD, _DONE, _CALLS, _CHAINS, _CHAIN, _QUIT, _STATE_SIZE = 0, 16, 32, 33, 34, 48, 64
+_WORD, _DONE, _CALLS, _CHAINS, _CHAIN, _MAY_CANCEL, _QUIT, _CANCEL, _STATE_SIZE = 0, 16, 32, 33, 34, 35, 48, 49, 64
 _TASK_BITS = 24  # of the word: low bits the next task, then the count of tasks, then the number of the phase
 _TASK_MASK = (1 << _TASK_BITS) - 1
 _PHASE_MASK = (1 << 14) - 1
@@ -37,6 +37,7 @@ _POLLS = 4000  # looks at the word before a follower goes to sleep: a fraction o
 _POLLS_BEFORE_YIELD = 200
 
 MAX_TASKS = _TASK_MASK
+sources_digest(__name__)  # of the text that was imported, before anybody can change it
 
 
 class Team:
@@ -65,13 +66,23 @@ class Team:
         # a daemon thread that meets the end of the interpreter in compiled code could take the process down
         atexit.register(self.close)
 
-    def run(self, calls: np.ndarray, chains: np.ndarray, phases: np.ndarray) -> None:
-        """Run every phase once; the tables are those of a Program, int64 and C-contiguous."""
+    def run(self, calls: np.ndarray, chains: np.ndarray, phases: np.ndarray, whole_from: int) -> bool:
+        """Run every phase once; the tables are those of a Program, int64 and C-contiguous.
+
+        Returns whether all was done: `cancel` ends a run early, unless it has come to phase `whole_from`.
+        """
         with self._turn:
             if self._asleep:
                 with self._bell:
                     self._bell.notify_all()
-            self._lead(self._state, calls, chains, phases)
+            is_whole = bool(self._lead(self._state, calls, chains, phases, whole_from))
+            if not is_whole:
+                self._state[_CANCEL] = 0
+            return is_whole
+
+    def cancel(self) -> None:
+        """End the run that is going on, or the next one, after the kernels that are at work; from any thread."""
+        self._state[_CANCEL] = 1
 
     def close(self) -> None:
         """Let the followers end."""
@@ -102,7 +113,7 @@ def team_of(threads: int) -> Team:
 def _compiled() -> tuple[Any, Any]:
     table, line = types.Array(types.int64, 2, "C"), types.Array(types.int64, 1, "C")
     result = []
-    for body, signature in ((_lead, (line, table, table, table)), (_follow, (line, types.int64))):
+    for body, signature in ((_lead, (line, table, table, table, types.int64)), (_follow, (line, types.int64))):
         dispatcher = numba.njit(body, nogil=True)
         dispatcher._cache = KernelCache(body, body.__name__.strip("_"))
         with one_compiler_at_a_time():
@@ -204,16 +215,19 @@ def _do(state: Any, task: Any, worker: Any) -> None:
         task -= chains[chain * 3 + 2]
         chain += 1
     for op in range(chains[chain * 3], chains[chain * 3 + 1]):
+        if _load(state, _CANCEL) != 0 and state[_MAY_CANCEL] != 0:
+            return
         _call(calls[op * 2], calls[op * 2 + 1], task, worker)
 
 
-def _lead(state: Any, calls: Any, chains: Any, phases: Any) -> None:
+def _lead(state: Any, calls: Any, chains: Any, phases: Any, whole_from: Any) -> Any:
     state[_CALLS] = _address(calls)
     state[_CHAINS] = _address(chains)
     for phase in range(phases.shape[0]):
         count = phases[phase, 2]
         number = ((_load(state, _WORD) >> (2 * _TASK_BITS)) + 1) & _PHASE_MASK
         state[_CHAIN] = phases[phase, 0]
+        state[_MAY_CANCEL] = 1 if phase < whole_from else 0
         _store(state, _DONE, 0)
         _store(state, _WORD, (number << (2 * _TASK_BITS)) | (count << _TASK_BITS))
         while True:
@@ -228,6 +242,9 @@ def _lead(state: Any, calls: Any, chains: Any, phases: Any) -> None:
             polls += 1
             if polls % _POLLS_BEFORE_YIELD == 0:
                 _yield()
+        if phase < whole_from and _load(state, _CANCEL) != 0:
+            return 0
+    return 1
 
 
 def _follow(state: Any, worker: Any) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -17,32 +19,54 @@ class StopRequest:
 
     Before `arm`, and for the second signal, the handlers that were there before act (they raise).
 
+    Python runs a handler only between two of its own instructions, so not while compiled code is at work, which may
+    take seconds for a large network. The interpreter writes a byte into a pipe at once, though: a thread that waits for
+    it calls `on_signal`, which can end the compiled code early.
+
     Attributes
     ----------
     number : int
         The signal that asked to stop, 0 for none.
+    on_signal : callable, optional
+        Called by another thread when one of the signals comes.
     """
 
     def __init__(self) -> None:
         self.number = 0
+        self.on_signal: Callable[[], None] | None = None
         self._armed = False
         self._before: dict[int, Any] = {}
+        self._pipe: tuple[int, int] | None = None
+        self._wakeup_before = -1
 
     def __enter__(self) -> StopRequest:
         """Install the handlers; only the main thread may."""
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 self._before[number] = signal.signal(number, self._receive)
+            self._pipe = os.pipe()
+            os.set_blocking(self._pipe[1], False)
+            self._wakeup_before = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+            threading.Thread(target=self._listen, args=(self._pipe[0],), name="cnn-signals", daemon=True).start()
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         """Put back the handlers that were there before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._pipe:
+            signal.set_wakeup_fd(self._wakeup_before)
+            os.close(self._pipe[1])  # the listener reads the end of the pipe and leaves
 
     def arm(self) -> None:
         """From now on there is something to save: the first signal only asks."""
         self._armed = True
+
+    def _listen(self, pipe: int) -> None:
+        while numbers := os.read(pipe, 64):
+            if self.on_signal and any(number in _SIGNALS for number in numbers):
+                self.on_signal()
+        os.close(pipe)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self._armed and not self.number:

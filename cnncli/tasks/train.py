@@ -6,12 +6,13 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnncli.errors import InterruptedRunError, NumericError
+from cnncli.errors import CancelledError, InterruptedRunError, NumericError
 from cnncli.io.checkpoint import BEST, LAST
 from cnncli.io.datasets import Split
 from cnncli.optim.schedules import learning_rate
@@ -73,7 +74,9 @@ def train(
     for note in plan.notes:
         yield Note(note)
     with StopRequest() as stop:
-        yield from _Training(plan, run, make_session(plan), stop).events()
+        session = make_session(plan)
+        stop.on_signal = session.cancel
+        yield from _Training(plan, run, session, stop).events()
 
 
 def make_engine_session(plan: TrainingPlan) -> TrainingSession:
@@ -130,7 +133,8 @@ class _Training:
         for step in range(plan.steps):
             indices = order[step * options.batch_size : (step + 1) * options.batch_size]
             lr = self._lr((epoch - 1) * plan.steps + step, total)
-            self._step(state, indices, lr)
+            with suppress(CancelledError):
+                self._step(state, indices, lr)
             if self.stop.number:
                 raise self._interrupted(state)
             if (now := time.perf_counter()) - told >= _PROGRESS_S:
@@ -183,9 +187,10 @@ class _Training:
         loss_sum = correct = 0.0
         for start in range(0, len(split), size):
             images, labels = split.images[start : start + size], split.labels[start : start + size]
-            loss, accuracy = self.session.evaluate(images, labels)
-            loss_sum += loss * len(labels)
-            correct += accuracy * len(labels)
+            with suppress(CancelledError):
+                loss, accuracy = self.session.evaluate(images, labels)
+                loss_sum += loss * len(labels)
+                correct += accuracy * len(labels)
             if self.stop.number:
                 raise self._interrupted(state) if state else self._stopped("stopped before the test images were done")
         # accuracies are counts divided by n: rounding brings the counts back

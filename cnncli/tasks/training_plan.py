@@ -53,6 +53,10 @@ class TrainingSession(Protocol):
         """Return mean loss and accuracy."""
         ...
 
+    def cancel(self) -> None:
+        """End what is running with a `CancelledError`, called from another thread; no weight is left half-changed."""
+        ...
+
 
 @dataclass(frozen=True)
 class TrainingOptions:

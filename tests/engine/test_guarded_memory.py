@@ -1,0 +1,67 @@
+"""Kernels work on bare addresses: with guard zones around every array, nothing outside of the arrays may change."""
+
+import numpy as np
+import pytest
+from small_networks import NETWORKS, build
+
+from cnncli.engine import memory, plan
+from cnncli.engine.session import Session
+from cnncli.model import load_model
+
+GUARD = 1 << 14
+ZONES = []
+
+
+def guarded_zeros(self, elements, dtype=None):
+    kind = np.dtype(dtype) if dtype else self.dtype
+    size = elements * kind.itemsize
+    raw = np.full(size + 2 * GUARD + 64, 0xA5, np.uint8)
+    start = GUARD + -(raw.ctypes.data + GUARD) % 64
+    raw[start : start + size] = 0
+    ZONES.append((raw, start, start + size))
+    self.size_bytes += raw.nbytes
+    return raw[start : start + size].view(kind)
+
+
+def check_guards():
+    assert ZONES
+    for raw, start, end in ZONES:
+        assert (raw[:start] == 0xA5).all()
+        assert (raw[end:] == 0xA5).all()
+
+
+@pytest.fixture(autouse=True)
+def guard(monkeypatch):
+    ZONES.clear()
+    monkeypatch.setattr(memory.Memory, "zeros", guarded_zeros)
+
+
+def exercise(model, count, batch_size, optimizer="adam"):
+    rng = np.random.default_rng(0)
+    channels, height, width = model.input_shape
+    images = rng.integers(0, 256, (count, height, width, channels), dtype=np.uint8)
+    labels = rng.integers(0, model.output_shape[0], count)
+    session = Session(model, batch_size=batch_size, threads=2, optimizer=optimizer)
+    for step in range(3):
+        session.train_batch(images, labels, np.arange(min(count, batch_size)), 1e-3, (0, step))
+    session.predict(images)
+    session.evaluate(images, labels)
+    check_guards()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("limit", [2**20, 0], ids=["gradient a block", "gradient a batch"])
+def test_nothing_is_written_outside(name, limit, monkeypatch):
+    monkeypatch.setattr(plan, "_SPREAD_LIMIT", limit)
+    exercise(build(*NETWORKS[name]), count=40, batch_size=40)
+
+
+@pytest.mark.parametrize("preset", ["lenet5", "digits", "lecture"])
+def test_presets(preset):
+    exercise(load_model(preset), count=70, batch_size=70)
+
+
+def test_wide_layers():
+    layers = ("- conv: {filters: 72, kernel: 3, padding: same, activation: relu}", "- conv: {filters: 80, kernel: 3}",
+              "- maxpool: 2", "- flatten", "- dense: classes")  # fmt: skip
+    exercise(build([10, 10, 3], *layers), count=100, batch_size=100)
