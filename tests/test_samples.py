@@ -24,6 +24,7 @@ COMMANDS = {
     "*.yaml": ["params", "{file}"],
     "*.png": ["filter", "{file}", "-k", "sobel", "-o", "out.png"],
     "*matrix*.txt": ["filter", "{file}", "-k", "sharpen", "-p", "1", "--print"],
+    "*kernels/*.json": ["filter", str(SAMPLES / "matrix-cs231n.txt"), "-k", "@{file}", "-p", "1", "-s", "2", "--print"],
     "*kernel*": ["filter", str(SAMPLES / "img.png"), "-k", "@{file}", "-o", "out.png"],
 }
 SCRIPTS = {"export_digits.py", "draw_img.py"}  # tests below

@@ -50,6 +50,7 @@ def parse_kernel_text(text: str, where: str, *, name: str, inline: bool = False)
     if len(text) > MAX_BYTES:
         raise InvalidInputError(f"kernel text has {len(text)} characters, the limit is {MAX_BYTES}", where=where)
     factor = Fraction(1)
+    text = "\n".join(line.partition("#")[0] for line in text.split("\n"))
     if "*" in text:
         head, _, text = text.partition("*")
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -81,7 +82,7 @@ class _Layout:
         filters, kernel_rows, kernel_columns = job.numerators.shape
         reach = [d * (k - 1) + 1 for d, k in zip(job.dilation, (kernel_rows, kernel_columns), strict=True)]
         halo = reach[1] - 1
-        self.steps, group = _choose_passes(job.numerators, job.stride[0], job.dilation[0])
+        self.steps, group, cycles = _choose_passes(job.numerators, job.stride[0], job.dilation[0])
         slack = 8 * LANES
         strip = _STRIP
         rows_held = (strip - 1) * job.stride[0] + reach[0]
@@ -94,7 +95,9 @@ class _Layout:
             block -= block % 128
         block = min(block, size[1])
         pitch = (((block - 1) * job.stride[1] + 1 + halo) * channels + slack + 15) // 16 * 16
-        self.threads = max(1, min(threads, -(-size[0] // strip)))
+        # a thread that has less than about two million cycles to do costs more than it saves
+        work = size[0] * size[1] * channels * (cycles + 12) / LANES
+        self.threads = max(1, min(threads, -(-size[0] // strip), int(work / 2e6)))
         self.tasks = -(-size[0] // strip)
         scratch_rows = rows_held + group + filters * group
         scratch_step = 4 * pitch * scratch_rows + 64 + 4 * LANES
@@ -148,10 +151,10 @@ class _Layout:
         call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(
             native.address("image_filter", "filter_strip")
         )
-        words = _address(self.words)
+        words, turn = _address(self.words), itertools.count()
 
         def work(worker: int) -> None:
-            for task in range(worker, self.tasks, self.threads):
+            while (task := next(turn)) < self.tasks:
                 call(words, task, worker)
 
         if self.threads == 1:
@@ -200,8 +203,8 @@ class _Step:
         return float(np.count_nonzero(used)) * max(group / 2, 1 + group / columns) / group
 
 
-def _choose_passes(numerators: Matrix, stride: int, dilation: int) -> tuple[list[list[_Step]], int]:
-    """Return for each filter its passes, and how many output rows are summed together: whatever is cheapest."""
+def _choose_passes(numerators: Matrix, stride: int, dilation: int) -> tuple[list[list[_Step]], int, float]:
+    """Return for each filter its passes, how many output rows are summed together, and the cycles for a vector."""
     best: tuple[float, list[list[_Step]], int] = (float("inf"), [], 1)
     split = [_factors(matrix) for matrix in numerators]
     for group in sorted({code.TALL[0], code.LOW[0], 1}):
@@ -222,7 +225,7 @@ def _choose_passes(numerators: Matrix, stride: int, dilation: int) -> tuple[list
             chosen.append(ways[cheapest])
         if total < best[0]:
             best = (total, chosen, group)
-    return best[1], best[2]
+    return best[1], best[2], best[0]
 
 
 def _factors(matrix: Matrix) -> list[tuple[Matrix, Matrix]]:

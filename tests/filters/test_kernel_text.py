@@ -103,6 +103,7 @@ def test_files_of_every_kind():
         "k.npy": array.getvalue(),
         "k.mat": b"3 3 1 0\n0 -1 0\n-1 5 -1\n0 -1 0\n",
         "k": b"0 -1 0; -1 5 -1; 0 -1 0",
+        "factor.txt": b"# a * in a comment\n1/2 *  # half\n0 -2 0\n-2 10 -2  # centre\n0 -2 0\n",
     }.items():
         kernel = read(name, data)
         assert kernel.weights[0, 0].tolist() == expected, name

@@ -1,0 +1,69 @@
+"""The same bits from every vector width; memory that does not grow with the image."""
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+SCRIPT = """
+import hashlib, sys
+import numpy as np
+from cnncli.tasks.filter_image import FilterPlan, apply_filter, parse_steps
+image = np.random.default_rng(1).integers(0, 256, (97, 131, 3), dtype=np.uint8)
+digest = hashlib.sha256()
+for spec in ("sharpen", "highpass", "sobel", "box:9", "kirsch", "motion:15,45"):
+    for kind in ("clip", "raw"):
+        plan = FilterPlan(parse_steps([spec]), range=kind)
+        digest.update(apply_filter(image, plan, compiled=True).pixels.tobytes())
+print(digest.hexdigest())
+"""
+
+
+def digest(lanes):
+    environment = {**os.environ, **({"CNN_SIMD": str(lanes)} if lanes else {})}
+    done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.slow
+def test_same_bits_from_4_8_and_the_host_s_lanes():
+    assert digest(4) == digest(8) == digest(None)
+    assert len(digest(None)) == 2 * hashlib.sha256().digest_size
+
+
+MEMORY = """
+import resource, sys
+import numpy as np
+from cnncli.tasks.filter_image import FilterPlan, apply_filter, parse_steps
+specs = sys.argv[1].split()
+small = np.zeros((200, 4000, 3), np.uint8)
+small[::7] = 200
+plan = FilterPlan(parse_steps(specs), range="clip")
+apply_filter(small, plan, threads=2, compiled=True)
+image = np.zeros((4000, 4000, 3), np.uint8)
+image[::7] = 200
+out = np.ones_like(image)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+apply_filter(image, plan, threads=2, compiled=True, out=out)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+@pytest.mark.parametrize("specs", ["sharpen", "box:31", "gaussian:3 relu sharpen"])
+def test_at_most_64_mib_beside_input_and_output(specs):
+    done = subprocess.run([sys.executable, "-c", MEMORY, specs], capture_output=True, text=True, check=True)
+    assert float(done.stdout) <= 64
+
+
+def test_an_image_wider_than_every_block():
+    from cnncli.filters import Border
+    from cnncli.tasks.filter_image import FilterPlan, apply_filter, parse_steps
+
+    image = np.random.default_rng(3).integers(0, 256, (9, 30000, 3), dtype=np.uint8)
+    plan = FilterPlan(parse_steps(["box:5"]), border=Border("wrap"))
+    wide = apply_filter(image, plan, compiled=True).pixels
+    shifted = apply_filter(np.roll(image, 12345, axis=1), plan, compiled=True).pixels
+    assert np.array_equal(np.roll(wide, 12345, axis=1), shifted)
