@@ -75,7 +75,7 @@ def command(
     model = checkpoint_model(checkpoint, where)
     size = min(len(images), 64)
     session = make_engine_session(model, checkpoint, batch_size=size, threads=thread_count.resolve(threads))
-    load_weights(session, checkpoint, where)
+    load_weights(session, checkpoint)
     results = predict(checkpoint, session, images, lambda path: _read(path, exif=not no_exif), invert=invert)
     told = _Told(quiet=quiet, alone=len(images) == 1)
     chosen = "jsonl" if as_json or style == "json" else style or ("table" if sys.stdout.isatty() else "jsonl")

@@ -78,12 +78,12 @@ class Failure:
 
 
 def checkpoint_model(checkpoint: Checkpoint, where: str) -> Model:
-    """Return the network of a checkpoint.
+    """Return the network of a checkpoint whose weights are exactly those of its architecture.
 
     Raises
     ------
     InvalidInputError
-        Its architecture, input and class names do not fit each other.
+        Architecture, input, class names and weights do not fit each other.
     """
     classes = len(checkpoint.classes)
     try:
@@ -95,20 +95,13 @@ def checkpoint_model(checkpoint: Checkpoint, where: str) -> Model:
     if model.output_shape != (classes,):
         message = f"{classes} class names for an output of {model.output_shape}"
         raise InvalidInputError(message, where=where, hint="take another copy of the checkpoint")
+    check_parameters(checkpoint, {slot.name: slot.shape for slot in model.slots}, where)
     return model
 
 
-def load_weights(session: PredictingSession, checkpoint: Checkpoint, where: str) -> None:
-    """Copy the weights of a checkpoint into the engine.
-
-    Raises
-    ------
-    InvalidInputError
-        A tensor is missing, left over or of another shape.
-    """
-    views = session.named()
-    check_parameters(checkpoint, {name: view.shape for name, view in views.items()}, where)
-    for name, view in views.items():
+def load_weights(session: PredictingSession, checkpoint: Checkpoint) -> None:
+    """Copy the weights of a checkpoint into the engine; `checkpoint_model` has checked that they fit."""
+    for name, view in session.named().items():
         view[...] = checkpoint.parameters[name]
 
 

@@ -31,6 +31,11 @@ def pictures(tmp_path):
     return tmp_path
 
 
+def said(result):
+    """Return the lines on standard error without the one about compiling, which depends on the cache."""
+    return [line for line in result.err.splitlines() if not line.startswith("compiling kernels")]
+
+
 def rows_of(result):
     assert result.code == 0, result.err
     return [json.loads(line) for line in result.out.splitlines()]
@@ -45,9 +50,9 @@ def test_files_give_what_memory_gives(digits_run, pictures):
     rows = rows_of(result)
     checkpoint = read_checkpoint(digits_run)
     session = make_engine_session(checkpoint_model(checkpoint, "run"), checkpoint, batch_size=7, threads=1)
-    load_weights(session, checkpoint, "run")
+    load_weights(session, checkpoint)
     expected = session.predict(load_dataset("digits").test.images[:20])
-    assert result.err == ""
+    assert said(result) == []
     assert [row["path"] for row in rows] == names
     for row, probs in zip(rows, expected, strict=True):
         assert list(row["probs"].values()) == pytest.approx(probs.tolist(), abs=1e-6)
@@ -93,7 +98,7 @@ def test_dark_ink_is_inverted_and_said_unless_told_otherwise(digits_run, picture
     assert dark["notes"] == ["dark ink on a light ground: inverted"]
     result = run(["predict", str(digits_run), "dark.png", "--invert", "no"], pictures)
     assert rows_of(result)[0]["top"] != straight["top"]
-    assert result.err == ""
+    assert said(result) == []
 
 
 def test_a_run_directory_and_its_checkpoints_are_accepted(digits_run, pictures):
@@ -124,7 +129,7 @@ def test_mnist_from_png_and_from_photographs(tmp_path):
 
     checkpoint = read_checkpoint(tmp_path / "m")
     session = make_engine_session(checkpoint_model(checkpoint, "m"), checkpoint, batch_size=64, threads=2)
-    load_weights(session, checkpoint, "m")
+    load_weights(session, checkpoint)
     assert np.allclose(from_files, session.predict(test.images[:200]), atol=1e-6)
     assert (from_files.argmax(1) == test.labels[:200]).mean() > 0.95
 
@@ -132,7 +137,7 @@ def test_mnist_from_png_and_from_photographs(tmp_path):
     photographed = rows_of(result)
     assert np.mean([row["index"] == label for row, label in zip(photographed, test.labels, strict=False)]) > 0.93
     assert "000.jpg: colour turned to gray; dark ink on a light ground: inverted; picture of 200x300" in result.err
-    assert len(result.err.splitlines()) == 6  # five pictures and a count of the rest
+    assert len(said(result)) == 6  # five pictures and a count of the rest
 
 
 def photograph(pixels, random):

@@ -38,7 +38,8 @@ def run(
     """Run `cnn` in `folder`; standard error is decoded as UTF-8 and must be valid."""
     began = time.monotonic()
     command: list[str | bytes] = [*(prefix or []), str(CNN), *arguments]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("CNN_")} | (env or {})
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("CNN_") or k == "CNN_CACHE_DIR"}
+    environment = kept | (env or {})
     done = subprocess.run(
         command,
         cwd=folder,
