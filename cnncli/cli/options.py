@@ -49,6 +49,11 @@ def format_option(command: Command) -> Command:
     )(command)
 
 
+def quiet_option(command: Command) -> Command:
+    """Add ``-q/--quiet``."""
+    return click.option("-q", "--quiet", is_flag=True, help="The answer alone, without remarks.")(command)
+
+
 def notation_option(command: Command) -> Command:
     """Add ``--notation``."""
     return click.option(

@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-from cnncli.cli.options import ShapeType, choose_format, format_option, hand_out, notation_option, output_option
+from cnncli.cli.options import (
+    ShapeType,
+    choose_format,
+    format_option,
+    hand_out,
+    notation_option,
+    output_option,
+    quiet_option,
+)
 from cnncli.errors import MismatchError, UsageError
 
 OPTIMIZERS = ("adam", "adamw", "momentum", "rmsprop", "sgd")
@@ -31,6 +39,7 @@ OPTIMIZERS = ("adam", "adamw", "momentum", "rmsprop", "sgd")
 @notation_option
 @format_option
 @output_option
+@quiet_option
 def command(source: str, layers: tuple[str, ...], **options: Any) -> None:
     r"""Count the parameters of a network, layer by layer.
 
@@ -55,7 +64,7 @@ def command(source: str, layers: tuple[str, ...], **options: Any) -> None:
     format_name = choose_format(options["format_name"], options["as_json"], output)
     try:
         model = answers.read_model(source, layers, options["input_shape"], options["classes"])
-    except answers.LayerError as error:
+    except (answers.LayerError, answers.WrittenError) as error:
         if error.done and format_name in ("table", "plain"):
             hand_out(answers.partial(error, format_name), None)
             sys.stdout.flush()
@@ -76,7 +85,7 @@ def command(source: str, layers: tuple[str, ...], **options: Any) -> None:
     else:
         text = answers.render(answers.params_view(model, options), format_name)
     hand_out(text, output, force=options["force"])
-    if output and output != "-":
+    if output and output != "-" and not options["quiet"]:
         click.echo(f"wrote {output}", err=True)
     _check(model, options["expected"], answers.expected_values(model) if options["expected"] else {})
 

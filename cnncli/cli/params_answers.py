@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from cnncli.errors import UsageError
-from cnncli.model.assembly import LayerError
+from cnncli.model.assembly import LayerError, WrittenError
 from cnncli.model.chain import chain_model
 from cnncli.model.network import Model
 from cnncli.model.sources import parse_model, read_source
@@ -33,7 +33,7 @@ from cnncli.shapes import Shape
 from cnncli.spec.items import nearest
 from cnncli.spec.notation import parse_shape
 
-__all__ = ["LayerError", "expected_values", "render"]
+__all__ = ["LayerError", "WrittenError", "expected_values", "render"]
 
 COMPARISONS = ("dense", "local")
 
@@ -50,7 +50,7 @@ def read_model(source: str, layers: Sequence[str], input_shape: Shape | None, cl
     return parse_model(found.text, found.where, input_shape=input_shape, classes=classes)
 
 
-def partial(error: LayerError, format_name: str) -> str:
+def partial(error: LayerError | WrittenError, format_name: str) -> str:
     """Return the table up to the layer that fails."""
     model = Model("", error.input_shape, error.done)
     return render(replace(params_table(model, View(), memory(model, 1, "sgd")), footer=[]), format_name)

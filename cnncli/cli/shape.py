@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cnncli.cli.options import choose_format, format_option, hand_out, notation_option, output_option
+from cnncli.cli.options import choose_format, format_option, hand_out, notation_option, output_option, quiet_option
 from cnncli.errors import MismatchError, UsageError
 
 UNKNOWNS = ("padding", "stride", "kernel", "input")
@@ -37,6 +37,7 @@ UNKNOWNS = ("padding", "stride", "kernel", "input")
 @notation_option
 @format_option
 @output_option
+@quiet_option
 def command(source: str | None, layers: tuple[str, ...], **options: Any) -> None:
     r"""Say what shape a layer, a chain or a network gives.
 
@@ -77,7 +78,7 @@ def command(source: str | None, layers: tuple[str, ...], **options: Any) -> None
         raise UsageError("--want belongs to --solve", hint="add --solve padding")
     try:
         model = answers.read_model(source, layers, flags, is_shape, options)
-    except answers.LayerError as error:
+    except (answers.LayerError, answers.WrittenError) as error:
         if error.done and format_name in ("table", "plain"):
             hand_out(answers.partial(error, notation, format_name), None)
             sys.stdout.flush()
@@ -90,7 +91,13 @@ def command(source: str | None, layers: tuple[str, ...], **options: Any) -> None
     else:
         named = flags["filters"] is not None or any("out=" in layer or ":" not in layer for layer in layers)
         text = answers.as_text(
-            model, notation, format_name, single=is_shape, named=named, with_field=options["with_field"]
+            model,
+            notation,
+            format_name,
+            single=is_shape,
+            named=named,
+            with_field=options["with_field"],
+            quiet=options["quiet"],
         )
     hand_out(text, options["output"], force=options["force"])
     if options["expect"]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from cnncli.errors import InvalidInputError, UsageError
-from cnncli.model.assembly import LayerError
+from cnncli.model.assembly import LayerError, WrittenError
 from cnncli.model.chain import chain_model
 from cnncli.model.network import Model
 from cnncli.model.sources import parse_model, read_source
@@ -18,7 +18,7 @@ from cnncli.shapes import Shape
 from cnncli.spec.notation import parse_shape
 from cnncli.tasks.window_notes import check_strict, coverage, notes_of, slides
 
-__all__ = ["LayerError"]
+__all__ = ["LayerError", "WrittenError"]
 
 
 def read_model(
@@ -105,9 +105,11 @@ def json_text(body: dict[str, Any], format_name: str) -> str:
     return "".join(json.dumps(layer) + "\n" for layer in body["layers"])
 
 
-def as_text(model: Model, notation: str, format_name: str, *, single: bool, named: bool, with_field: bool) -> str:
-    """Return one line for one layer and a table otherwise, remarks below."""
-    remarks = notes(model)
+def as_text(
+    model: Model, notation: str, format_name: str, *, single: bool, named: bool, with_field: bool, quiet: bool
+) -> str:
+    """Return one line for one layer and a table otherwise, remarks below unless it is `quiet`."""
+    remarks = [] if quiet else notes(model)
     if single and len(model.nodes) == 1 and format_name in ("table", "plain") and not with_field:
         text = single_line(model, notation, with_params=named)
     else:
@@ -117,7 +119,7 @@ def as_text(model: Model, notation: str, format_name: str, *, single: bool, name
     return text
 
 
-def partial(error: LayerError, notation: str, format_name: str) -> str:
+def partial(error: LayerError | WrittenError, notation: str, format_name: str) -> str:
     """Return the table up to the layer that fails."""
     return render(replace(chain_table(Model("", error.input_shape, error.done), notation), total=()), format_name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from cnncli.errors import ShapeError
+from cnncli.errors import InvalidInputError, ShapeError
 from cnncli.layers.base import Layer
 from cnncli.model.network import NETWORK_INPUT, Node
 from cnncli.model.vocabulary import PREFIXES
@@ -19,6 +19,13 @@ MAX_VALUES = 2**40  # values of one activation
 
 class LayerError(ShapeError):
     """A layer that does not fit; `done` holds the nodes before it and `input_shape` what the network reads."""
+
+    done: tuple[Node, ...] = ()
+    input_shape: Shape = ()
+
+
+class WrittenError(InvalidInputError):
+    """A layer that is written wrongly: an unknown key, a value out of range; with the same facts as `LayerError`."""
 
     done: tuple[Node, ...] = ()
     input_shape: Shape = ()
@@ -91,8 +98,12 @@ class Assembly:
 
     def failure(self, place: Place, what: str, error: ShapeError) -> LayerError:
         """Return `error` with its place and the number of the layer."""
+        return LayerError(f"{self.number(what)}: {error.message}", where=str(place), hint=error.hint)
+
+    def number(self, what: str) -> str:
+        """Return how a message calls the layer that comes next: ``layer 4 (conv)``."""
         done = sum(node.owner == index for index, node in enumerate(self.nodes))
-        return LayerError(f"layer {done + 1} ({what}): {error.message}", where=str(place), hint=error.hint)
+        return f"layer {done + 1} ({what})"
 
 
 def _check_size(shape: Shape) -> None:

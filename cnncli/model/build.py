@@ -12,7 +12,7 @@ from cnncli.layers.base import REQUIRED
 from cnncli.layers.batchnorm import BatchNorm
 from cnncli.layers.conv import Conv2D
 from cnncli.layers.joins import Add, Concat
-from cnncli.model.assembly import MAX_LAYERS, MAX_PARAMETERS, Assembly, LayerError
+from cnncli.model.assembly import MAX_LAYERS, MAX_PARAMETERS, Assembly, LayerError, WrittenError
 from cnncli.model.network import NETWORK_INPUT, Model
 from cnncli.model.values import read_choice, read_int, read_option
 from cnncli.model.vocabulary import ACTIVATIONS, options_of
@@ -51,9 +51,11 @@ def build_model(
     Raises
     ------
     InvalidInputError
-        A value out of range, a missing option, an unknown name.
+        The input shape is not known.
     LayerError
-        Shapes that do not fit; it carries the nodes before the failing layer.
+        Shapes that do not fit.
+    WrittenError
+        A value out of range, a missing option, an unknown name. Both carry the nodes before the failing layer.
     """
     shape = input_shape or document.input_shape
     if shape is None:
@@ -62,10 +64,15 @@ def build_model(
     builder = _Builder(document, shape, classes, max_parameters)
     try:
         builder.sequence(document.layers, NETWORK_INPUT, _Frame({}, ()))
-    except LayerError as error:
-        error.done = tuple(builder.nodes)
-        error.input_shape = shape
-        raise
+    except InvalidInputError as error:
+        failure: LayerError | WrittenError
+        if isinstance(error, LayerError):
+            failure = error
+        else:
+            failure = WrittenError(error.message, where=error.where, hint=error.hint)
+        failure.done = tuple(builder.nodes)
+        failure.input_shape = shape
+        raise failure from None
     return Model(document.name or where, shape, tuple(builder.nodes), classes, text, builder.repeats)
 
 
@@ -250,7 +257,11 @@ class _Builder(Assembly):
         values: dict[str, Any] = {}
         for key, option in known.items():
             if key in written:
-                values[key] = read_option(option, written[key], names)
+                try:
+                    values[key] = read_option(option, written[key], names)
+                except InvalidInputError as error:
+                    message = f"{self.number(name or item.kind)}: {error.message}"
+                    raise InvalidInputError(message, where=error.where, hint=error.hint) from None
             elif option.default is REQUIRED:
                 hint = f"write `{item.kind}: {{{key}: ...}}`"
                 raise fail(item.place, f"{item.kind} needs {key}", hint)

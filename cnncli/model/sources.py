@@ -10,13 +10,13 @@ from importlib.resources import files
 from pathlib import Path
 
 from cnncli.errors import InvalidInputError
-from cnncli.model.assembly import MAX_PARAMETERS
+from cnncli.model.assembly import MAX_PARAMETERS, WrittenError
 from cnncli.model.build import build_model
 from cnncli.model.chain import round_defaults
 from cnncli.model.network import Model
 from cnncli.model.vocabulary import vocabulary
-from cnncli.shapes import Shape, user_shape
-from cnncli.spec.document import parse_document
+from cnncli.shapes import Shape, format_hwc, user_shape
+from cnncli.spec.document import DocumentError, parse_document
 from cnncli.spec.restate import restate
 from cnncli.spec.tree import MAX_BYTES, MapNode, decode, read_tree
 
@@ -70,7 +70,10 @@ def parse_model(
     ('fc1', 51)
     """
     tree = read_tree(text, where)
-    document = parse_document(tree, vocabulary())
+    try:
+        document = parse_document(tree, vocabulary())
+    except DocumentError as error:
+        raise _reached(error, input_shape, classes) from None
     values = {}
     if input_shape and input_shape != document.input_shape:
         values["input"] = str(user_shape(input_shape))
@@ -85,6 +88,20 @@ def parse_model(
     return build_model(
         document, text=text, input_shape=input_shape, classes=classes, max_parameters=max_parameters, where=where
     )
+
+
+def _reached(error: DocumentError, input_shape: Shape | None, classes: int | None) -> InvalidInputError:
+    """Return `error` with the network before the wrong entry, where that can be built."""
+    try:
+        before = build_model(error.document, input_shape=input_shape, classes=classes, max_parameters=None)
+    except InvalidInputError:
+        return error
+    message = error.message
+    if before.nodes:
+        message += f" (the layers above give {format_hwc(before.output_shape)})"
+    result = WrittenError(message, where=error.where, hint=error.hint)
+    result.done, result.input_shape = before.nodes, before.input_shape
+    return result
 
 
 def load_model(source: str, *, input_shape: Shape | None = None, classes: int | None = None) -> Model:

@@ -7,7 +7,7 @@ and every key are checked here, also in blocks that nobody uses.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cnncli.errors import InvalidInputError
 from cnncli.shapes import Shape
@@ -28,6 +28,12 @@ class Document:
     defaults: Mapping[str, Mapping[str, TreeNode]]
     blocks: Mapping[str, Block]
     layers: tuple[Item, ...]
+
+
+class DocumentError(InvalidInputError):
+    """A wrong entry in the list of layers; `document` holds everything before it."""
+
+    document: Document
 
 
 def parse_document(tree: TreeNode, words: Mapping[str, Words]) -> Document:
@@ -54,14 +60,23 @@ def parse_document(tree: TreeNode, words: Mapping[str, Words]) -> Document:
         raise fail(tree, "expected a mapping with 'layers:'", "list the layers under `layers:`")
     block_names = _block_names(top.get("blocks"), words)
     reader = ItemReader(words, block_names)
-    return Document(
+    document = Document(
         name=word(top["name"], "name", 64) if "name" in top else "",
         input_shape=_input_shape(top["input"]) if "input" in top else None,
         classes=_classes(top["classes"]) if "classes" in top else None,
         defaults=_defaults(top["defaults"], words) if "defaults" in top else {},
         blocks=reader.blocks(top["blocks"]) if "blocks" in top else {},
-        layers=reader.items(top["layers"], "layers"),
+        layers=(),
     )
+    layers: list[Item] = []
+    for entry in reader.entries(top["layers"], "layers"):
+        try:
+            layers.append(reader.item(entry))
+        except InvalidInputError as error:
+            failure = DocumentError(error.message, where=error.where, hint=error.hint)
+            failure.document = replace(document, layers=tuple(layers))
+            raise failure from None
+    return replace(document, layers=tuple(layers))
 
 
 def _block_names(node: TreeNode | None, words: Mapping[str, Words]) -> tuple[str, ...]:

@@ -121,11 +121,15 @@ class ItemReader:
 
     def items(self, node: TreeNode, what: str, *, empty: bool = False) -> tuple[Item, ...]:
         """Return a list of layers; an empty one is the input itself and only a branch may be it."""
+        return tuple(self.item(entry) for entry in self.entries(node, what, empty=empty))
+
+    def entries(self, node: TreeNode, what: str, *, empty: bool = False) -> tuple[TreeNode, ...]:
+        """Return what stands in a list of layers."""
         if not isinstance(node, ListNode):
             raise fail(node, f"{what}: expected a list of layers, got {describe(node)}", "begin each with '- '")
         if not node.items and not empty:
             raise fail(node, f"{what}: the list is empty", "add a layer")
-        return tuple(self.item(entry) for entry in node.items)
+        return node.items
 
     def item(self, node: TreeNode) -> Item:
         """Return one entry: ``kind``, ``kind: value`` or ``kind: {options}``."""

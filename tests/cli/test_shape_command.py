@@ -235,3 +235,7 @@ def test_help_begins_with_examples():
     out = run_cnn("shape", "--help").out
     assert "cnn shape 28x28x3 -k 5 -p 1" in out
     assert out.index("Examples:") < out.index("Options:")
+
+
+def test_quiet_leaves_the_remarks_out():
+    assert run_cnn("shape", "5x5", "maxpool:2", "-q").out == "floor((5 - 2)/2) + 1 = 2      output 2x2x1   (1@2x2)\n"

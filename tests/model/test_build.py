@@ -6,7 +6,7 @@ import pytest
 
 from cnncli.errors import InvalidInputError
 from cnncli.model import load_model, parse_model
-from cnncli.model.assembly import LayerError
+from cnncli.model.assembly import LayerError, WrittenError
 
 
 def net(layers: str, head: str = "input: [8, 8, 3]") -> str:
@@ -211,6 +211,22 @@ def test_the_error_carries_the_layers_before_it():
         parse_model(net("  - maxpool: 4\n  - maxpool: 3"), "net.yaml")
     assert [node.name for node in caught.value.done] == ["pool1"]
     assert caught.value.input_shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        ("  - conv: {filters: 3, kernal: 3}", ["net.yaml:5:24", "the layers above give 4x4x3", "kernel?"]),
+        ("  - dense: 2.5", ["net.yaml:5:12", "layer 3 (dense): units: expected a whole number", "got 2.5"]),
+        ("  - cnov: 3", ["net.yaml:5:5", "unknown layer 'cnov'", "4x4x3"]),
+    ],
+)
+def test_what_is_written_wrongly_knows_the_shape_reached(last, words):
+    with pytest.raises(WrittenError) as caught:
+        parse_model(net(f"  - relu\n  - maxpool: 2\n{last}"), "net.yaml")
+    assert [node.name for node in caught.value.done] == ["relu1", "pool1"]
+    for word in words:
+        assert word in str(caught.value)
 
 
 def test_input_and_classes_can_be_given_from_outside():
