@@ -20,6 +20,7 @@ from cnncli.tasks.splitting import stratified_split
 from cnncli.tasks.training_events import Prepared
 
 _SHARE_OF_MEMORY = 0.8
+_BLOCK = 16  # images that the engine handles together, at most
 
 
 class TrainingSession(Protocol):
@@ -195,13 +196,16 @@ def prepared(plan: TrainingPlan, run_dir: Path | None) -> Prepared:
 def forecast_memory(model: Model, data: Dataset, options: TrainingOptions) -> int:
     """Return what training needs [bytes], in Python integers that cannot wrap.
 
-    Data as bytes; parameters, gradients and optimizer in float32; every activation of one batch twice (its value and
-    its gradient).
+    Data as bytes; parameters, gradients and optimizer in float32; feature maps and their gradients once a thread for a
+    block of images, vectors once an image. It is an estimate: halos and gradients kept apart come on top.
     """
     copies = 4 if options.optimizer.startswith("adam") else 3
-    values = math.prod(model.input_shape) + 2 * sum(math.prod(node.out_shape) for node in model.nodes)
+    shapes = [model.input_shape, *(node.out_shape for node in model.nodes)]
+    values = 2 * sum(math.prod(shape) for shape in shapes)
+    vectors = 2 * sum(math.prod(shape) for shape in shapes if len(shape) == 1)
     pixels = data.train.images.nbytes + data.test.images.nbytes
-    return pixels + 4 * (copies * model.parameter_count + options.batch_size * values)
+    blocks = options.threads * _BLOCK * values + options.batch_size * vectors
+    return pixels + 4 * (copies * model.parameter_count + blocks)
 
 
 def check_memory(needed: int) -> None:

@@ -12,11 +12,12 @@ from tasks.fake_session import FakeSession
 from cnncli.errors import CnnError, InterruptedRunError, NumericError
 from cnncli.io.checkpoint import read_checkpoint
 from cnncli.io.datasets import load_dataset
+from cnncli.model import load_model
 from cnncli.model.sources import Source
 from cnncli.tasks.run_directory import RunDirectory, default_run_directory
 from cnncli.tasks.train import train
 from cnncli.tasks.training_events import EpochDone, Finished
-from cnncli.tasks.training_plan import TrainingOptions, plan_training
+from cnncli.tasks.training_plan import TrainingOptions, check_memory, forecast_memory, plan_training
 
 ARCH = "{name: linear, input: [8, 8, 1], classes: 10, layers: [flatten, dense: {units: classes, bias: false}, softmax]}"
 
@@ -189,3 +190,19 @@ def test_checkpoint_holds_what_prediction_needs(tmp_path):
     assert checkpoint.architecture == ARCH
     assert checkpoint.optimizer == {}
     assert np.isfinite(checkpoint.parameters["fc1/weight"]).all()
+
+
+@pytest.mark.parametrize(("arch", "batch"), [("lenet5", 64), ("lenet5", 256), ("lecture", 64), ("digits", 64)])
+def test_the_memory_forecast_is_near_what_the_engine_takes(arch, batch):
+    from cnncli.engine.session import Session
+
+    data, model = load_dataset("digits"), load_model(arch)
+    options = TrainingOptions(arch, "digits", batch_size=batch, threads=2)
+    session = Session(model, batch_size=batch, threads=2, optimizer="adam")
+    pixels = data.train.images.nbytes + data.test.images.nbytes
+    assert 0.9 < (forecast_memory(model, data, options) - pixels) / session.memory_bytes < 1.6
+
+
+def test_more_memory_than_there_is_is_refused_before_anything_is_allocated():
+    with pytest.raises(CnnError, match=r"training needs 1048576\.0 GiB, .* GiB are free; use a smaller --batch-size"):
+        check_memory(2**50)
