@@ -114,9 +114,7 @@ def filter_plan(options: dict[str, Any], *, printing: bool) -> FilterPlan:
     from cnncli.filters.borders import parse_border
     from cnncli.filters.conventions import convention
     from cnncli.filters.geometry import parse_padding, parse_pair, parse_scale
-    from cnncli.filters.kernel_text import MAX_BYTES
-    from cnncli.filters.steps import parse_steps
-    from cnncli.io.atomic import read_regular_file
+    from cnncli.tasks.filter_image import parse_steps
     from cnncli.tasks.filter_plan import FilterPlan
 
     if not options["kernels"]:
@@ -133,7 +131,7 @@ def filter_plan(options: dict[str, Any], *, printing: bool) -> FilterPlan:
     if options["tool"]:
         convention(options["tool"])
     return FilterPlan(
-        steps=parse_steps(options["kernels"], read_file=lambda path: read_regular_file(path, 16 * MAX_BYTES)),
+        steps=parse_steps(options["kernels"]),
         flip=options["flip"],
         padding=None if options["padding"] is None else parse_padding(options["padding"]),
         border=None if options["border"] is None else parse_border(options["border"]),

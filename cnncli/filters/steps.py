@@ -110,7 +110,7 @@ STEP_PURPOSES = {
     "avgpool:N[,s=N,p=N]": "mean of each window (stride = size)",
     "gray[:bt601|bt709|mean]": "one channel from three",
 }
-_CHECKPOINT = re.compile(r".+:[\w./-]+\[[0-9]+\]")
+_CHECKPOINT = re.compile(r".+:[\w./-]+\[(?:[0-9]+|\*)\]")
 
 
 def parse_steps(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError, NumericError, UsageError
+from cnncli.filters.kernel import Kernel
 from cnncli.filters.kernel_text import MAX_BYTES
 from cnncli.filters.steps import Step
 from cnncli.filters.steps import parse_steps as _parse_steps
@@ -85,14 +86,20 @@ class FilterResult:
 
 
 def parse_steps(specs: Sequence[str]) -> tuple[Step, ...]:
-    """Return the steps for the texts of ``-k``; ``@FILE`` is read from disk.
+    """Return the steps for the texts of ``-k``; ``@FILE`` and ``RUN:layer[i]`` are read from disk.
 
     Raises
     ------
     UsageError, InvalidInputError
         As `cnncli.filters.steps.parse_steps` and `cnncli.io.atomic.read_regular_file`.
     """
-    return _parse_steps(specs, read_file=lambda path: read_regular_file(path, 16 * MAX_BYTES))
+    return _parse_steps(specs, lambda path: read_regular_file(path, 16 * MAX_BYTES), _read_learned_kernel)
+
+
+def _read_learned_kernel(text: str) -> Kernel:
+    from cnncli.tasks.learned_kernel import read_learned_kernel
+
+    return read_learned_kernel(text)
 
 
 def apply_filter(

@@ -1,0 +1,56 @@
+"""The kernels a network has learned, as kernels for images: `RUN:conv1[3]`."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+import numpy as np
+
+from cnncli.errors import InvalidInputError
+from cnncli.filters.kernel import Kernel
+from cnncli.io.checkpoint import read_checkpoint
+
+_SPEC = re.compile(r"(?P<source>.+):(?P<layer>[\w./-]+)\[(?P<index>[0-9]+|\*)\]")
+
+
+def read_learned_kernel(text: str) -> Kernel:
+    """Return one filter of a convolution layer, or with ``[*]`` all of them.
+
+    Parameters
+    ----------
+    text : str
+        ``SOURCE:layer[i]`` with a run directory or a checkpoint as source; filters are counted from 0.
+
+    Returns
+    -------
+    Kernel
+        Over the input channels of the layer, with the layer's bias. A layer of one input channel gives a two-dimensional
+        kernel, which meets every channel of an image by itself.
+
+    Raises
+    ------
+    InvalidInputError
+        A source that is no checkpoint; a layer or filter it does not have.
+    """
+    match = _SPEC.fullmatch(text)
+    if match is None:
+        raise InvalidInputError(f"'{text}' is not RUN:layer[i]", hint="for instance runs/digits-1:conv1[3]")
+    source, layer, index = match["source"], match["layer"], match["index"]
+    arrays = read_checkpoint(source).parameters
+    layers = {name.removesuffix("/weight"): array for name, array in arrays.items() if name.endswith("/weight")}
+    convolutions = {name: array for name, array in layers.items() if array.ndim == 4}
+    if layer not in convolutions:
+        near = difflib.get_close_matches(layer, convolutions, n=1)
+        what = "has no kernels" if layer in layers else "does not exist"
+        hint = f"did you mean {near[0]}?" if near else f"choose {', '.join(convolutions)}"
+        raise InvalidInputError(f"layer {layer} {what}", where=source, hint=hint)
+    weights = convolutions[layer].astype(np.float64)
+    biases = np.asarray(arrays.get(f"{layer}/bias", np.zeros(len(weights))), dtype=np.float64)
+    if index != "*":
+        if int(index) >= len(weights):
+            message = f"{layer} has {len(weights)} filters, counted from 0; there is no {index}"
+            raise InvalidInputError(message, where=source)
+        weights, biases = weights[int(index) : int(index) + 1], biases[int(index) : int(index) + 1]
+    single = weights.shape[:2] == (1, 1)
+    return Kernel(f"{layer}[{index}]", np.ascontiguousarray(weights), bias=biases, per_channel=single)
