@@ -50,9 +50,6 @@ class FakeSession:
         )
 
     def cancel(self):
-        pass
-
-    def cancel(self):
         """Nothing here takes long."""
 
     def predict(self, images, indices=None):
