@@ -14,6 +14,7 @@ from cnncli.cli.filter_options import FilterCommand, file_options, filter_option
 from cnncli.errors import PartialFailureError, UsageError
 
 if TYPE_CHECKING:
+    from cnncli.filters.steps import Step
     from cnncli.tasks.filter_events import Event
     from cnncli.tasks.filter_naming import Job
     from cnncli.tasks.filter_options import FileOptions
@@ -100,7 +101,7 @@ def _run(
     from cnncli.reporting.filter_report import FilterReport
 
     report = FilterReport(
-        " + ".join(step.name for step in plan.steps),
+        " + ".join(_in_words(step) for step in plan.steps),
         len(jobs),
         sys.stdout,
         sys.stderr,
@@ -157,6 +158,17 @@ def _run_batch(
                 report.show(outcome)
     finally:
         manifest.close()
+
+
+def _in_words(step: Step) -> str:
+    """Return a step with the size of its kernel: ``sobel |(x,y)| 3x3``."""
+    kernel = getattr(step, "kernel", None)
+    if kernel is None:
+        return step.name
+    gradient = " |(x,y)|" if kernel.combine == "magnitude" else ""
+    bank = f"{kernel.filters} filters " if kernel.combine == "stack" and kernel.filters > 1 else ""
+    depth = "" if kernel.per_channel else f"{kernel.channels}x"
+    return f"{step.name}{gradient} {bank}{depth}{kernel.size[0]}x{kernel.size[1]}"
 
 
 def _fingerprint(options: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
+from shutil import get_terminal_size
 from typing import Any, TextIO
 
 from cnncli.io.standard_output import write_standard_output
@@ -62,6 +63,7 @@ class FilterReport:
         self.quiet, self.verbose, self.as_json = quiet, verbose, as_json
         self.counts = {"written": 0, "printed": 0, "skipped": 0, "failed": 0}
         self.failures: list[Failure] = []
+        self._terminal = terminal
         self._began = time.monotonic()
         self._clipped_files = 0
         self._shown = 0
@@ -139,10 +141,28 @@ class FilterReport:
             self._line(f"cnn: warning: {safe(str(failure.error()))}")
 
     def _line(self, text: str) -> None:
-        if self._progress:
-            self._progress.line(text)
+        for line in _fitted(text, get_terminal_size().columns) if self._terminal else [text]:
+            if self._progress:
+                self._progress.line(line)
+            else:
+                write_line(line, self.err)
+
+
+def _fitted(text: str, columns: int) -> list[str]:
+    """Return a summary broken before its dots where it is wider than the terminal.
+
+    Examples
+    --------
+    >>> _fitted("a.png 5x5x3 · sobel 3x3 · range=abs", 26)
+    ['a.png 5x5x3 · sobel 3x3', '  · range=abs']
+    """
+    lines: list[str] = []
+    for part in text.split(" · "):
+        if lines and len(lines[-1]) + len(part) + 3 <= columns:
+            lines[-1] += f" · {part}"
         else:
-            write_line(text, self.err)
+            lines.append(f"  · {part}" if lines else part)
+    return lines
 
 
 def _as_json(outcome: Outcome, steps: str) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def test_json_holds_shapes_numbers_and_what_was_done():
     assert body["schema"] == "cnncli/1"
     assert body["values"][0] == [320, 206, 198, 188, 281]
     assert body["shape"] == body["result_shape"] == [5, 5, 1]
-    assert body["steps"] == "sharpen"
+    assert body["steps"] == "sharpen 3x3"
 
 
 # images
