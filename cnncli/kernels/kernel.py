@@ -39,6 +39,10 @@ class Kernel:
             # read now: a file that changes before the first use must not lend its name to the code that was imported
             sources_digest(body.__module__)
         self.name = name or body.__name__
+        # Numba makes symbols of qualified names and a count of the functions compiled so far. Two variants from one
+        # factory, compiled by two processes, would share a symbol, and a third process that loads both from the cache
+        # would run one of them under both names.
+        body.__qualname__ = f"{self.name}.body"
         self.__doc__ = body.__doc__
         self._compiled: dict[str, Any] = {}
 
@@ -62,8 +66,9 @@ class Kernel:
         def entry(words: Any, task: Any, worker: Any) -> None:
             body(words, task, worker, real(0))
 
-        function: Any = CFunc(entry, (_SIGNATURE.args, _SIGNATURE.return_type), {}, {"error_model": "numpy"})
+        entry.__qualname__ = f"{self.name}.{real}"
         entry.__module__ = self._body.__module__
+        function: Any = CFunc(entry, (_SIGNATURE.args, _SIGNATURE.return_type), {}, {"error_model": "numpy"})
         if self._is_cached:
             function._cache = KernelCache(self._body, f"{self.name}-{real}")
         with one_compiler_at_a_time():
