@@ -187,7 +187,7 @@ def resolve_plan(plan: FilterPlan, dtype: np.dtype) -> ResolvedPlan:
         dtype=result,
         scale=scale,
         factor=factor,
-        notes=notes + _even_notes(plan.steps, padding),
+        notes=notes + _window_notes(plan.steps, padding, plan.dilation),
     )
 
 
@@ -233,7 +233,7 @@ def _sums_to_zero(steps: tuple[Step, ...]) -> bool:
     return any(isinstance(step, KernelStep) and step.kernel.signed for step in steps)
 
 
-def _even_notes(steps: tuple[Step, ...], padding: Padding) -> tuple[str, ...]:
+def _window_notes(steps: tuple[Step, ...], padding: Padding, dilation: Pair) -> tuple[str, ...]:
     notes = []
     for step in steps:
         if isinstance(step, KernelStep):
@@ -241,4 +241,8 @@ def _even_notes(steps: tuple[Step, ...], padding: Padding) -> tuple[str, ...]:
             if padding == "same" and (height % 2 == 0 or width % 2 == 0):
                 centre = f"row {(height + 1) // 2}, column {(width + 1) // 2}"
                 notes.append(f"{step.name} is {height}x{width}: its centre is {centre} (counted from 1)")
+            if not isinstance(padding, str) and (
+                max(padding[:2]) > dilation[0] * (height - 1) or max(padding[2:]) > dilation[1] * (width - 1)
+            ):
+                notes.append(f"{step.name}: padding beyond k-1 makes windows that hold no pixel of the image")
     return tuple(notes)

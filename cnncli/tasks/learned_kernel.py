@@ -25,8 +25,8 @@ def read_learned_kernel(text: str) -> Kernel:
     Returns
     -------
     Kernel
-        Over the input channels of the layer, with the layer's bias. A layer of one input channel gives a two-dimensional
-        kernel, which meets every channel of an image by itself.
+        Over the input channels of the layer, with the layer's bias. A layer of one input channel gives a
+        two-dimensional kernel, which meets every channel of an image by itself.
 
     Raises
     ------
