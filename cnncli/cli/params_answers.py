@@ -10,7 +10,7 @@ from typing import Any
 
 from cnncli.errors import UsageError
 from cnncli.model.assembly import LayerError, WrittenError
-from cnncli.model.chain import chain_model
+from cnncli.model.chain import chain_input, chain_model
 from cnncli.model.network import Model
 from cnncli.model.sources import parse_model, read_source
 from cnncli.model.summary import memory, rows_of
@@ -31,7 +31,6 @@ from cnncli.reporting.table import Table
 from cnncli.reporting.text_format import render
 from cnncli.shapes import Shape
 from cnncli.spec.items import nearest
-from cnncli.spec.notation import parse_shape
 
 __all__ = ["LayerError", "WrittenError", "expected_values", "render"]
 
@@ -43,7 +42,7 @@ def read_model(source: str, layers: Sequence[str], input_shape: Shape | None, cl
     if re.fullmatch(r"\d+(x\d+){1,2}|\d+@\d+x\d+|\d+", source):
         if not layers:
             raise UsageError("an input shape alone has no parameters", hint="add layers, as in 28x28x1 conv:5,out=6")
-        return chain_model(parse_shape(source), layers)
+        return chain_model(chain_input(source, layers), layers)
     if layers:
         raise UsageError("an architecture has its own layers", where=source, hint="begin with an input shape")
     found = read_source(source)

@@ -50,7 +50,8 @@ def command(source: str | None, layers: tuple[str, ...], **options: Any) -> None
       cnn shape 5x5 -k 3 -p 1 --coverage              how often each pixel is read
       cnn shape resnet18 --rf                         a network, receptive fields
 
-    INPUT is 28x28x3 (height x width x channels), 3@28x28 (depth @ width x height) or 28. ARCH is an architecture
+    INPUT is 28x28x3 (height x width x channels), 3@28x28 (depth @ width x height) or 28;
+    a number before a dense layer is a vector. ARCH is an architecture
     file, a preset, a run or - for standard input. LAYER is conv:5,p=1,s=2,out=8 · depthwise:3 · maxpool:2 ·
     avgpool:3,s=2 · globalavgpool · flatten · dense:10 · relu · ...
     """
@@ -89,7 +90,7 @@ def command(source: str | None, layers: tuple[str, ...], **options: Any) -> None
         body = answers.as_json(model, with_field=options["with_field"])
         text = answers.json_text(body, format_name)
     else:
-        named = flags["filters"] is not None or any("out=" in layer or ":" not in layer for layer in layers)
+        named = flags["filters"] is not None or any("=" in layer for layer in layers)
         text = answers.as_text(
             model,
             notation,

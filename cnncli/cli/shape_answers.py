@@ -9,7 +9,7 @@ from typing import Any
 
 from cnncli.errors import InvalidInputError, UsageError
 from cnncli.model.assembly import LayerError, WrittenError
-from cnncli.model.chain import chain_model
+from cnncli.model.chain import chain_input, chain_model
 from cnncli.model.network import Model
 from cnncli.model.sources import parse_model, read_source
 from cnncli.reporting.shape_report import chain_table, shape_json, single_line
@@ -34,7 +34,8 @@ def read_model(
         for name in ("input_text", "classes"):
             if options[name]:
                 raise UsageError("--input and --classes belong to an architecture file", hint="leave them out")
-        model = chain_model(input_of(source), chain_texts(layers, flags), rounding=rounding)
+        texts = chain_texts(layers, flags)
+        model = chain_model(chain_input(source, texts), texts, rounding=rounding)
     else:
         if layers or any(flags.values()):
             raise UsageError(
@@ -111,7 +112,8 @@ def as_text(
     """Return one line for one layer and a table otherwise, remarks below unless it is `quiet`."""
     remarks = [] if quiet else notes(model)
     if single and len(model.nodes) == 1 and format_name in ("table", "plain") and not with_field:
-        text = single_line(model, notation, with_params=named)
+        # one filter is what -k 5 without a number of filters means: its parameters are not asked for
+        text = single_line(model, notation, with_params=named or model.nodes[0].layer.kind != "conv")
     else:
         text = render(chain_table(model, notation, with_field=with_field), format_name)
     if format_name in ("table", "plain"):

@@ -10,9 +10,34 @@ from cnncli.model.build import build_model
 from cnncli.model.network import Model
 from cnncli.model.vocabulary import vocabulary
 from cnncli.shapes import Shape
-from cnncli.spec.chain import parse_chain
+from cnncli.spec.chain import OTHER_KINDS, parse_chain
 from cnncli.spec.document import Document
+from cnncli.spec.notation import parse_shape
 from cnncli.spec.tree import Place, ScalarNode
+
+MAX_DIGITS = 12  # of the length of a vector
+
+
+def chain_input(text: str, layers: Sequence[str]) -> Shape:
+    """Return the input shape before `layers`: a single number in front of a dense layer is a vector.
+
+    Raises
+    ------
+    UsageError
+        Not a shape.
+
+    Examples
+    --------
+    >>> chain_input("400", ["dense:120"]), chain_input("28", ["conv:5"])
+    ((400,), (1, 28, 28))
+    """
+    kind = layers[0].partition(":")[0].strip().lower() if layers else ""
+    if text.strip().isdecimal() and len(text) <= MAX_DIGITS and OTHER_KINDS.get(kind, kind) == "dense" and int(text):
+        return (int(text),)
+    try:
+        return parse_shape(text)
+    except InvalidInputError as error:
+        raise UsageError(error.message, hint=error.hint) from None
 
 
 def chain_model(input_shape: Shape, layers: Sequence[str], *, rounding: str = "floor") -> Model:

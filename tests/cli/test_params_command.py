@@ -223,3 +223,18 @@ def test_golden_tables(name, arguments, width):
     text = terminal(arguments, width)
     assert max(map(len, text.splitlines())) <= width
     golden(f"{name}-{width}.txt", text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "params"),
+    [
+        (["786432", "dense:1000"], 786_433_000),
+        (["3072", "dense:6272"], 19_273_856),
+        (["400", "dense:120"], 48_120),
+        (["32x32x3", "conv:5,out=8"], 608),
+        (["28x28x1", "locally_connected:5"], 14_976),
+        (["8x8x3", "batchnorm"], 12),
+    ],
+)
+def test_how_many_parameters(arguments, params):
+    assert run_cnn("params", *arguments, "--json").json["total"] == params

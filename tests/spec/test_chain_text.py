@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnncli.errors import ShapeError, UsageError
-from cnncli.model.chain import chain_model
+from cnncli.model.chain import chain_input, chain_model
 from cnncli.model.vocabulary import vocabulary
 from cnncli.spec.chain import parse_layer
 
@@ -90,3 +90,16 @@ def test_any_text_is_a_layer_or_our_error(layers):
         message = "fine"
         assert all(length > 0 for length in model.output_shape)
     assert message
+
+
+@pytest.mark.parametrize(
+    ("source", "layers", "shape"),
+    [
+        ("400", ["dense:120"], (400,)),
+        ("400", ["fc:120", "relu"], (400,)),
+        ("28", ["conv:5"], (1, 28, 28)),
+        ("28x28", ["dense:5"], (1, 28, 28)),
+    ],
+)
+def test_a_number_before_a_dense_layer_is_a_vector(source, layers, shape):
+    assert chain_input(source, layers) == shape
