@@ -138,7 +138,7 @@ def _run_batch(
     standard_input: bytes | None,
     report: Any,
 ) -> None:
-    from cnncli.tasks.filter_files import filter_files
+    from cnncli.tasks.filter_files import filter_files, sync_folders
     from cnncli.tasks.filter_manifest import Manifest
     from cnncli.tasks.supervised import supervised
 
@@ -148,7 +148,7 @@ def _run_batch(
     try:
         with report:
             processes = min(settings.workers, len(jobs))
-            share = replace(settings, threads=max(settings.threads // processes, 1))
+            share = replace(settings, threads=max(settings.threads // processes, 1), sync_folders=False)
 
             def work(numbers: Iterable[int]) -> Iterator[Event]:
                 return filter_files(jobs, numbers, plan, share, manifest, standard_input)
@@ -156,6 +156,7 @@ def _run_batch(
             for outcome in supervised(jobs, work, processes):
                 manifest.add(outcome)
                 report.show(outcome)
+            sync_folders(jobs)
     finally:
         manifest.close()
 

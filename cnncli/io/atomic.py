@@ -68,7 +68,9 @@ def read_regular_file(path: Path | str, max_bytes: int) -> bytes:
         os.close(descriptor)
 
 
-def write_atomically(path: Path | str, data: bytes | memoryview, *, overwrite: bool = True) -> None:
+def write_atomically(
+    path: Path | str, data: bytes | memoryview, *, overwrite: bool = True, sync_folder: bool = True
+) -> None:
     """Write `data` so that `path` holds either its old or the complete new content at every instant.
 
     A symbolic link is followed and its target replaced; the mode of an existing file is kept, a new one gets
@@ -82,6 +84,8 @@ def write_atomically(path: Path | str, data: bytes | memoryview, *, overwrite: b
         The complete content.
     overwrite : bool
         False refuses an existing file, without a race.
+    sync_folder : bool
+        False leaves it to the caller to bring the folder to the disk (`sync_directory`), once for many files.
 
     Raises
     ------
@@ -104,7 +108,8 @@ def write_atomically(path: Path | str, data: bytes | memoryview, *, overwrite: b
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-        _sync_directory(os.path.dirname(target))
+        if sync_folder:
+            sync_directory(os.path.dirname(target))
     except (OSError, ValueError) as error:
         raise write_error(name, error, len(view)) from None
 
@@ -252,7 +257,8 @@ def _put_in_place(temporary: str, target: str, overwrite: bool, name: str) -> No
         os.unlink(temporary)
 
 
-def _sync_directory(folder: str) -> None:
+def sync_directory(folder: str) -> None:
+    """Bring the names in a folder to the disk."""
     descriptor = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from cnncli.errors import CnnError, ExitCode
@@ -83,7 +83,10 @@ Event: TypeAlias = Started | Outcome
 
 def to_json(event: Event) -> dict[str, Any]:
     """Return an event as an object of plain JSON types."""
-    return {"event": type(event).__name__, **asdict(event)}
+    record: dict[str, Any] = {"event": type(event).__name__, **vars(event)}
+    if record.get("failure") is not None:
+        record["failure"] = vars(record["failure"])
+    return record
 
 
 def from_json(record: dict[str, Any]) -> Event:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+# ruff: noqa: PTH112, PTH120
+# names are kept as text, whatever bytes they hold
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cnncli.errors import CnnError
+from cnncli.io.atomic import sync_directory
 from cnncli.tasks.filter_events import Event, Failure, Outcome, Started
 from cnncli.tasks.filter_manifest import Manifest
 from cnncli.tasks.filter_naming import Job
@@ -97,3 +100,13 @@ def _load(job: Job, options: FileOptions, manifest: Manifest, standard_input: by
     if skip and manifest.kept and manifest.finished(job.source, str(job.target), loaded.sha256):
         return None
     return loaded
+
+
+def sync_folders(jobs: Sequence[Job]) -> None:
+    """Bring the names of all outputs to the disk, after a batch that wrote them without.
+
+    A manifest may be ahead of them if the power fails: then an output is missing, and the next run writes it again.
+    """
+    for folder in sorted({os.path.dirname(job.target) or "." for job in jobs if job.target not in (None, "-")}):
+        if os.path.isdir(folder):
+            sync_directory(folder)

@@ -31,6 +31,7 @@ from cnncli.tasks.filter_plan import FilterPlan
 if TYPE_CHECKING:
     from cnncli.tasks.filter_image import FilterResult
 
+_LARGE = 1 << 22  # samples; less needs no question about memory unless it is padded or dilated
 _MATRIX_FILES = (".txt", ".csv", ".tsv")
 
 
@@ -93,7 +94,8 @@ def apply(loaded: Loaded, plan: FilterPlan, options: FileOptions, *, compiled: b
     from cnncli.tasks.filter_image import apply_filter
 
     source = loaded.image
-    check_memory(source.pixels.shape, plan, source.pixels.dtype)
+    if source.pixels.size > _LARGE or isinstance(plan.padding, tuple) or plan.dilation != (1, 1):
+        check_memory(source.pixels.shape, plan, source.pixels.dtype)
     alpha = None
     if source.alpha is None:
         result = apply_filter(source.pixels, plan, threads=options.threads, compiled=compiled)
@@ -195,7 +197,7 @@ def _store_file(image: Image, target: str, options: FileOptions) -> int:
         data = encode_image(
             image, kind, where=target, level=options.level, quality=options.quality, threads=options.threads
         )
-    write_atomically(target, memoryview(data), overwrite=options.overwrite)
+    write_atomically(target, memoryview(data), overwrite=options.overwrite, sync_folder=options.sync_folders)
     return len(data)
 
 

@@ -46,6 +46,8 @@ class FileOptions:
         Print columns of equal width.
     threads, workers : int
         Of the arithmetic; files decoded and encoded at the same time.
+    sync_folders : bool
+        Bring the folder of each output to the disk after each file; a batch does it once at its end.
     fail_fast : bool
         Stop at the first file that fails.
     """
@@ -67,4 +69,5 @@ class FileOptions:
     align: bool = False
     threads: int = 1
     workers: int = 1
+    sync_folders: bool = True
     fail_fast: bool = False
