@@ -10,7 +10,7 @@ from faults.installed import CNN
 from cnncli.io.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-TRAIN = ["train", "-d", "digits", "-e", "2", "-q", "--run-dir", "run"]
+TRAIN = ["train", "-d", "digits", "-e", "2", "--limit", "300", "-q", "--run-dir", "run"]
 
 
 def traced(options, arguments, folder):
@@ -29,7 +29,7 @@ def _warm(tmp_path_factory):
 
 
 def test_no_program_is_started_and_no_connection_made(tmp_path):
-    done = traced(["-e", "trace=execve,connect,socket"], TRAIN, tmp_path)
+    done = traced(["--seccomp-bpf", "-e", "trace=execve,connect,socket"], TRAIN, tmp_path)
     assert done.returncode == 0, done.stderr
     calls = (tmp_path / "trace").read_text().splitlines()
     assert len(calls) == 1, calls
@@ -37,7 +37,7 @@ def test_no_program_is_started_and_no_connection_made(tmp_path):
 
 
 def test_every_rename_follows_an_fsync_of_the_file_and_is_followed_by_one_of_the_folder(tmp_path):
-    done = traced(["-e", "trace=openat,fsync,rename", "-y"], TRAIN, tmp_path)
+    done = traced(["--seccomp-bpf", "-e", "trace=openat,fsync,rename", "-y"], TRAIN, tmp_path)
     assert done.returncode == 0, done.stderr
     run = f"{tmp_path}/run"
     calls = [line for line in (tmp_path / "trace").read_text().splitlines() if "fsync(" in line or " rename(" in line]
