@@ -41,7 +41,7 @@ def test_predictions_and_tests_can_be_cancelled():
     wanted = session.predict(images)
     for work in (lambda: session.predict(images), lambda: session.evaluate(images, labels)):
         session.cancel()
-        with pytest.raises(CancelledError):  # noqa: PT012 - it may take several calls
+        with pytest.raises(CancelledError):
             work()
     np.testing.assert_array_equal(session.predict(images), wanted)
 
