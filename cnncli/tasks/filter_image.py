@@ -21,7 +21,7 @@ from cnncli.tasks.filter_chain import KernelStage, build_stages
 from cnncli.tasks.filter_direct import run_direct, worth_compiling
 from cnncli.tasks.filter_plan import FilterPlan, ResolvedPlan, full_scale, resolve_plan
 from cnncli.tasks.filter_range import LEVELS, Mapper, Tally, bins, equalizing_curve
-from cnncli.tasks.filter_stages import Stage
+from cnncli.tasks.filter_stages import Stage, WindowStage
 
 __all__ = ["FilterPlan", "FilterResult", "apply_filter", "parse_steps"]
 
@@ -215,13 +215,24 @@ def _survey(stage: Stage, mapper: Mapper, workers: int) -> None:
 
 def _in_strips(stage: Stage, workers: int, work: Callable[[int, int], T]) -> Iterable[T]:
     """Call ``work(first, last)`` for strips of rows on `workers` threads; results in the order of the strips."""
-    height, width, depth = stage.shape
-    rows = max(1, min(height, _STRIP_VALUES // max(width * depth, 1)))
+    height = stage.shape[0]
+    rows = max(1, min(height, _STRIP_VALUES // max(_values_of_a_row(stage), 1)))
     strips = [(first, min(first + rows, height)) for first in range(0, height, rows)]
     if workers == 1 or len(strips) == 1:
         return (work(first, last) for first, last in strips)
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(lambda strip: work(*strip), strips))
+
+
+def _values_of_a_row(stage: Stage) -> int:
+    """Return how many values the busiest stage computes for one row of the last one."""
+    most, rows = 0, 1
+    link: Stage | None = stage
+    while link is not None:
+        most = max(most, rows * link.shape[1] * link.shape[2])
+        rows *= link.geometry.stride[0] if isinstance(link, WindowStage) else 1
+        link = getattr(link, "source", None)
+    return most
 
 
 def _result(out: NDArray, tally: Tally, resolved: ResolvedPlan) -> FilterResult:
