@@ -153,8 +153,7 @@ def _run_batch(
             def work(numbers: Iterable[int]) -> Iterator[Event]:
                 return filter_files(jobs, numbers, plan, share, manifest, standard_input)
 
-            for outcome in supervised(jobs, work, processes):
-                manifest.add(outcome)
+            for outcome in supervised(jobs, work, processes, manifest.add):
                 report.show(outcome)
             sync_folders(jobs)
     finally:

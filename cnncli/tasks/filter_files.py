@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from cnncli.errors import CnnError
+from cnncli.errors import CnnError, InterruptedRunError
 from cnncli.io.atomic import sync_directory
 from cnncli.tasks.filter_events import Event, Failure, Outcome, Started
 from cnncli.tasks.filter_manifest import Manifest
@@ -73,6 +73,8 @@ def filter_files(
         job = jobs[index]
         try:
             yield _whole(index, job, plan, options, manifest, standard_input)
+        except InterruptedRunError:  # not a fault of this file
+            raise
         except CnnError as error:
             if options.fail_fast:
                 raise error.located(job.source) from None

@@ -78,7 +78,7 @@ class _Child:
         return os.waitpid(self.pid, 0)[1]
 
 
-def supervised(jobs: Sequence[Job], work: Work, processes: int) -> Iterator[Outcome]:
+def supervised(jobs: Sequence[Job], work: Work, processes: int, record: Callable[[Outcome], None]) -> Iterator[Outcome]:
     """Yield the outcome of every job, in order, whatever happens to the processes that do the work.
 
     Parameters
@@ -89,6 +89,8 @@ def supervised(jobs: Sequence[Job], work: Work, processes: int) -> Iterator[Outc
         have imported Numba or started a thread when this is called.
     processes : int
         Children at work at the same time.
+    record : callable
+        Told of every outcome as soon as it is there, also of those that arrive while a batch is being stopped.
 
     Raises
     ------
@@ -99,7 +101,7 @@ def supervised(jobs: Sequence[Job], work: Work, processes: int) -> Iterator[Outc
     suspects: deque[int] = deque()
     done: dict[int, Outcome] = {}
     following = 0
-    for outcome in _crew(jobs, work, min(processes, len(jobs)), waiting, suspects):
+    for outcome in _crew(jobs, work, min(processes, len(jobs)), waiting, suspects, record):
         done[outcome.index] = outcome
         while following in done:
             yield done.pop(following)
@@ -107,15 +109,23 @@ def supervised(jobs: Sequence[Job], work: Work, processes: int) -> Iterator[Outc
     while suspects:
         index = suspects.popleft()
         again: deque[int] = deque()
-        for outcome in _crew(jobs, work, 1, deque([index]), again):
+        for outcome in _crew(jobs, work, 1, deque([index]), again, record):
             done[outcome.index] = outcome
         if index in again:
             failure = Failure(3, "the process that decoded it died, twice", jobs[index].source, "leave this file out")
             done[index] = Outcome(index, jobs[index].source, jobs[index].target, "failed", failure=failure)
+            record(done[index])
     yield from (done[index] for index in sorted(done))
 
 
-def _crew(jobs: Sequence[Job], work: Work, count: int, waiting: deque[int], suspects: deque[int]) -> Iterator[Outcome]:
+def _crew(
+    jobs: Sequence[Job],
+    work: Work,
+    count: int,
+    waiting: deque[int],
+    suspects: deque[int],
+    record: Callable[[Outcome], None],
+) -> Iterator[Outcome]:
     """Run `count` children until `waiting` is empty; put into `suspects` what a child that died had in hand."""
     children: list[_Child] = []
     try:
@@ -134,7 +144,9 @@ def _crew(jobs: Sequence[Job], work: Work, count: int, waiting: deque[int], susp
                     child: _Child = key.data
                     records = child.read()
                     if records is not None:
-                        yield from _outcomes(child, records)
+                        for outcome in _outcomes(child, records):
+                            record(outcome)
+                            yield outcome
                         _supply(child, waiting)
                         continue
                     selector.unregister(child.events)
@@ -148,10 +160,21 @@ def _crew(jobs: Sequence[Job], work: Work, count: int, waiting: deque[int], susp
         for child in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, signal.SIGTERM)
+        for child in children:
+            _hear_out(child, record)
         raise
     finally:
         for child in children:
             child.close()
+
+
+def _hear_out(child: _Child, record: Callable[[Outcome], None]) -> None:
+    """Record what a child that was told to stop has still finished."""
+    child.no_more()
+    while (records := child.read()) is not None:
+        with contextlib.suppress(CnnError):  # its own word that it was interrupted
+            for outcome in _outcomes(child, records):
+                record(outcome)
 
 
 def _supply(child: _Child, waiting: deque[int]) -> None:
