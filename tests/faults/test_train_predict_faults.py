@@ -405,3 +405,21 @@ def test_a_full_standard_output_is_one_line(tmp_path):
     assert result.code == 1
     assert result.err.splitlines()[-1].startswith("cnn: error: ")
     assert "Traceback" not in result.err
+
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize("locale", [{}, ASCII], ids=["utf-8", "ascii"])
+@pytest.mark.parametrize("name", [b"caf\xe9.png", "käfer.png".encode(), b"-[red]\x1b[31m\n.png"])
+def test_names_of_any_bytes_are_read_and_shown_escaped(name, locale, trained, tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    missing = run([b"predict", os.fsencode(trained), b"--", name], tmp_path, env=locale)
+    assert missing.code == 3, missing.err
+    assert missing.err.count("\n") == 1
+    assert "no such file" in missing.err
+    (tmp_path / "a.png").rename(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    found = run([b"predict", os.fsencode(trained), b"-q", b"--format", b"plain", b"--", name], tmp_path, env=locale)
+    assert found.code == 0, found.err
+    assert b"\x1b" not in found.out
+    assert found.out.isascii() or not locale
