@@ -1,1 +1,0 @@
-"""Loss functions: value and gradient with respect to the logits."""
