@@ -102,13 +102,13 @@ def damaged(draw):
 @given(damaged())
 def test_any_damage_is_refused_or_harmless(data):
     try:
-        tensors, _ = parse(data, "file")
+        tensors, metadata = parse(data, "file")
     except InvalidInputError as error:
         text = str(error)
         assert data != GOOD, text
         assert text.startswith("file: "), text
         return
-    if data != GOOD:  # only the free text of the header can differ
+    if "sha256" in metadata:  # without it, read_checkpoint refuses; else only the free text of the header can differ
         assert tensors == {} or [array.tobytes() for array in tensors.values()] == [
             array.tobytes() for array in parse(GOOD, "file")[0].values()
         ]
