@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cnncli.errors import CnnError, InvalidInputError
 from cnncli.filters.kernel_text import parse_matrix
 from cnncli.io.atomic import ensure_writable, make_directory, read_regular_file, write_atomically
-from cnncli.io.image_data import MAX_FILE_BYTES, Image
+from cnncli.io.image_data import MAX_FILE_BYTES, MAX_PIXELS, Image
 from cnncli.io.image_decode import decode_image
 from cnncli.io.image_encode import encode_image, format_of
 from cnncli.io.image_sniff import looks_like_image
@@ -61,13 +61,15 @@ def load(job: Job, options: FileOptions, *, fingerprint: bool = False, standard_
     CnnError
         Anything that is wrong with the file, located.
     """
+    # who allows more pixels allows the file that holds them
+    limit = MAX_FILE_BYTES if options.max_pixels <= MAX_PIXELS else 8 * options.max_pixels
     if job.source == "-":
         data = sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if standard_input is None else standard_input
         if len(data) > MAX_FILE_BYTES:
             raise InvalidInputError(f"more than {MAX_FILE_BYTES} B", where="stdin", hint="filter it in parts")
         where = "stdin"
     else:
-        data = read_regular_file(job.source, MAX_FILE_BYTES)
+        data = read_regular_file(job.source, limit)
         where = job.source
     digest = hashlib.sha256(data).hexdigest() if fingerprint else ""
     named_so = job.source == "-" or os.path.splitext(job.source)[1].lower() in _MATRIX_FILES
