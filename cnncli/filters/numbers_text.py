@@ -15,6 +15,7 @@ Rows: TypeAlias = list[list[Number]]
 
 _DECIMAL = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?"
 _NUMBER = re.compile(rf"([+-]?{_DECIMAL})(?:/({_DECIMAL}))?", re.ASCII)
+_LARGEST = 10**150  # leaves room for sums and factors within float64
 _TOKEN = re.compile(r"[^\s,;\[\]]+|[;\[\]]|\n", re.ASCII)
 
 
@@ -35,6 +36,8 @@ def to_fraction(text: str) -> Fraction:
     if not match:
         raise ValueError(f"{_shown(text)} is not a number")
     top, bottom = match.groups()
+    if len(text) > 300:
+        raise ValueError(f"{_shown(text)} has {len(text)} characters")
     if abs(_exponent(top)) > 300 or (bottom and abs(_exponent(bottom)) > 300):
         raise ValueError(f"{_shown(text)} is too large or too small")
     value = Fraction(top)
@@ -42,6 +45,8 @@ def to_fraction(text: str) -> Fraction:
         if not Fraction(bottom):
             raise ValueError(f"{_shown(text)} divides by zero")
         value /= Fraction(bottom)
+    if abs(value) > _LARGEST:
+        raise ValueError(f"{_shown(text)} is too large")
     return value
 
 

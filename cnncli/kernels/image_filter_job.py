@@ -71,7 +71,9 @@ class FilterJob:
         ndarray, shape (4,)
             Smallest value, largest value, how many below -0.5, how many from `white` + 0.5 on.
         """
-        return _Layout(self, out, size, threads).run()
+        with np.errstate(over="ignore"):  # an infinite weight shows in the result, which the caller checks
+            layout = _Layout(self, out, size, threads)
+        return layout.run()
 
 
 class _Layout:

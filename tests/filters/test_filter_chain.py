@@ -190,6 +190,8 @@ def test_values_that_are_not_finite():
                     run(wide, "box:3", dtype="uint8")
     with pytest.raises(NumericError):
         run(np.full((9, 9, 1), 3e38, np.float32), "box:3", scale=Fraction(100))
+    with pytest.raises(NumericError):
+        run(IMAGE, "1e150", compiled=True)
 
 
 def test_options_that_contradict_each_other():
