@@ -68,13 +68,13 @@ def dropout(d: Any, task: Any, worker: Any, real: Any) -> None:
     Whether a number is dropped depends on the key, the image's position in the batch and the number's position in the
     image alone, so forward and backward agree without a stored mask, whatever the threads do.
 
-    Words: as copy, then key uint64 (3) and the rate in units of 2**-32; y may be x.
+    Words: as copy, then key uint64 (3), 1 / (1 - rate) as float64 (3), the rate in units of 2**-32; y may be x.
     """
     x = pointer(at(d, 0, task, worker), real)
     y = pointer(at(d, 3, task, worker), real)
     key = pointer(at(d, 13, task, worker), types.uint64(0))[0]
-    limit = d[16]
-    keep = type(real)(1.0 / (1.0 - limit / 4294967296.0))
+    keep = type(real)(pointer(at(d, 16, task, worker), types.float64(0))[0])
+    limit = d[19]
     element = np.uint64(0)
     for c in range(d[6]):
         for h in range(d[7]):

@@ -45,6 +45,11 @@ class Place:
         return Place(self.array, self.offset + elements, self.task_step, self.worker_step)
 
 
+def number(value: float) -> Place:
+    """Return a place that holds one float64: words are integers."""
+    return Place(np.array([value], np.float64))
+
+
 @dataclass(frozen=True)
 class Op:
     """One kernel and its words: places take three, integers one."""

@@ -41,7 +41,8 @@ class Dropout(Layer, kind="dropout"):
 
     def _drop(self, source: View, target: View, b: Buffers) -> Op:
         from cnncli.kernels.elementwise import dropout
-        from cnncli.kernels.program import Op
+        from cnncli.kernels.program import Op, number
 
-        limit = round(self.rate * 2**32)
-        return Op(dropout, (source.place, target.place, *target.shape, *source.steps, *target.steps, b.key, limit))
+        steps = *source.steps, *target.steps
+        odds = number(1 / (1 - self.rate)), round(self.rate * 2**32)
+        return Op(dropout, (source.place, target.place, *target.shape, *steps, b.key, *odds))

@@ -21,8 +21,8 @@ def stratified_split(
     labels : ndarray of int64, (N,)
         Read only.
     fraction : float
-        Share for validation, 0 <= fraction < 1; the total is rounded to the nearest image and the largest remainders
-        of the classes decide who gives one more.
+        Share for validation, 0 <= fraction < 1; ``floor(N * (1 - fraction))`` images stay for training, as with Keras'
+        `validation_split`, and the largest remainders of the classes decide who gives one more.
     seed : int
         Of the run.
 
@@ -34,11 +34,12 @@ def stratified_split(
     Raises
     ------
     UsageError
-        The fraction is so small that no image, or so large that every image, is for validation.
+        The fraction is so large that every image is for validation.
     """
-    total = round(fraction * len(labels))
-    if fraction > 0 and not 0 < total < len(labels):
-        message = f"--val-split {fraction:g} of {len(labels)} images leaves {total} for validation"
+    # the small number keeps 10 * (1 - 0.9) from being 0.9999999999999998
+    total = len(labels) - int(len(labels) * (1 - fraction) + 1e-9)
+    if fraction > 0 and total == len(labels):
+        message = f"--val-split {fraction:g} of {len(labels)} images leaves none for training"
         raise UsageError(message, hint="give more images or another fraction; 0 trains without validation")
     classes, counts = np.unique(labels, return_counts=True)
     wanted = counts * (total / max(len(labels), 1))

@@ -18,7 +18,7 @@ def test_split_is_a_partition_with_every_class_in_its_share(labels, fraction, se
     labels = np.array(labels, np.int64)
     training, validation = stratified_split(labels, fraction, seed)
     assert sorted([*training, *validation]) == list(range(len(labels)))
-    assert len(validation) == round(fraction * len(labels))
+    assert len(training) == int(len(labels) * (1 - fraction) + 1e-9)
     for label in np.unique(labels):
         share = (labels[validation] == label).sum()
         assert abs(share - len(validation) * (labels == label).mean()) < 1
@@ -38,8 +38,9 @@ def test_mnist_keeps_6000_for_validation():
 
 
 def test_a_split_that_leaves_nothing_is_a_usage_error():
-    with pytest.raises(UsageError, match=r"--val-split 0\.001 of 100 images leaves 0"):
-        stratified_split(np.zeros(100, np.int64), 0.001, 0)
+    with pytest.raises(UsageError, match=r"--val-split 0\.999 of 100 images leaves none for training"):
+        stratified_split(np.zeros(100, np.int64), 0.999, 0)
+    assert len(stratified_split(np.zeros(100, np.int64), 0.001, 0)[1]) == 1
 
 
 def test_order_is_a_permutation_keyed_by_seed_and_epoch():
