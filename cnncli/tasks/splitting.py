@@ -34,12 +34,14 @@ def stratified_split(
     Raises
     ------
     UsageError
-        The fraction is so large that every image is for validation.
+        The fraction is less than half an image, or so large that every image is for validation.
     """
     # the small number keeps 10 * (1 - 0.9) from being 0.9999999999999998
     total = len(labels) - int(len(labels) * (1 - fraction) + 1e-9)
-    if fraction > 0 and total == len(labels):
-        message = f"--val-split {fraction:g} of {len(labels)} images leaves none for training"
+    is_empty = fraction * len(labels) < 0.5
+    if fraction > 0 and (is_empty or total == len(labels)):
+        left = "0 for validation" if is_empty else "none for training"
+        message = f"--val-split {fraction:g} of {len(labels)} images leaves {left}"
         raise UsageError(message, hint="give more images or another fraction; 0 trains without validation")
     classes, counts = np.unique(labels, return_counts=True)
     wanted = counts * (total / max(len(labels), 1))

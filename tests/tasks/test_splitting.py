@@ -40,7 +40,8 @@ def test_mnist_keeps_6000_for_validation():
 def test_a_split_that_leaves_nothing_is_a_usage_error():
     with pytest.raises(UsageError, match=r"--val-split 0\.999 of 100 images leaves none for training"):
         stratified_split(np.zeros(100, np.int64), 0.999, 0)
-    assert len(stratified_split(np.zeros(100, np.int64), 0.001, 0)[1]) == 1
+    with pytest.raises(UsageError, match=r"--val-split 0\.001 of 100 images leaves 0 for validation"):
+        stratified_split(np.zeros(100, np.int64), 0.001, 0)
 
 
 def test_order_is_a_permutation_keyed_by_seed_and_epoch():
