@@ -23,7 +23,7 @@ FORMATS = ("table", "plain", "jsonl", "csv")
 def write_predictions(
     results: Iterable[Prediction | Failure], style: str, out: TextIO, *, top: int, with_probs: bool
 ) -> None:
-    """Write results as they come (tables when all have come).
+    """Write results: JSON lines as they come, the other forms when all have come.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def write_predictions(
         for result in results:
             write_line(json.dumps(json_row(result, top, with_probs=with_probs)), out)
     elif style == "csv":
-        _write_csv(results, out, top, with_probs)
+        _write_csv(list(results), out, top, with_probs)
     elif style == "plain":
         _write_plain(list(results), out, top, with_probs)
     else:
@@ -70,23 +70,22 @@ def json_row(result: Prediction | Failure, top: int, *, with_probs: bool) -> dic
     return row
 
 
-def _write_csv(results: Iterable[Prediction | Failure], out: TextIO, top: int, with_probs: bool) -> None:
-    head: list[str] | None = None
+def _write_csv(results: list[Prediction | Failure], out: TextIO, top: int, with_probs: bool) -> None:
+    classes = next((result.classes for result in results if isinstance(result, Prediction)), ())
+    top = min(top, len(classes))
+    head = ["path", "label", "index", "prob"]
+    head += [f"{word}{n}" for n in range(2, top + 1) for word in ("label", "prob")]
+    head += [f"p({name})" for name in classes] if with_probs else []
+    write_line(_csv_line([*head, "error"]), out)
     for result in results:
-        if head is None:
-            head = ["path", "label", "index", "prob"]
-            head += [f"{word}{n}" for n in range(2, top + 1) for word in ("label", "prob")]
-            head += [f"p({name})" for name in result.classes] if with_probs and isinstance(result, Prediction) else []
-            head.append("error")
-            write_line(_csv_line(head), out)
         if isinstance(result, Failure):
-            cells: list[Any] = [result.path, *[""] * (len(head) - 2), result.error.message]
+            cells: list[Any] = [result.path, *[""] * (len(head) - 1), result.error.message]
         else:
             first, *others = result.top(top)
             cells = [result.path, first[0], result.index, _rounded(first[1])]
             cells += [cell for name, prob in others for cell in (name, _rounded(prob))]
             cells += [_rounded(prob) for prob in result.probs] if with_probs else []
-            cells += [""] * (len(head) - len(cells))
+            cells.append("")
         write_line(_csv_line(cells), out)
 
 

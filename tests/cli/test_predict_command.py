@@ -75,6 +75,18 @@ def test_formats(digits_run, pictures):
     assert run(["predict", str(digits_run), "00.png", "--json"], pictures).out.count(b"\n") == 1
 
 
+def test_csv_has_every_column_whatever_comes_first(digits_run, pictures):
+    arguments = ["predict", str(digits_run), "gone.png", "00.png", "--format", "csv", "--probs", "-t", "99"]
+    result = run(arguments, pictures)
+    assert result.code == 7
+    failed, read = list(csv.DictReader(io.StringIO(result.out.decode())))
+    assert failed["error"] == "no such file"
+    assert read["error"] == ""
+    assert sum(float(read[f"p({digit})"]) for digit in range(10)) == pytest.approx(1, abs=1e-4)
+    assert read["label10"]
+    assert None not in read
+
+
 def test_a_picture_from_a_pipe(digits_run, pictures):
     from_file = rows_of(run(["predict", str(digits_run), "00.png"], pictures))
     from_pipe = rows_of(run(["predict", str(digits_run), "-"], pictures, stdin=(pictures / "00.png").read_bytes()))
