@@ -157,7 +157,7 @@ def test_files_are_of_a_readable_size_and_have_a_name():
     long = {
         str(path.relative_to(ROOT)): size
         for path, size in sizes.items()
-        if size > (400 if "kernels" in path.parts else 390)
+        if size > (400 if "kernels" in path.parts else 300)
     }
     assert long == {}
     assert not {path.name for path in MODULES} & {"utils.py", "helpers.py", "common.py", "core.py", "misc.py"}
