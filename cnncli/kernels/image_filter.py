@@ -281,11 +281,16 @@ def _copy(out: Any, start: int, y: Any, count: int, wanted: bool, tally: Any) ->
     zero = vset(np.float32(0))
     low = high = vload(y, 0)
     strange = zero
-    for i in range(0, count, LANES):
+    done = count - count % LANES if wanted else 0
+    for i in range(0, done, LANES):
+        value = vload(y, i)
+        low, high, strange = vmin(low, value), vmax(high, value), vfma(value, zero, strange)
+        vstore(out, start + i, value)
+    for i in range(done, count, LANES):
         value = vload(y, i)
         low, high, strange = vmin(low, value), vmax(high, value), vfma(value, zero, strange)
     if wanted:
-        for i in range(count):
+        for i in range(done, count):
             out[start + i] = y[i]
     _note(low, high, strange, tally)
 
