@@ -80,8 +80,29 @@ _OPTIONS = (
 )
 
 
+# heading -> first option below it, in the order of _OPTIONS
+_HEADINGS = {"Arithmetic": "kernels", "Input": "no_exif", "Output": "output", "Batches": "recursive", "Run": "threads"}
+
+
 class FilterCommand(click.Command):
-    """A command whose `--gray` may stand alone: click would take the input file for its value."""
+    """A command with its options under headings, whose `--gray` may stand alone.
+
+    Click would take the input file after it for its value.
+    """
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, group by group."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        first = {name: heading for heading, name in _HEADINGS.items()}
+        heading = ""
+        for parameter in self.get_params(ctx):
+            heading = first.get(parameter.name or "", heading)
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                groups.setdefault(heading, []).append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Give a lone `--gray` its method."""
@@ -122,8 +143,11 @@ def filter_plan(options: dict[str, Any], *, printing: bool) -> FilterPlan:
     scale = "sum" if options["normalize"] else options["scale"]
     if options["normalize"] and options["scale"]:
         raise UsageError("--normalize and --scale exclude each other", hint="give one of them")
-    if not abs(options["bias"]) < float("inf"):
-        raise UsageError(f"{options['bias']} is not a finite number", where="--bias", hint="try 0")
+    for name in ("bias", "nan_to"):
+        if options[name] is not None and not abs(options[name]) < float("inf"):
+            raise UsageError(
+                f"{options[name]} is not a finite number", where=f"--{name.replace('_', '-')}", hint="try 0"
+            )
     dtype = {"8": "uint8", "16": "uint16", "float": "float32"}.get(options["depth"], options["dtype"])
     range_ = options["range_"]
     if printing and range_ == "auto" and dtype == "same" and not options["tool"]:
