@@ -42,7 +42,8 @@ class Weights:
 
     def places(self, node: Node, array: np.ndarray) -> dict[str, Place]:
         """Return where the parameters of a node lie in `array`."""
-        return {name: Place(array, self._offsets[f"{node.name}/{name}"]) for name in node.params}
+        trainable = (name for name, param in node.params.items() if param.trainable)
+        return {name: Place(array, self._offsets[f"{node.name}/{name}"]) for name in trainable}
 
 
 @dataclass

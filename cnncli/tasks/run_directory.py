@@ -62,7 +62,7 @@ class RunDirectory:
     path : path
         Created with its parents where it is missing.
     force : bool
-        Replace the run that is there.
+        Replace the run that is there, once `begin` is called.
 
     Raises
     ------
@@ -76,11 +76,9 @@ class RunDirectory:
         self._created = [folder for folder in (path, *path.parents) if not folder.exists()]
         make_directory(path)
         self._lock = self._take_lock()
+        self._has_begun = False
         try:
             check_run_directory(path, force=force)  # again: another run may have come first
-            for name in RUN_FILES:
-                (path / name).unlink(missing_ok=True)
-            remove_stale_temporaries(path)
         except BaseException:
             self.close()
             raise
@@ -93,13 +91,20 @@ class RunDirectory:
         """Close the directory."""
         self.close()
 
+    def begin(self) -> None:
+        """Take the old run away: all that can be refused has been checked by now."""
+        for name in RUN_FILES:
+            (self.path / name).unlink(missing_ok=True)
+        remove_stale_temporaries(self.path)
+        self._has_begun = True
+
     def write(self, name: str, data: bytes) -> None:
         """Write one file of the run atomically."""
         write_atomically(self.path / name, data)
 
     def close(self) -> None:
         """Give the lock back; a directory made for a run that saved no weights is removed again."""
-        if not any((self.path / name).exists() for name in (BEST, LAST)):
+        if self._has_begun and not any((self.path / name).exists() for name in (BEST, LAST)):
             for name in RUN_FILES:
                 with contextlib.suppress(OSError):
                     (self.path / name).unlink(missing_ok=True)

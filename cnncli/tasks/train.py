@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from cnncli.errors import CancelledError, InterruptedRunError, NumericError
+from cnncli.errors import CancelledError, CnnError, InterruptedRunError, NumericError
 from cnncli.io.checkpoint import BEST, LAST
 from cnncli.io.datasets import Split
 from cnncli.optim.schedules import learning_rate
@@ -84,17 +84,20 @@ def make_engine_session(plan: TrainingPlan) -> TrainingSession:
     from cnncli.engine.session import Session  # imports numba, so not before it is needed
 
     options = plan.options
-    return Session(
-        plan.model,
-        batch_size=options.batch_size,
-        threads=options.threads,
-        optimizer=options.optimizer,
-        momentum=options.momentum,
-        weight_decay=options.weight_decay,
-        seed=options.seed,
-        mean=plan.data.mean,
-        std=plan.data.std,
-    )
+    try:
+        return Session(
+            plan.model,
+            batch_size=options.batch_size,
+            threads=options.threads,
+            optimizer=options.optimizer,
+            momentum=options.momentum,
+            weight_decay=options.weight_decay,
+            seed=options.seed,
+            mean=plan.data.mean,
+            std=plan.data.std,
+        )
+    except CnnError as error:  # a layer that cannot be run yet knows its kind, not its network
+        raise error.located(plan.model.name) from None
 
 
 class _Training:
@@ -107,6 +110,7 @@ class _Training:
     def events(self) -> Iterator[TrainingEvent]:
         plan, record = self.plan, self.record
         self._compile()
+        self.run.begin()
         record.write_setup()
         record.save_last(self.session, epoch=0, step=0)
         self.stop.arm()

@@ -10,6 +10,7 @@ import gzip
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import struct
@@ -118,6 +119,12 @@ TRAIN = {
         3,
         r"a\.yaml: tiny has 7 outputs, digits has 10 classes",
     ),
+    "a layer that cannot be trained yet": (
+        [*DIGITS, "--arch", "a.yaml", "--run-dir", "new"],
+        file("a.yaml", b"name: tiny\ninput: [8, 8, 1]\nlayers: [flatten, dense: 7, tanh, dense: 10, softmax]\n"),
+        3,
+        "tiny: layer kind tanh .* cannot be run yet; use conv",
+    ),
     "68 offline and not here": (MNIST, nothing, 5, r"https://.*put .* into data/mnist.*--dataset digits"),
     "68 part of a copy": (MNIST, with_mnist(test_labels=None), 5, "--dataset digits"),
     "59 empty IDX": (MNIST, with_mnist(train_images=b""), 3, "train-images-idx3-ubyte: file is empty"),
@@ -159,7 +166,8 @@ def test_train_refuses(name, tmp_path):
     build(tmp_path)
     before = fingerprint(tmp_path)
     result = run(arguments, tmp_path, env=OFFLINE)
-    header_free = [line for line in result.err.splitlines() if not line.startswith("note: ")]
+    # what is said before the error: the plan, notes, that kernels are compiled
+    header_free = [line for line in result.err.splitlines() if not re.match(r"note: |compiling |.* · ", line)]
     result = type(result)(result.code, result.out, "".join(line + "\n" for line in header_free), result.seconds)
     assert_refused(result, code, pattern, before, fingerprint(tmp_path))
 

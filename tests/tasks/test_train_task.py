@@ -22,10 +22,10 @@ from cnncli.tasks.training_plan import TrainingOptions, check_memory, forecast_m
 ARCH = "{name: linear, input: [8, 8, 1], classes: 10, layers: [flatten, dense: {units: classes, bias: false}, softmax]}"
 
 
-def run_training(path, make=FakeSession, **changes):
+def run_training(path, make=FakeSession, force=False, **changes):
     options = TrainingOptions(arch="linear", dataset="digits", **{"epochs": 3, "lr": 0.1} | changes)
     plan = plan_training(options, Source(ARCH, "linear.yaml"), load_dataset("digits"))
-    with RunDirectory(path) as run:
+    with RunDirectory(path, force=force) as run:
         return list(train(plan, run, make))
 
 
@@ -147,8 +147,22 @@ def test_a_directory_with_a_run_is_refused_without_force(tmp_path):
     run_training(tmp_path / "run", epochs=1)
     with pytest.raises(CnnError, match="holds a run already"):
         RunDirectory(tmp_path / "run")
-    with RunDirectory(tmp_path / "run", force=True):
+    with RunDirectory(tmp_path / "run", force=True) as run:
+        assert "best.safetensors" in os.listdir(tmp_path / "run")
+        run.begin()
         assert os.listdir(tmp_path / "run") == [".lock"]
+
+
+def test_a_replacement_that_cannot_start_leaves_the_old_run(tmp_path):
+    run_training(tmp_path / "run", epochs=1)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+
+    def broken(plan):
+        raise MemoryError("no memory")
+
+    with pytest.raises(MemoryError):
+        run_training(tmp_path / "run", broken, force=True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
 
 
 def test_two_runs_cannot_share_a_directory(tmp_path):
