@@ -223,7 +223,7 @@ def _signed_result(steps: tuple[Step, ...]) -> bool:
     """Return whether values of both signs around 0 come out: decided by the last step that matters."""
     for step in reversed(steps):
         if isinstance(step, KernelStep):
-            return step.kernel.signed and step.kernel.combine == "stack"
+            return step.kernel.signed
         if isinstance(step, PointStep) and step.kind not in ("round", "leaky_relu"):
             return False
     return False

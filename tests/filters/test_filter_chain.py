@@ -74,7 +74,7 @@ def test_gray_weights_and_channels():
 
 def test_automatic_range():
     assert run(IMAGE, "sobel-x").range == "abs"
-    assert run(IMAGE, "sobel").range == "clip"  # a magnitude has no sign
+    assert run(IMAGE, "sobel").range == "abs"
     assert run(IMAGE, "sharpen").range == "clip"
     assert run(IMAGE, "laplacian", "relu").range == "clip"
     assert run(IMAGE, "laplacian", "maxpool:2").range == "abs"
