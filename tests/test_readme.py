@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cnncli.cli.main import COMMANDS
+from cnncli.model import parse_model
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -51,6 +52,11 @@ def test_example_prints_what_the_readme_says(command, expected, tmp_path):
     # the summary of a matrix goes to standard error and is left out of the example
     shown = done.stdout or done.stderr
     assert shown.split() == expected.split(), shown
+
+
+def test_the_architecture_in_the_readme_is_one():
+    blocks = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    assert [parse_model(block, "README.md").output_shape for block in blocks] == [(10,)]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
