@@ -90,11 +90,7 @@ def decode_image(
 
 
 def _decode(data: bytes, where: str, kind: str, exif: bool, frame: int | None, max_pixels: int) -> Image:
-    wide = False
-    if kind == "PNG":
-        header = check_png(data, where)
-        check_size(header.width, header.height, where, max_pixels)
-        wide = header.depth == 16
+    wide = kind == "PNG" and check_png(data, where, max_pixels).depth == 16
     picture = _open(data, kind, where, max_pixels)
     if picture is None:
         return _turned(tiff_read.read_tiff(data, where, frame or 0, max_pixels), exif)

@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cnncli.errors import InvalidInputError
+from cnncli.io.image_data import check_size
 
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by colour type
+_DEFLATE_RATIO = 1040  # 258 bytes for two bits at best: 1032 (RFC 1951), and some slack
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -25,16 +28,16 @@ class PngHeader:
     colour_type: int
 
 
-def check_png(data: bytes, where: str) -> PngHeader:
+def check_png(data: bytes, where: str, max_pixels: int) -> PngHeader:
     """Walk all chunks; return the header.
 
     Raises
     ------
     InvalidInputError
-        The file ends inside a chunk, a checksum does not match, or IHDR, IDAT or IEND is missing.
+        Too many pixels or none, more of them than the data can fill, the file ends inside a chunk, a checksum does not match, or IHDR, IDAT or IEND is missing.
     """
     header = None
-    seen_data = False
+    packed = 0
     view = memoryview(data)
     for kind, start, length in _chunks(data, where):
         body = view[start : start + length]
@@ -50,10 +53,21 @@ def check_png(data: bytes, where: str) -> PngHeader:
             if kind != b"IHDR" or length != 13:
                 raise InvalidInputError("PNG does not begin with IHDR", where=where, hint="write it again")
             header = PngHeader(*struct.unpack_from(">IIBB", data, start))
-        seen_data |= kind == b"IDAT"
-    if header is None or not seen_data:
+            check_size(header.width, header.height, where, max_pixels)
+        packed += length if kind == b"IDAT" else 0
+    if header is None or not packed:
         raise InvalidInputError("PNG holds no image data", where=where, hint="write it again")
+    _check_packed(header, packed, where)
     return header
+
+
+def _check_packed(header: PngHeader, packed: int, where: str) -> None:
+    """Refuse a size that the data cannot fill, before anything is allocated for it."""
+    bits = header.width * header.depth * _SAMPLES.get(header.colour_type, 1)
+    needed = header.height * (bits // 8)
+    if needed > _DEFLATE_RATIO * (packed + 16):
+        message = f"PNG header promises {header.width}x{header.height}, which {packed} B of data cannot fill"
+        raise InvalidInputError(message, where=where, hint="delete it or fetch it again")
 
 
 def _chunks(data: bytes, where: str) -> Iterator[tuple[bytes, int, int]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cnncli.errors import InvalidInputError
 from cnncli.io.image_data import Image, check_size
 
+_EXPANSION = 1100  # deflate makes at most 1032 bytes of one
 _BITS, _FORMAT, _PLANES = 258, 339, 284  # TIFF 6.0: BitsPerSample, SampleFormat, PlanarConfiguration
 
 # tifffile reports what it repairs through logging, which would reach the terminal
@@ -62,6 +63,10 @@ def read_tiff(data: bytes, where: str, frame: int, max_pixels: int) -> Image:
             name = getattr(page.compression, "name", page.compression)
             message = f"{name}-compressed TIFF of {page.dtype} {page.samplesperpixel} channels is not supported"
             raise InvalidInputError(message, where=where, hint="store it uncompressed or with deflate")
+        promised = page.imagewidth * page.imagelength * page.samplesperpixel * (page.bitspersample // 8)
+        if promised > _EXPANSION * len(data):
+            message = f"TIFF header promises {promised} B of samples, the file has {len(data)} B"
+            raise InvalidInputError(message, where=where, hint="delete it or fetch it again")
         samples = page.asarray()
         extra = page.extrasamples
         icc = page.tags.get(34675)
