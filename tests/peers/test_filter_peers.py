@@ -1,5 +1,6 @@
 """Every `--as TOOL` against the real tool: integers exactly, floats to 1e-5."""
 
+import functools
 import shutil
 import subprocess
 
@@ -127,9 +128,7 @@ def test_pillow(weights, scale):
 @pytest.mark.parametrize("weights", WHOLE + REAL, ids=str)
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_imagemagick(weights, dtype, tmp_path):
-    convert = "/usr/bin/convert" if shutil.which("/usr/bin/convert") else None
-    if convert is None:
-        pytest.skip("ImageMagick is not installed")
+    convert = imagemagick()
     image = IMAGES[dtype]
     (tmp_path / "in.ppm").write_bytes(_ppm(image))
     text = f"{weights.shape[1]}x{weights.shape[0]}: " + ",".join(repr(float(w)) for w in weights.ravel())
@@ -175,6 +174,18 @@ def test_the_corner_of_the_lecture_under_every_convention():
     }
     assert corner == {"lecture": 320, "opencv": 115, "scipy": 110, "vips": 110, "pillow": 105}
     assert ours(image, sharpen, "scipy", border=Border("zero"))[0, 0, 0] == 64  # 320 wraps around
+
+
+@functools.cache
+def imagemagick():
+    """Return the program whose arithmetic `--as imagemagick` repeats: 16 bits a channel, no floating-point pixels."""
+    program = shutil.which("convert") or shutil.which("magick")
+    if program is None:
+        pytest.skip("ImageMagick is not installed")
+    version = subprocess.run([program, "-version"], capture_output=True, text=True, check=False).stdout
+    if "ImageMagick" not in version or "Q16" not in version or "HDRI" in version:
+        pytest.skip(f"not an ImageMagick of 16 bits without HDRI: {version[:60]!r}")
+    return program
 
 
 def _ppm(image):
