@@ -34,7 +34,8 @@ def check_png(data: bytes, where: str, max_pixels: int) -> PngHeader:
     Raises
     ------
     InvalidInputError
-        Too many pixels or none, more of them than the data can fill, the file ends inside a chunk, a checksum does not match, or IHDR, IDAT or IEND is missing.
+        Too many pixels or none, or more than the data can fill; the file ends inside a chunk, a checksum does not
+        match, or IHDR, IDAT or IEND is missing.
     """
     header = None
     packed = 0
