@@ -83,6 +83,9 @@ class FilterReport:
         self.counts[outcome.status] += 1
         if outcome.failure:
             self._show_failure(outcome.failure)
+            if self.as_json and self.total > 1:
+                body = {"schema": "cnncli/1", "source": outcome.source, "target": outcome.target, "status": "failed"}
+                write_line(json.dumps(body | {"error": asdict(outcome.failure)}), self.out)
         elif self.as_json:
             write_line(json.dumps(_as_json(outcome, self.steps)), self.out)
         else:

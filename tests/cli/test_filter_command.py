@@ -326,6 +326,11 @@ def test_json_lines_of_a_batch(scans):
     done = batch("scans", "-r", "-k", "box", "-o", "out/", "--json")
     bodies = [json.loads(line) for line in done.stdout.splitlines()]
     assert [body["source"] for body in bodies] == [*(f"scans/{n}.png" for n in range(4)), "scans/deep/0.jpg"]
+    Path("scans/2.png").write_bytes(b"")
+    done = batch("scans", "-r", "-k", "box", "-o", "other/", "--json")
+    bodies = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [body.get("status") for body in bodies[:5]] == ["written", "written", "failed", "written", "written"]
+    assert bodies[2]["error"]["message"] == "file is empty"
 
 
 def test_the_bytes_do_not_depend_on_threads_and_workers(scans):
