@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 _GROUND_ROUNDS = 6
+_GROUND_POINTS = 4096
 _SMALL_SIDE = 32  # up to here the frame decides the polarity [px]
 _POLARITY_SIDE = 128
 _FAINTEST = 24.0  # grey levels between ground and ink below which there is nothing to read
@@ -106,23 +108,39 @@ def find_ink(gray: NDArray[np.float64], *, dark_on_light: bool) -> Ink | None:
 
 
 def _above_ground(raw: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Return how far each pixel lies above the ground, and the noise of the ground (a standard deviation)."""
+    """Return how far each pixel lies above the ground, and the noise of the ground (a standard deviation).
+
+    The surface is fitted to a grid of some thousand pixels: what deviates is left out and the fit repeated.
+    """
     height, width = raw.shape
-    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
-    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6)
-    values = raw.reshape(-1)
+    step = max(1, round((height * width / _GROUND_POINTS) ** 0.5))
+    y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)
+    terms = _surface_terms(y[::step], x[::step])
+    values = raw[::step, ::step].reshape(-1)
     keep = np.ones(len(values), np.bool_)
-    noise = 0.0
+    noise = level = 0.0
+    fit: NDArray[Any] = np.zeros(terms.shape[1])
     for _ in range(_GROUND_ROUNDS):
-        surface = terms @ np.linalg.lstsq(terms[keep], values[keep], rcond=None)[0]
-        above = values - surface
+        # the 6 normal equations; by least squares again, as a picture of one row leaves some of them empty
+        kept = terms[keep]
+        fit = np.linalg.lstsq(kept.T @ kept, kept.T @ values[keep], rcond=None)[0]
+        above = values - terms @ fit
         # ink lies on one side only, so the quieter side tells the noise
         spread = above - np.median(above)
         noise = 1.4826 * min(float(np.median(-spread[spread <= 0])), float(np.median(spread[spread >= 0])))
         keep = np.abs(spread) <= 2.5 * noise + 1.0
+        level = float(np.median(above[keep]) if keep.any() else 0.0)
         if keep.sum() < terms.shape[1]:
             break
-    return above.reshape(raw.shape) - float(np.median(above[keep]) if keep.any() else 0), noise
+    constant, in_x, in_y, in_xx, in_xy, in_yy = fit
+    surface = constant + level + y * (in_y + in_yy * y) + x * (in_x + in_xx * x) + in_xy * (y * x)
+    return raw - surface, noise
+
+
+def _surface_terms(y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return 1, x, y, x², xy, y² for every pair of a column of y and a row of x."""
+    columns = np.broadcast_arrays(np.ones_like(y), x, y, x * x, x * y, y * y)
+    return np.stack(columns, axis=-1).reshape(-1, 6)
 
 
 def _strokes(scaled: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
