@@ -34,7 +34,7 @@ _OPTIONS = (
     click.option("--dilation", default="1", metavar="N[,M]", help="Gap between taps [1]."),
     click.option("--scale", metavar="X|sum", help="Multiply kernels, or divide by their sum [1]."),
     click.option("--normalize", is_flag=True, help="The same as --scale sum."),
-    click.option("--bias", type=float, default=0.0, help="Added once to each response [0]."),
+    click.option("--bias", default="0", metavar="B[,B...]", help="Added to each response; one a filter [0]."),
     click.option("--range", "range_", default="auto", metavar="HOW", help="auto clip abs minmax shift raw equalize."),
     click.option("--dtype", default="same", metavar="TYPE", help="same uint8 uint16 float32 [same]."),
     click.option("--depth", type=click.Choice(["8", "16", "float"]), help="The same as --dtype, in bits."),
@@ -134,7 +134,7 @@ def filter_plan(options: dict[str, Any], *, printing: bool) -> FilterPlan:
     """
     from cnncli.filters.borders import parse_border
     from cnncli.filters.conventions import convention
-    from cnncli.filters.geometry import parse_padding, parse_pair, parse_scale
+    from cnncli.filters.geometry import parse_biases, parse_padding, parse_pair, parse_scale
     from cnncli.tasks.filter_image import parse_steps
     from cnncli.tasks.filter_plan import FilterPlan
 
@@ -143,11 +143,8 @@ def filter_plan(options: dict[str, Any], *, printing: bool) -> FilterPlan:
     scale = "sum" if options["normalize"] else options["scale"]
     if options["normalize"] and options["scale"]:
         raise UsageError("--normalize and --scale exclude each other", hint="give one of them")
-    for name in ("bias", "nan_to"):
-        if options[name] is not None and not abs(options[name]) < float("inf"):
-            raise UsageError(
-                f"{options[name]} is not a finite number", where=f"--{name.replace('_', '-')}", hint="try 0"
-            )
+    if options["nan_to"] is not None and not abs(options["nan_to"]) < float("inf"):
+        raise UsageError(f"{options['nan_to']} is not a finite number", where="--nan-to", hint="try 0")
     dtype = {"8": "uint8", "16": "uint16", "float": "float32"}.get(options["depth"], options["dtype"])
     range_ = options["range_"]
     if printing and range_ == "auto" and dtype == "same" and not options["tool"]:
@@ -162,7 +159,7 @@ def filter_plan(options: dict[str, Any], *, printing: bool) -> FilterPlan:
         stride=parse_pair(options["stride"], "--stride"),
         dilation=parse_pair(options["dilation"], "--dilation"),
         scale=None if scale is None else parse_scale(scale),
-        bias=options["bias"],
+        bias=parse_biases(options["bias"]),
         range=range_,
         dtype=dtype,
         gray=_gray(options["gray"]),

@@ -137,6 +137,20 @@ def parse_scale(text: str) -> Scale:
         raise UsageError(str(error), where="--scale", hint="use a number, a fraction such as 1/9, or sum") from None
 
 
+def parse_biases(text: str) -> tuple[float, ...]:
+    """Return the numbers of ``B`` or ``B,B...``; fractions are allowed.
+
+    Examples
+    --------
+    >>> parse_biases("1,-1/2")
+    (1.0, -0.5)
+    """
+    try:
+        return tuple(float(to_fraction(word.strip())) for word in text.split(","))
+    except ValueError as error:
+        raise UsageError(str(error), where="--bias", hint="give a number, or one a filter: 1,0") from None
+
+
 def _whole_numbers(text: str, option: str, least: int, hint: str) -> list[int]:
     words = [word.strip() for word in text.split(",")]
     if not all(word.isascii() and word.lstrip("-").isdigit() for word in words):

@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from cnncli.errors import UsageError
+
 Numbers: TypeAlias = NDArray[np.float64]
 
 # numerators up to here are added without rounding in float64, so that a quotient is rounded once
@@ -129,9 +131,19 @@ class Kernel:
         """The kernel as plain numbers times the rounded reciprocal of its divisor: the arithmetic of peers."""
         return replace(self, numerators=self.numerators * (1.0 / self.divisor), divisor=1.0)
 
-    def with_bias(self, bias: float) -> Kernel:
-        """The kernel with `bias` added to the bias of every filter."""
-        return replace(self, bias=self.biases + bias) if bias else self
+    def with_bias(self, bias: float | tuple[float, ...]) -> Kernel:
+        """The kernel with numbers added to the biases of its filters: one for all, or one each.
+
+        Raises
+        ------
+        UsageError
+            If there are neither.
+        """
+        added = np.atleast_1d(np.asarray(bias, np.float64))
+        if added.size not in (1, self.filters):
+            message = f"{added.size} biases for the {self.filters} filters of {self.name}"
+            raise UsageError(message, where="--bias", hint="give one, or one a filter")
+        return replace(self, bias=self.biases + added) if added.any() else self
 
 
 def _reduced(kernel: Kernel, factor: Fraction) -> Kernel:

@@ -37,8 +37,8 @@ class FilterPlan:
         Rows and columns, for every kernel step.
     scale : Fraction or "sum", optional
         Every kernel is multiplied by it, or divided by the sum of its numbers.
-    bias : float
-        Added once to every response of a kernel.
+    bias : float, or several
+        Added once to every response of a kernel; several are for the filters of a bank.
     range : str
         One of RANGES: how values become pixels. ``auto``: ``raw`` for float results, ``abs`` where the last kernel sums
         to about 0, else ``clip``.
@@ -59,7 +59,7 @@ class FilterPlan:
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)
     scale: Scale | None = None
-    bias: float = 0.0
+    bias: float | tuple[float, ...] = 0.0
     range: str = "auto"
     dtype: str = "same"
     gray: str | None = None
