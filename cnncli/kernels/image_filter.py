@@ -18,11 +18,11 @@ from numba.extending import intrinsic
 # fmt: off
 # isort: off
 from cnncli.kernels.image_filter_words import (
-    ABSOLUTE, BLOCK, BLOCK_ROWS, CHANNELS, COLUMN_INDEX, COMBINE, CONSTANT, DIVISOR, F32, FILTERS, GROUP, INVERSE,
-    LEFT, LOW, MAGNITUDE, OUT, OUT_HEIGHT, OUT_KIND, OUT_ROW, OUT_WIDTH, PARAMETERS, PASS_COUNT, PASS_FROM, PASS_MORE,
-    PASS_PLACES, PASS_SHAPE, PASS_TO, PASS_WEIGHTS, PASS_WORDS, PASSES, PITCH, POST_SCALE, POST_SHIFT, QUOTIENT,
+    ABSOLUTE, BLOCK, BLOCK_ROWS, CHANNELS, COLUMN_INDEX, COMBINE, CONSTANT, DIVISOR, FILTERS, GROUP, INVERSE, LEFT,
+    LOW, MAGNITUDE, NOTHING, OUT, OUT_HEIGHT, OUT_KIND, OUT_ROW, OUT_WIDTH, PARAMETERS, PASSES, PASS_COUNT, PASS_FROM,
+    PASS_MORE, PASS_PLACES, PASS_SHAPE, PASS_TO, PASS_WEIGHTS, PASS_WORDS, PITCH, POST_SCALE, POST_SHIFT, QUOTIENT,
     REACH_X, REACH_Y, ROW_INDEX, SCRATCH, SCRATCH_STEP, SINGLE, SOURCE, SOURCE_KIND, SOURCE_ROW, STACK, STARTS,
-    STRIDE_X, STRIDE_Y, STRIP, TALL, TALLY, U8, U16, WHITE, WIDTH,
+    STREAM, STRIDE_X, STRIDE_Y, STRIP, TALL, TALLY, U16, U8, WHITE, WIDTH,
 )
 # isort: on
 # fmt: on
@@ -75,6 +75,30 @@ def vpack(typingctx: Any, base: Any, index: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(base, types.intp, value), codegen
+
+
+@intrinsic
+def vstream(typingctx: Any, base: Any, index: Any, value: Any) -> Any:
+    """vstream(p, i, v): write the lanes of `v` from p[i] on, aligned to a vector, around the caches."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = builder.gep(args[0], [args[1]], source_etype=ir.FloatType())
+        store = builder.store(args[2], builder.bitcast(place, args[2].type.as_pointer()), align=4 * LANES)
+        store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
+        return context.get_dummy_value()
+
+    return types.void(base, types.intp, value), codegen
+
+
+@intrinsic
+def fence(typingctx: Any) -> Any:
+    """fence(): stores around the caches are seen by others from here on."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
 
 
 @intrinsic
@@ -276,23 +300,26 @@ def _pack(out: Any, start: int, y: Any, count: int, white: float, spare: Any, ta
 
 
 @njit(error_model="numpy")
-def _copy(out: Any, start: int, y: Any, count: int, wanted: bool, tally: Any) -> None:
-    """Write `count` values, where `wanted`; note the extremes."""
+def _copy(out: Any, start: int, y: Any, count: int, kind: int, address: int, tally: Any) -> None:
+    """Write `count` values as they are, or nothing; note the extremes."""
     zero = vset(np.float32(0))
     low = high = vload(y, 0)
     strange = zero
-    done = count - count % LANES if wanted else 0
-    for i in range(0, done, LANES):
+    for i in range(0, count, LANES):
         value = vload(y, i)
         low, high, strange = vmin(low, value), vmax(high, value), vfma(value, zero, strange)
-        vstore(out, start + i, value)
-    for i in range(done, count, LANES):
-        value = vload(y, i)
-        low, high, strange = vmin(low, value), vmax(high, value), vfma(value, zero, strange)
-    if wanted:
-        for i in range(done, count):
-            out[start + i] = y[i]
     _note(low, high, strange, tally)
+    if kind == NOTHING:
+        return
+    # around the caches only from an address that is a multiple of a vector's size
+    head = min((-(address // 4 + start)) % LANES, count) if kind == STREAM else count
+    done = head + (count - head) // LANES * LANES
+    for i in range(head):
+        out[start + i] = y[i]
+    for i in range(head, done, LANES):
+        vstream(out, start + i, vload(y, i))
+    for i in range(done, count):
+        out[start + i] = y[i]
 
 
 @njit(error_model="numpy")
@@ -332,7 +359,7 @@ def _write(d: Any, row: int, first: int, y: Any, count: int, p: Any, spare: int,
     elif kind == U16:
         _pack(pointer(d[OUT], types.uint16(0)), start, y, count, white, pointer(spare + 64, types.uint16(0)), here)
     else:
-        _copy(pointer(d[OUT], types.float32(0)), start, y, count, kind == F32, here)
+        _copy(pointer(d[OUT], types.float32(0)), start, y, count, kind, d[OUT], here)
     half = np.float32(0.5)
     if here[0] < -half:
         tally[2] += _beyond(y, count, np.float32(-1), half)
@@ -382,3 +409,5 @@ def filter_strip(d: Any, task: Any, worker: Any, real: Any) -> None:
                             y[j * channels + c] = y[j * stride_x * channels + c]
                 _finish(d, y, wide * channels, p)
                 _write(d, row + i, first * channels, y, wide * channels, p, spare, tally)
+    if d[OUT_KIND] == STREAM:
+        fence()

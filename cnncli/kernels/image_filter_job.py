@@ -17,6 +17,7 @@ from cnncli.kernels.host import LANES
 from cnncli.shapes import Pair
 
 _STRIP = 32
+_STREAMED = 32 << 20  # results of this size do not stay in a cache anyway
 Matrix: TypeAlias = NDArray[np.float64]
 
 _CACHE_BYTES = 400 << 10  # of one block of rows: about half of a core's second-level cache
@@ -121,6 +122,8 @@ class _Layout:
         w[code.WIDTH], w[code.CHANNELS], w[code.LEFT] = width, channels, job.left
         w[code.PADDED_WIDTH], w[code.PARAMETERS] = len(job.columns), _address(self.parameters)
         w[code.OUT_KIND] = code.NOTHING if out is None else _KINDS[out.dtype.name]
+        if out is not None and out.dtype == np.float32 and out.nbytes > _STREAMED and _address(out) % 4 == 0:
+            w[code.OUT_KIND] = code.STREAM
         if out is not None:
             w[code.OUT], w[code.OUT_ROW] = _address(out), size[1] * channels
         w[code.OUT_HEIGHT], w[code.OUT_WIDTH] = size

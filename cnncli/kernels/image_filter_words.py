@@ -16,5 +16,5 @@ REACH_X, GROUP, WORDS = 30, 31, 32
 CONSTANT, INVERSE, DIVISOR, POST_SCALE, POST_SHIFT, WHITE, STARTS = range(7)
 # words of a pass: reads the block (0) or the between rows (1), writes the between rows (0) or the response (1)
 PASS_SHAPE, PASS_COUNT, PASS_PLACES, PASS_WEIGHTS, PASS_FROM, PASS_TO, PASS_MORE, PASS_WORDS = range(8)
-U8, U16, F32, NOTHING = range(4)
+U8, U16, F32, NOTHING, STREAM = range(5)  # STREAM: float32 that goes around the caches
 STACK, MAGNITUDE, MAXIMUM = range(3)

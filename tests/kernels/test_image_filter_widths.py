@@ -68,3 +68,16 @@ def test_an_image_wider_than_every_block():
     wide = apply_filter(image, plan, compiled=True).pixels
     shifted = apply_filter(np.roll(image, 12345, axis=1), plan, compiled=True).pixels
     assert np.array_equal(np.roll(wide, 12345, axis=1), shifted)
+
+
+@pytest.mark.parametrize("shift", [0, 1, 7])
+def test_results_written_around_the_caches_are_the_same(shift, monkeypatch):
+    from cnncli.kernels import image_filter_job
+    from cnncli.tasks.filter_image import FilterPlan, apply_filter, parse_steps
+
+    image = np.random.default_rng(4).random((61, 331, 3), dtype=np.float32)
+    plan = FilterPlan(parse_steps(["gaussian:1"]))
+    plain = apply_filter(image, plan).pixels
+    monkeypatch.setattr(image_filter_job, "_STREAMED", 0)
+    place = np.zeros(image.size + shift, np.float32)[shift:].reshape(image.shape)
+    assert np.array_equal(apply_filter(image, plan, out=place).pixels, plain)
