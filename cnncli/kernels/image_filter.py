@@ -18,11 +18,11 @@ from numba.extending import intrinsic
 # fmt: off
 # isort: off
 from cnncli.kernels.image_filter_words import (
-    ABSOLUTE, BLOCK, BLOCK_ROWS, CHANNELS, COLUMN_INDEX, COMBINE, CONSTANT, DIVISOR, FILTERS, GROUP, INVERSE, LEFT,
-    LOW, MAGNITUDE, NOTHING, OUT, OUT_HEIGHT, OUT_KIND, OUT_ROW, OUT_WIDTH, PARAMETERS, PASSES, PASS_COUNT, PASS_FROM,
+    ABSOLUTE, BLOCK, BLOCK_ROWS, CHANNELS, COLUMN_INDEX, COMBINE, CONSTANT, DIVISOR, F32, FILTERS, GROUP, INVERSE, LEFT,
+    LOW, MAGNITUDE, NOTHING, OUT, OUT_HEIGHT, OUT_KIND, OUT_ROW, OUT_WIDTH, PARAMETERS, PASSES, PASS_ENDS, PASS_FROM,
     PASS_MORE, PASS_PLACES, PASS_SHAPE, PASS_TO, PASS_WEIGHTS, PASS_WORDS, PITCH, POST_SCALE, POST_SHIFT, QUOTIENT,
     REACH_X, REACH_Y, ROW_INDEX, SCRATCH, SCRATCH_STEP, SINGLE, SOURCE, SOURCE_KIND, SOURCE_ROW, STACK, STARTS,
-    STREAM, STRIDE_X, STRIDE_Y, STRIP, TALL, TALLY, U16, U8, WHITE, WIDTH,
+    STREAM, STRIDE_X, STRIDE_Y, STRIP, TALL, TALLY, U16, U8, WHITE, WIDTH, segments,
 )
 # isort: on
 # fmt: on
@@ -114,20 +114,21 @@ def vabs(typingctx: Any, a: Any) -> Any:
 
 
 def make_taps(rows: int, columns: int) -> Any:
-    """Return ``taps(x, places, weights, count, start, more, y, y_row)`` for compiled code.
+    """Return ``taps(x, places, weights, ends, start, more, y, y_row)`` for compiled code.
 
     y[i*y_row + v] = start + sum over taps u of weights[u*rows + i] * x[places[u] + v], for i < rows and
-    v < columns*LANES; with `more` not 0 the sums start from what y holds.
+    v < columns*LANES; with `more` not 0 the sums start from what y holds. The taps come in `segments`: the first
+    ends[0] concern the first row only, those up to ends[1] the first two rows, ..., the last ones the last row only.
     """
 
     @intrinsic
     def taps(
-        typingctx: Any, x: Any, places: Any, weights: Any, count: Any, start: Any, more: Any, y: Any, y_row: Any
+        typingctx: Any, x: Any, places: Any, weights: Any, ends: Any, start: Any, more: Any, y: Any, y_row: Any
     ) -> Any:
         whole = types.intp
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            x, places, weights, count, start, more, y, y_row = args
+            x, places, weights, ends, start, more, y, y_row = args
             real, number = ir.FloatType(), ir.IntType(64)
             vector = ir.VectorType(real, LANES)
             cells = [(i, j) for i in range(rows) for j in range(columns)]
@@ -144,24 +145,28 @@ def make_taps(rows: int, columns: int) -> Any:
                 with otherwise:
                     for cell in cells:
                         builder.store(first, sums[cell])
-            with cgutils.for_range(builder, count) as loop:
-                place = builder.load(builder.gep(places, [loop.index], source_etype=number), typ=number)
-                values = [
-                    load_vector(builder, x, builder.add(place, ir.Constant(number, j * LANES)), real)
-                    for j in range(columns)
-                ]
-                base = builder.mul(loop.index, ir.Constant(number, rows))
-                for i in range(rows):
-                    spot = builder.add(base, ir.Constant(number, i))
-                    weight = splat(builder, builder.load(builder.gep(weights, [spot], source_etype=real), typ=real))
-                    for j in range(columns):
-                        total = builder.load(sums[i, j], typ=vector)
-                        builder.store(multiply_add(builder, weight, values[j], total), sums[i, j])
+            begin: Any = ir.Constant(number, 0)
+            for segment, active in enumerate(segments(rows)):
+                end = builder.load(builder.gep(ends, [ir.Constant(number, segment)], source_etype=number), typ=number)
+                with cgutils.for_range(builder, end, start=begin) as loop:
+                    place = builder.load(builder.gep(places, [loop.index], source_etype=number), typ=number)
+                    values = [
+                        load_vector(builder, x, builder.add(place, ir.Constant(number, j * LANES)), real)
+                        for j in range(columns)
+                    ]
+                    base = builder.mul(loop.index, ir.Constant(number, rows))
+                    for i in active:
+                        spot = builder.add(base, ir.Constant(number, i))
+                        weight = splat(builder, builder.load(builder.gep(weights, [spot], source_etype=real), typ=real))
+                        for j in range(columns):
+                            total = builder.load(sums[i, j], typ=vector)
+                            builder.store(multiply_add(builder, weight, values[j], total), sums[i, j])
+                begin = end
             for cell in cells:
                 store_vector(builder, builder.load(sums[cell], typ=vector), y, spots[cell])
             return context.get_dummy_value()
 
-        signature = types.void(x, places, weights, whole, start, whole, y, whole)
+        signature = types.void(x, places, weights, ends, start, whole, y, whole)
         return signature, codegen
 
     return taps
@@ -229,18 +234,18 @@ def _read_border(d: Any, kind: int, start: int, first: int, last: int, constant:
 def _sum(step: Any, x: Any, width: int, start: float, y: Any, pitch: int, rows: int) -> None:
     """Run one pass for a group of `rows` output rows of `width` elements."""
     places, weights = pointer(step[PASS_PLACES], types.int64(0)), pointer(step[PASS_WEIGHTS], types.float32(0))
-    shape, count, more = step[PASS_SHAPE], step[PASS_COUNT], step[PASS_MORE]
+    ends, shape, more = pointer(step[PASS_ENDS], types.int64(0)), step[PASS_SHAPE], step[PASS_MORE]
     if shape == 0:
         for i in range(0, width, TALL[1] * LANES):
-            _tall(offset(x, i), places, weights, count, start, more, offset(y, i), pitch)
+            _tall(offset(x, i), places, weights, ends, start, more, offset(y, i), pitch)
     elif shape == 1:
         for i in range(0, width, LOW[1] * LANES):
-            _low(offset(x, i), places, weights, count, start, more, offset(y, i), pitch)
+            _low(offset(x, i), places, weights, ends, start, more, offset(y, i), pitch)
     else:
         for row in range(rows):
             for i in range(0, width, SINGLE[1] * LANES):
                 _single(
-                    offset(x, row * pitch + i), places, weights, count, start, more, offset(y, row * pitch + i), pitch
+                    offset(x, row * pitch + i), places, weights, ends, start, more, offset(y, row * pitch + i), pitch
                 )
 
 
@@ -284,19 +289,18 @@ def _pack(out: Any, start: int, y: Any, count: int, white: float, spare: Any, ta
     """Clip, round and write `count` values as whole numbers; note the extremes."""
     zero, limit = vset(np.float32(0)), vset(white)
     low = high = vload(y, 0)
-    strange = zero
     done = count - count % LANES
     for i in range(0, done, LANES):
         value = vload(y, i)
-        low, high, strange = vmin(low, value), vmax(high, value), vfma(value, zero, strange)
+        low, high = vmin(low, value), vmax(high, value)
         vpack(out, start + i, vmin(vmax(value, zero), limit))
     if done < count:
         value = vload(y, done)
-        low, high, strange = vmin(low, value), vmax(high, value), vfma(value, zero, strange)
+        low, high = vmin(low, value), vmax(high, value)
         vpack(spare, 0, vmin(vmax(value, zero), limit))
         for i in range(done, count):
             out[start + i] = spare[i - done]
-    _note(low, high, strange, tally)
+    _note(low, high, zero, tally)
 
 
 @njit(error_model="numpy")
@@ -354,6 +358,8 @@ def _write(d: Any, row: int, first: int, y: Any, count: int, p: Any, spare: int,
         y[i] = y[count - 1]
     here = pointer(spare, types.float64(0))
     here[0], here[1] = np.inf, -np.inf
+    if kind < F32 and d[SOURCE_KIND] == F32:  # only floats bring numbers that are not finite
+        _copy(pointer(d[OUT], types.float32(0)), start, y, count, NOTHING, d[OUT], here)
     if kind == U8:
         _pack(pointer(d[OUT], types.uint8(0)), start, y, count, white, pointer(spare + 64, types.uint8(0)), here)
     elif kind == U16:

@@ -6,6 +6,7 @@ import ctypes
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -146,9 +147,10 @@ class _Layout:
         for steps in self.steps:
             header += [len(steps), 2 * filters]
             for step in steps:
-                places, weights, shape = step.taps(step_y, step_x, job.stride[0] * pitch, group)
-                self.tables += [places, weights]
-                words += [shape, len(places), _address(places), _address(weights), step.source, step.target, step.more]
+                places, weights, ends, shape = step.taps(step_y, step_x, job.stride[0] * pitch, group)
+                self.tables += [places, weights, ends]
+                addresses = [_address(ends), _address(places), _address(weights)]
+                words += [shape, *addresses, step.source, step.target, step.more]
         self.passes = np.array(header + words, np.int64)
 
     def run(self) -> NDArray[np.float64]:
@@ -182,8 +184,8 @@ class _Step:
 
     def taps(
         self, step_y: int, step_x: int, row_step: int, group: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32], int]:
-        """Return the offsets and weights of the taps, and which shape of tile sums them."""
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], int]:
+        """Return offsets and weights of the taps, the end of each segment, and which shape of tile sums them."""
         rows = group if self.source == 0 else 1
         places: dict[int, NDArray[np.float32]] = {}
         for i, j in np.argwhere(self.matrix):
@@ -192,24 +194,47 @@ class _Step:
                 places.setdefault(place, np.zeros(rows, np.float32))[row] += self.matrix[i, j]
         if not places:
             places[0] = np.zeros(rows, np.float32)
-        order = sorted(places)
+        parts: list[list[int]] = [[] for _ in code.segments(rows)]
+        for place in sorted(places):
+            parts[_segment(np.flatnonzero(places[place]), rows)].append(place)
+        order = [place for part in parts for place in part]
         shape = {code.TALL[0]: 0, code.LOW[0]: 1, 1: 2}[rows]
-        return np.array(order, np.int64), np.concatenate([places[place] for place in order]), shape
+        ends = np.cumsum([len(part) for part in parts])
+        return np.array(order, np.int64), np.concatenate([places[place] for place in order]), ends, shape
 
     def cost(self, group: int, stride: int, dilation: int) -> float:
-        """Return about how many cycles a vector of responses takes, from the loads and products of one tap."""
+        """Return about how many cycles a vector of responses takes, from the loads and products of each tap."""
         if self.source == 1:
             return float(np.count_nonzero(self.matrix)) + 2
         columns = {code.TALL[0]: code.TALL[1], code.LOW[0]: code.LOW[1], 1: code.SINGLE[1]}[group]
-        rows, width = self.matrix.shape
-        used = np.zeros((rows * dilation + group * stride, width), bool)
+        height, width = self.matrix.shape
+        used = np.zeros((group, height * dilation + group * stride, width), bool)
         for row in range(group):
-            used[row * stride : row * stride + rows * dilation : dilation] |= self.matrix != 0
-        return float(np.count_nonzero(used)) * max(group / 2, 1 + group / columns) / group
+            used[row, row * stride : row * stride + height * dilation : dilation] = self.matrix != 0
+        taps = used.reshape(group, -1)[:, used.any(axis=0).ravel()]
+        first, last = taps.argmax(axis=0), group - 1 - taps[::-1].argmax(axis=0)
+        active = np.where(first == 0, last + 1, np.where(last == group - 1, group - first, group))
+        return float(np.maximum(active / 2, 1 + active / columns).sum()) / group
+
+
+def _segment(active: NDArray[np.intp], rows: int) -> int:
+    """Return the first segment that covers the rows a tap concerns."""
+    if not active.size or active[0] == 0:
+        return int(active[-1]) if active.size else 0
+    return rows - 1 + int(active[0]) if active[-1] == rows - 1 else rows - 1
 
 
 def _choose_passes(numerators: Matrix, stride: int, dilation: int) -> tuple[list[list[_Step]], int, float]:
+    """Return what `_cheapest_passes` says, remembered for the many images of a batch."""
+    return _cheapest_passes(numerators.tobytes(), numerators.shape, stride, dilation)
+
+
+@lru_cache(maxsize=64)
+def _cheapest_passes(
+    data: bytes, shape: tuple[int, int, int], stride: int, dilation: int
+) -> tuple[list[list[_Step]], int, float]:
     """Return for each filter its passes, how many output rows are summed together, and the cycles for a vector."""
+    numerators = np.frombuffer(data).reshape(shape)
     best: tuple[float, list[list[_Step]], int] = (float("inf"), [], 1)
     split = [_factors(matrix) for matrix in numerators]
     for group in sorted({code.TALL[0], code.LOW[0], 1}):

@@ -15,6 +15,19 @@ REACH_X, GROUP, WORDS = 30, 31, 32
 # parameters: float32 numbers
 CONSTANT, INVERSE, DIVISOR, POST_SCALE, POST_SHIFT, WHITE, STARTS = range(7)
 # words of a pass: reads the block (0) or the between rows (1), writes the between rows (0) or the response (1)
-PASS_SHAPE, PASS_COUNT, PASS_PLACES, PASS_WEIGHTS, PASS_FROM, PASS_TO, PASS_MORE, PASS_WORDS = range(8)
+PASS_SHAPE, PASS_ENDS, PASS_PLACES, PASS_WEIGHTS, PASS_FROM, PASS_TO, PASS_MORE, PASS_WORDS = range(8)
 U8, U16, F32, NOTHING, STREAM = range(5)  # STREAM: float32 that goes around the caches
 STACK, MAGNITUDE, MAXIMUM = range(3)
+
+
+def segments(rows: int) -> list[range]:
+    """Return which rows of a group the taps of each segment concern: a growing head, all, a shrinking tail.
+
+    Output rows that are summed together share most of the image rows they read, but not the first and the last ones.
+
+    Examples
+    --------
+    >>> [list(active) for active in segments(2)]
+    [[0], [0, 1], [1]]
+    """
+    return [range(n + 1) for n in range(rows)] + [range(n + 1, rows) for n in range(rows - 1)]
