@@ -104,8 +104,14 @@ def main(argv: list[str] | None = None) -> NoReturn:
 
 def _run(arguments: list[str]) -> int:
     try:
-        result = cnn.main(args=arguments, prog_name="cnn", standalone_mode=False)
+        if "_CNN_COMPLETE" in os.environ:
+            cnn.main(args=arguments, prog_name="cnn")  # a shell asks for completions; this ends the process
+        # not cnn.main: it answers Ctrl-C with an empty line and a closed pipe with exit code 1
+        with cnn.make_context("cnn", list(arguments)) as context:
+            result = cnn.invoke(context)
         return result if isinstance(result, int) else ExitCode.OK
+    except click.exceptions.Exit as done:
+        return done.exit_code
     except CnnError as error:
         return _fail(arguments, error)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -53,7 +53,7 @@ class Block:
 def fail(node: TreeNode | Place, message: str, hint: str = "") -> InvalidInputError:
     """Return an error at the place of `node`."""
     place = node if isinstance(node, Place) else node.place
-    return InvalidInputError(message, where=str(place), hint=hint)
+    return InvalidInputError(message, where=str(place), hint=hint or "write one" * ("expected" in message))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
