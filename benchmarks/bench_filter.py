@@ -2,8 +2,8 @@
 
     python benchmarks/bench_filter.py [--height 3000 --width 4000] [--threads 2] [--repeats 5]
 
-Every figure is a median of the repeats, in milliseconds for one image; both write into an array that is there
-already (with --fresh each call allocates its result). The last line is JSON.
+Every figure is a median of the repeats, in milliseconds for one image; each call allocates its result, as both
+libraries do for a user; with --reuse both write into an array that is there already. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=4000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--fresh", action="store_true", help="allocate each result")
+    parser.add_argument("--reuse", action="store_true", help="write into arrays that are there already")
     parser.add_argument("--types", default="uint8,uint16,float32")
     parser.add_argument("--sizes", default="3,5,7,9,15,31")
     parser.add_argument("--no-names", action="store_true", help="only the dense kernels")
@@ -109,7 +109,7 @@ def main() -> None:
         names = () if given.no_names else NAMED if dtype == "uint8" else ("gaussian:1.5",)
         kernels += [named_kernel(name) for name in names]
         for kernel in kernels:
-            row = compare(pixels, kernel, given.threads, given.repeats, given.fresh)
+            row = compare(pixels, kernel, given.threads, given.repeats, not given.reuse)
             rows.append({"image": dtype, "kernel": kernel.name, **row})
             print(
                 f"{dtype:8s} {kernel.name:14s} {row['cnn']:8.1f} {row['opencv']:10.1f} {row['ratio']:6.2f}", flush=True

@@ -341,12 +341,13 @@ def _note(low: Any, high: Any, strange: Any, tally: Any) -> None:
 
 
 @njit(error_model="numpy")
-def _beyond(y: Any, count: int, sign: float, limit: float) -> Any:
-    """Return how many values times `sign` are greater than `limit`."""
-    total = np.int32(0)
+def _outside(y: Any, count: int, low: float, high: float) -> Any:
+    """Return how many values are less than `low`, and how many are at least `high`."""
+    below, above = np.int32(0), np.int32(0)
     for i in range(count):
-        total += np.int32(sign * y[i] > limit)
-    return total
+        below += np.int32(y[i] < low)
+        above += np.int32(y[i] >= high)
+    return below, above
 
 
 @njit(error_model="numpy")
@@ -367,10 +368,10 @@ def _write(d: Any, row: int, first: int, y: Any, count: int, p: Any, spare: int,
     else:
         _copy(pointer(d[OUT], types.float32(0)), start, y, count, kind, d[OUT], here)
     half = np.float32(0.5)
-    if here[0] < -half:
-        tally[2] += _beyond(y, count, np.float32(-1), half)
-    if here[1] >= white + half:
-        tally[3] += count - _beyond(y, count, np.float32(-1), -white - half)
+    if here[0] < -half or here[1] >= white + half:
+        below, above = _outside(y, count, -half, white + half)
+        tally[2] += below
+        tally[3] += above
     tally[0], tally[1] = min(tally[0], here[0]), max(tally[1], here[1])
 
 
