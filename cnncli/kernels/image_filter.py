@@ -22,7 +22,7 @@ from cnncli.kernels.image_filter_words import (
     LOW, MAGNITUDE, NOTHING, OUT, OUT_HEIGHT, OUT_KIND, OUT_ROW, OUT_WIDTH, PARAMETERS, PASSES, PASS_ENDS, PASS_FROM,
     PASS_MORE, PASS_PLACES, PASS_SHAPE, PASS_TO, PASS_WEIGHTS, PASS_WORDS, PITCH, POST_SCALE, POST_SHIFT, QUOTIENT,
     REACH_X, REACH_Y, ROW_INDEX, SCRATCH, SCRATCH_STEP, SINGLE, SOURCE, SOURCE_KIND, SOURCE_ROW, STACK, STARTS,
-    STREAM, STRIDE_X, STRIDE_Y, STRIP, TALL, TALLY, U16, U8, WHITE, WIDTH, segments,
+    STREAMED, STRIDE_X, STRIDE_Y, STRIP, TALL, TALLY, U16, U8, WHITE, WIDTH, segments,
 )
 # isort: on
 # fmt: on
@@ -304,8 +304,8 @@ def _pack(out: Any, start: int, y: Any, count: int, white: float, spare: Any, ta
 
 
 @njit(error_model="numpy")
-def _copy(out: Any, start: int, y: Any, count: int, kind: int, address: int, tally: Any) -> None:
-    """Write `count` values as they are, or nothing; note the extremes."""
+def _note_floats(y: Any, count: int, tally: Any) -> None:
+    """Note the extremes of `count` values, and whether all of them are finite."""
     zero = vset(np.float32(0))
     low = high = vload(y, 0)
     strange = zero
@@ -313,17 +313,21 @@ def _copy(out: Any, start: int, y: Any, count: int, kind: int, address: int, tal
         value = vload(y, i)
         low, high, strange = vmin(low, value), vmax(high, value), vfma(value, zero, strange)
     _note(low, high, strange, tally)
-    if kind == NOTHING:
-        return
-    # around the caches only from an address that is a multiple of a vector's size
-    head = min((-(address // 4 + start)) % LANES, count) if kind == STREAM else count
-    done = head + (count - head) // LANES * LANES
+
+
+@njit(error_model="numpy")
+def _stream(target: int, source: int, size: int) -> None:
+    """Copy `size` bytes between two addresses around the caches; both lie equally far from a multiple of 64."""
+    to, what = pointer(target, types.uint8(0)), pointer(source, types.uint8(0))
+    head = min(-target % 64, size)
+    done = head + (size - head) // 64 * 64
     for i in range(head):
-        out[start + i] = y[i]
-    for i in range(head, done, LANES):
-        vstream(out, start + i, vload(y, i))
-    for i in range(done, count):
-        out[start + i] = y[i]
+        to[i] = what[i]
+    wide_to, wide = pointer(target + head, types.float32(0)), pointer(source + head, types.float32(0))
+    for i in range(0, (done - head) // 4, LANES):
+        vstream(wide_to, i, vload(wide, i))
+    for i in range(done, size):
+        to[i] = what[i]
 
 
 @njit(error_model="numpy")
@@ -359,14 +363,24 @@ def _write(d: Any, row: int, first: int, y: Any, count: int, p: Any, spare: int,
         y[i] = y[count - 1]
     here = pointer(spare, types.float64(0))
     here[0], here[1] = np.inf, -np.inf
-    if kind < F32 and d[SOURCE_KIND] == F32:  # only floats bring numbers that are not finite
-        _copy(pointer(d[OUT], types.float32(0)), start, y, count, NOTHING, d[OUT], here)
-    if kind == U8:
-        _pack(pointer(d[OUT], types.uint8(0)), start, y, count, white, pointer(spare + 64, types.uint8(0)), here)
-    elif kind == U16:
-        _pack(pointer(d[OUT], types.uint16(0)), start, y, count, white, pointer(spare + 64, types.uint16(0)), here)
-    else:
-        _copy(pointer(d[OUT], types.float32(0)), start, y, count, kind, d[OUT], here)
+    if kind >= F32 or d[SOURCE_KIND] == F32:  # only floats bring numbers that are not finite
+        _note_floats(y, count, here)
+    if kind != NOTHING:
+        size = 1 << kind  # bytes of a number: 1, 2, 4
+        address = d[OUT] + start * size
+        # a large result only pushes out of the caches what is still needed: it is made beside and copied around them
+        place = spare + 128 + address % 64 if d[STREAMED] else address
+        rest = spare + 64
+        if kind == U8:
+            _pack(pointer(place, types.uint8(0)), 0, y, count, white, pointer(rest, types.uint8(0)), here)
+        elif kind == U16:
+            _pack(pointer(place, types.uint16(0)), 0, y, count, white, pointer(rest, types.uint16(0)), here)
+        else:
+            out = pointer(place, types.float32(0))
+            for i in range(count):
+                out[i] = y[i]
+        if d[STREAMED]:
+            _stream(address, place, count * size)
     half = np.float32(0.5)
     if here[0] < -half or here[1] >= white + half:
         below, above = _outside(y, count, -half, white + half)
@@ -416,5 +430,5 @@ def filter_strip(d: Any, task: Any, worker: Any, real: Any) -> None:
                             y[j * channels + c] = y[j * stride_x * channels + c]
                 _finish(d, y, wide * channels, p)
                 _write(d, row + i, first * channels, y, wide * channels, p, spare, tally)
-    if d[OUT_KIND] == STREAM:
+    if d[STREAMED]:
         fence()

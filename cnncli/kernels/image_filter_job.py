@@ -104,7 +104,7 @@ class _Layout:
         self.threads = max(1, min(threads, -(-size[0] // strip), int(work / 2e6)))
         self.tasks = -(-size[0] // strip)
         scratch_rows = rows_held + group + filters * group
-        scratch_step = 4 * pitch * scratch_rows + 64 + 4 * LANES
+        scratch_step = 4 * pitch * (scratch_rows + 1) + 256
         scratch_step += -scratch_step % 64
         self.scratch = np.zeros(self.threads * scratch_step + 64, np.uint8)
         self.tally = np.zeros((self.tasks, 4))
@@ -123,8 +123,7 @@ class _Layout:
         w[code.WIDTH], w[code.CHANNELS], w[code.LEFT] = width, channels, job.left
         w[code.PADDED_WIDTH], w[code.PARAMETERS] = len(job.columns), _address(self.parameters)
         w[code.OUT_KIND] = code.NOTHING if out is None else _KINDS[out.dtype.name]
-        if out is not None and out.dtype == np.float32 and out.nbytes > _STREAMED and _address(out) % 4 == 0:
-            w[code.OUT_KIND] = code.STREAM
+        w[code.STREAMED] = out is not None and out.nbytes > _STREAMED
         if out is not None:
             w[code.OUT], w[code.OUT_ROW] = _address(out), size[1] * channels
         w[code.OUT_HEIGHT], w[code.OUT_WIDTH] = size

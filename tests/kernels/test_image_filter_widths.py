@@ -71,13 +71,15 @@ def test_an_image_wider_than_every_block():
 
 
 @pytest.mark.parametrize("shift", [0, 1, 7])
-def test_results_written_around_the_caches_are_the_same(shift, monkeypatch):
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_results_written_around_the_caches_are_the_same(shift, dtype, monkeypatch):
     from cnncli.kernels import image_filter_job
     from cnncli.tasks.filter_image import FilterPlan, apply_filter, parse_steps
 
-    image = np.random.default_rng(4).random((61, 331, 3), dtype=np.float32)
+    white = {"uint8": 255, "uint16": 65535, "float32": 1}[dtype]
+    image = (np.random.default_rng(4).random((61, 1331, 3), dtype=np.float32) * white).astype(dtype)
     plan = FilterPlan(parse_steps(["gaussian:1"]))
-    plain = apply_filter(image, plan).pixels
+    plain = apply_filter(image, plan, compiled=True).pixels
     monkeypatch.setattr(image_filter_job, "_STREAMED", 0)
-    place = np.zeros(image.size + shift, np.float32)[shift:].reshape(image.shape)
-    assert np.array_equal(apply_filter(image, plan, out=place).pixels, plain)
+    place = np.zeros(image.size + shift, dtype)[shift:].reshape(image.shape)
+    assert np.array_equal(apply_filter(image, plan, compiled=True, out=place).pixels, plain)
