@@ -39,7 +39,12 @@ def sources_digest(module: str) -> bytes:
     here = Path(__file__).parent
     digest = hashlib.sha256()
     own = module.rpartition(".")[2]
-    for path in (*(here / name for name in _SHARED), here / f"{own}.py", here / f"{own}_words.py"):
+    for path in (
+        *(here / name for name in _SHARED),
+        here / f"{own}.py",
+        here / f"{own}_words.py",
+        here / f"{own}_simd.py",
+    ):
         digest.update(path.read_bytes() if path.exists() else b"")
     versions = (numba.__version__, llvmlite.__version__, np.__version__, platform.python_version())
     digest.update(repr((versions, LANES)).encode())

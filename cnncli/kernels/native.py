@@ -143,6 +143,7 @@ def _path(module: str, name: str, dtype: str) -> Path | None:
         "native.py",
         f"{module}.py",
         f"{module}_words.py",
+        f"{module}_simd.py",
     ]
     digest = hashlib.sha256()
     for path in (*(here / file for file in files), there / "_version.py"):
