@@ -125,7 +125,7 @@ def _forward(node: Any, arrays: dict[str, np.ndarray], x: np.ndarray) -> np.ndar
         return np.maximum(x, 0)
     if isinstance(layer, Flatten):
         return x.reshape(len(x), -1)
-    raise NotImplementedError(layer.kind)
+    raise ValueError(f"the oracle does not know {layer.kind}")
 
 
 def _backward(
