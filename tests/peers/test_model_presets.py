@@ -337,7 +337,8 @@ def positive(module):
     [("lenet5", 28, 6), ("lecture", 32, 6), ("alexnet", 323, 13), ("vgg11", 300, 21), ("squeezenet", 400, 31),
      ("mobilenet-v1", 500, 27), ("resnet20-cifar", 121, 10), ("resnet18-cifar", 180, 9), ("resnet18", 640, 10),
      ("inception-v1", 900, 18), ("vgg16", 350, 31), ("vgg19", 420, 37), ("resnet34", 1400, 18), ("resnet50", 800, 18),
-     ("resnet101", 1700, 35), ("resnet152", 2500, 52), ("lenet1", 28, 6), ("lenet5-rgb", 32, 6), ("simple3", 64, 3), ("densenet121", 3600, 74), ("densenet169", 5000, 98)],
+     ("resnet101", 1700, 35), ("resnet152", 2500, 52), ("lenet1", 28, 6), ("lenet5-rgb", 32, 6), ("simple3", 64, 3),
+     ("densenet121", 3600, 74), ("densenet169", 5000, 98)],
 )  # fmt: skip
 def test_receptive_field_of_presets_by_gradient(name, side, cut):
     """The measured field of a middle value on an input large enough to hold it, maximum pools taken as averages."""
