@@ -66,6 +66,68 @@ def test_followers_sleep_and_wake():
     assert time.process_time() - begin < 0.1  # nobody spins
 
 
+def _slowly(d: Any, task: Any, worker: Any, real: Any) -> None:
+    cells = pointer(at(d, 0, task, worker), types.int64(0))
+    for i in range(d[3]):
+        cells[0] = cells[0] * 3 + i
+    cells[1] += 1
+
+
+SLOWLY = Kernel(_slowly, is_cached=False)
+
+
+class Bell(threading.Condition):
+    """Counts how often a follower goes to sleep while a run is going on."""
+
+    is_running = False
+    slept_through = 0
+
+    def wait(self, timeout=None):
+        self.slept_through += self.is_running
+        return super().wait(timeout)
+
+
+@pytest.mark.parametrize("gap_s", [0.0001, 0.0003, 0.001, 0.003, 0.005])
+def test_no_follower_goes_to_sleep_during_a_run(gap_s, monkeypatch):
+    # the gap is spent in Python, which keeps the followers from counting themselves asleep before the next run
+    cells = np.zeros((64, 2), np.int64)
+    program = Program([[Chain((Op(SLOWLY, (Place(cells, task_step=2), 20_000)),), 64)]], 2)
+    monkeypatch.setattr(threading, "Condition", Bell)
+    program._team = team = Team(2)
+    lead = team._lead
+
+    def observed(*tables):
+        team._bell.is_running = True
+        is_whole = lead(*tables)
+        team._bell.is_running = False
+        return is_whole
+
+    team._lead = observed
+    for _ in range(40):
+        program.run()
+        end = time.perf_counter() + gap_s
+        while time.perf_counter() < end:
+            pass
+    assert (cells[:, 1] == 40).all()
+    assert team._bell.slept_through == 0
+    team.close()
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_pauses_of_any_length_lose_no_task(threads):
+    cells, seen = np.zeros((100, 2), np.int64), np.zeros(10, np.int64)
+    count = Chain((Op(COUNT, (Place(cells, task_step=2),)),), 100)
+    require = Chain((Op(REQUIRE, (Place(cells), Place(seen, task_step=1), 100)),), 10)
+    program = Program([[count], [require]], threads)
+    for gap_s in np.random.default_rng(0).uniform(0, 0.002, 200):
+        program.run()
+        end = time.perf_counter() + gap_s
+        while time.perf_counter() < end:
+            pass
+    assert (cells[:, 0] == 200).all()
+    assert (seen == 200).all()
+
+
 def test_runs_from_several_threads_take_turns():
     cells = np.zeros((100, 2), np.int64)
     program = Program([[Chain((Op(COUNT, (Place(cells, task_step=2),)),), 100)]], 2)
