@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cnncli.cli.filter_options import FilterCommand, file_options, filter_options, filter_plan, parse_shard
+from cnncli.cli.filter_options import (
+    FilterArguments,
+    FilterCommand,
+    file_options,
+    filter_options,
+    filter_plan,
+    parse_shard,
+)
 from cnncli.errors import PartialFailureError, UsageError
 
 if TYPE_CHECKING:
@@ -20,18 +27,13 @@ if TYPE_CHECKING:
     from cnncli.tasks.filter_options import FileOptions
     from cnncli.tasks.filter_plan import FilterPlan
 
-_CHANGES_PICTURES = (
-    *("kernels", "flip", "padding", "border", "stride", "dilation", "scale", "normalize", "bias", "range_", "dtype"),
-    *("depth", "gray", "channels", "alpha", "tool", "no_exif", "frame", "nan_to"),
-    *("compress", "quality", "compare", "split_channels"),
-)
 _MATRICES = (".txt", ".csv", ".tsv", ".npy")
 
 
 @click.command("filter", cls=FilterCommand)
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
 @filter_options
-def command(inputs: Sequence[str], **options: Any) -> int:
+def command(**options: Any) -> int:
     """Apply kernels to images and matrices.
 
     \b
@@ -48,10 +50,10 @@ def command(inputs: Sequence[str], **options: Any) -> int:
     pattern in quotes, or - for standard input. `cnn kernels` lists the names. A file name that begins with - comes
     after --.
     """  # noqa: D301
-    return _filter(inputs, options)
+    return _filter(FilterArguments(**options))
 
 
-def _filter(inputs: Sequence[str], options: dict[str, Any]) -> int:
+def _filter(given: FilterArguments) -> int:
     # NumPy's linear algebra starts its threads at import, which takes longer than a small filter, and is not used here
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from cnncli.io.image_listing import expand_inputs, read_list
@@ -59,44 +61,42 @@ def _filter(inputs: Sequence[str], options: dict[str, Any]) -> int:
     from cnncli.tasks.filter_naming import Job, kernel_label, plan_jobs
     from cnncli.tasks.filter_one import check_target, is_text_matrix
 
-    names = list(inputs)
-    if options["files_from"]:
-        listed = options["files_from"]
+    names = list(given.inputs)
+    if given.files_from:
+        listed = given.files_from
         names += read_list("stdin", sys.stdin.buffer.read()) if listed == "-" else read_list(listed)
     if not names:
         raise UsageError("no input is given", hint="name an image, or - for standard input; see `cnn filter --help`")
-    if names.count("-") > 1 or ("-" in names and options["files_from"] == "-"):
+    if names.count("-") > 1 or ("-" in names and given.files_from == "-"):
         raise UsageError("standard input can be read only once", hint="name - once")
-    sources = expand_inputs(names, recursive=options["recursive"])
-    if options["shard"]:
-        part, parts = parse_shard(options["shard"])
+    sources = expand_inputs(names, recursive=given.recursive)
+    if given.shard:
+        part, parts = parse_shard(given.shard)
         sources = sources[part - 1 :: parts]
     standard_input = sys.stdin.buffer.read() if any(s.path == "-" for s in sources) else None
     matrices = [
         is_text_matrix(standard_input or b"") if s.path == "-" else s.path.lower().endswith(_MATRICES) for s in sources
     ]
-    printing = options["print_"] or (options["output"] is None and not options["compare"] and all(matrices))
-    plan = filter_plan(options, printing=printing)
-    settings = file_options(
-        options, threads=threads.resolve(options["threads"]), align=printing and sys.stdout.isatty()
-    )
+    printing = given.print_ or (given.output is None and not given.compare and all(matrices))
+    plan = filter_plan(given, printing=printing)
+    settings = file_options(given, threads=threads.resolve(given.threads), align=printing and sys.stdout.isatty())
     if printing:
         jobs = [Job(source.path, None) for source in sources]
     else:
-        label = kernel_label(options["kernels"]) + ("-compare" if options["compare"] else "")
-        jobs = plan_jobs(sources, options["output"], label, default_extension=_extension(plan))
-    if options["dry_run"]:
+        label = kernel_label(given.kernels) + ("-compare" if given.compare else "")
+        jobs = plan_jobs(sources, given.output, label, default_extension=_extension(plan))
+    if given.dry_run:
         for job in jobs:
             click.echo(f"{job.source} -> {job.target or 'standard output'}")
         return 0
-    if not options["skip_existing"]:
+    if not given.skip_existing:
         for job in jobs:
             check_target(job, settings)
-    return _run(jobs, plan, settings, options, standard_input)
+    return _run(jobs, plan, settings, given, standard_input)
 
 
 def _run(
-    jobs: Sequence[Job], plan: FilterPlan, settings: FileOptions, options: dict[str, Any], standard_input: bytes | None
+    jobs: Sequence[Job], plan: FilterPlan, settings: FileOptions, given: FilterArguments, standard_input: bytes | None
 ) -> int:
     from cnncli.reporting.filter_report import FilterReport
 
@@ -105,26 +105,26 @@ def _run(
         len(jobs),
         sys.stdout,
         sys.stderr,
-        quiet=options["quiet"],
-        verbose=options["verbose"],
-        as_json=options["as_json"],
+        quiet=given.quiet,
+        verbose=given.verbose,
+        as_json=given.as_json,
         terminal=sys.stderr.isatty(),
     )
-    if options["no_color"]:
+    if given.no_color:
         os.environ["NO_COLOR"] = "1"
-    if len(jobs) == 1 and not options["manifest"] and not options["skip_existing"]:
+    if len(jobs) == 1 and not given.manifest and not given.skip_existing:
         from cnncli.tasks.filter_files import filter_one_file
 
         report.show(filter_one_file(jobs[0], plan, settings, standard_input))
         return 0
-    _run_batch(jobs, plan, settings, options, standard_input, report)
-    report.finish("" if options["output"] in (None, "-") else options["output"])
+    _run_batch(jobs, plan, settings, given, standard_input, report)
+    report.finish("" if given.output in (None, "-") else given.output)
     if report.failures:
         first = report.failures[0].error()
         if len(jobs) == 1:
             raise first
-        hint = "" if options["manifest"] else "use --manifest FILE to keep a list"
-        place = f"; see {options['manifest']}" if options["manifest"] else ""
+        hint = "" if given.manifest else "use --manifest FILE to keep a list"
+        place = f"; see {given.manifest}" if given.manifest else ""
         count = len(report.failures)
         raise PartialFailureError(f"{count} of {len(jobs)} files failed (first: {first}){place}", hint=hint)
     return 0
@@ -134,17 +134,18 @@ def _run_batch(
     jobs: Sequence[Job],
     plan: FilterPlan,
     settings: FileOptions,
-    options: dict[str, Any],
+    given: FilterArguments,
     standard_input: bytes | None,
     report: Any,
 ) -> None:
     from cnncli.tasks.filter_files import filter_files, sync_folders
+    from cnncli.tasks.filter_fingerprint import describe, fingerprint
     from cnncli.tasks.filter_manifest import Manifest
     from cnncli.tasks.supervised import supervised
 
     # Pillow would give the memory of each picture back to the system and fetch it again, page by page
     os.environ.setdefault("PILLOW_BLOCKS_MAX", "8")
-    manifest = Manifest(options["manifest"], _fingerprint(options))
+    manifest = Manifest(given.manifest, fingerprint(plan, settings), describe(plan, settings))
     try:
         with report:
             processes = min(settings.workers, len(jobs))
@@ -169,11 +170,6 @@ def _in_words(step: Step) -> str:
     bank = f"{kernel.filters} filters " if kernel.combine == "stack" and kernel.filters > 1 else ""
     depth = "" if kernel.per_channel else f"{kernel.channels}x"
     return f"{step.name}{gradient} {bank}{depth}{kernel.size[0]}x{kernel.size[1]}"
-
-
-def _fingerprint(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options that change the pictures that are written."""
-    return {name.rstrip("_"): options[name] for name in _CHANGES_PICTURES if options[name] not in (None, False, ())}
 
 
 def _extension(plan: FilterPlan) -> str:

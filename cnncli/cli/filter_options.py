@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,55 @@ _OPTIONS = (
 )
 
 
+@dataclass(frozen=True)
+class FilterArguments:
+    """What was typed: one field for each argument and option of the command, by its name there."""
+
+    inputs: tuple[str, ...]
+    kernels: tuple[str, ...]
+    flip: bool | None
+    padding: str | None
+    border: str | None
+    stride: str
+    dilation: str
+    scale: str | None
+    normalize: bool
+    bias: str
+    range_: str
+    dtype: str
+    depth: str | None
+    gray: str | None
+    channels: str | None
+    alpha: str
+    tool: str | None
+    no_exif: bool
+    frame: int | None
+    nan_to: float | None
+    max_pixels: int
+    output: str | None
+    force: bool
+    stream_format: str
+    compress: int | None
+    quality: int | None
+    compare: bool
+    split_channels: bool
+    print_: bool
+    precision: int
+    recursive: bool
+    files_from: str | None
+    shard: str | None
+    skip_existing: bool
+    manifest: str | None
+    fail_fast: bool
+    workers: int | None
+    threads: int | None
+    dry_run: bool
+    quiet: bool
+    verbose: bool
+    no_color: bool
+    as_json: bool
+
+
 # heading -> first option below it, in the order of _OPTIONS
 _HEADINGS = {"Arithmetic": "kernels", "Input": "no_exif", "Output": "output", "Batches": "recursive", "Run": "threads"}
 
@@ -122,7 +172,7 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def filter_plan(options: dict[str, Any], *, printing: bool) -> FilterPlan:
+def filter_plan(given: FilterArguments, *, printing: bool) -> FilterPlan:
     """Return the arithmetic that the options ask for.
 
     Printed numbers are not fitted to pixels unless `--range` or `--dtype` says so.
@@ -138,61 +188,61 @@ def filter_plan(options: dict[str, Any], *, printing: bool) -> FilterPlan:
     from cnncli.tasks.filter_image import parse_steps
     from cnncli.tasks.filter_plan import FilterPlan
 
-    if not options["kernels"]:
+    if not given.kernels:
         raise UsageError("no kernel is given", where="-k", hint="try -k sobel; `cnn kernels` lists the names")
-    scale = "sum" if options["normalize"] else options["scale"]
-    if options["normalize"] and options["scale"]:
+    scale = "sum" if given.normalize else given.scale
+    if given.normalize and given.scale:
         raise UsageError("--normalize and --scale exclude each other", hint="give one of them")
-    if options["nan_to"] is not None and not abs(options["nan_to"]) < float("inf"):
-        raise UsageError(f"{options['nan_to']} is not a finite number", where="--nan-to", hint="try 0")
-    dtype = {"8": "uint8", "16": "uint16", "float": "float32"}.get(options["depth"], options["dtype"])
-    range_ = options["range_"]
-    if printing and range_ == "auto" and dtype == "same" and not options["tool"]:
+    if given.nan_to is not None and not abs(given.nan_to) < float("inf"):
+        raise UsageError(f"{given.nan_to} is not a finite number", where="--nan-to", hint="try 0")
+    dtype = {"8": "uint8", "16": "uint16", "float": "float32"}.get(given.depth or "", given.dtype)
+    range_ = given.range_
+    if printing and range_ == "auto" and dtype == "same" and not given.tool:
         range_ = "raw"
-    if options["tool"]:
-        convention(options["tool"])
+    if given.tool:
+        convention(given.tool)
     return FilterPlan(
-        steps=parse_steps(options["kernels"]),
-        flip=options["flip"],
-        padding=None if options["padding"] is None else parse_padding(options["padding"]),
-        border=None if options["border"] is None else parse_border(options["border"]),
-        stride=parse_pair(options["stride"], "--stride"),
-        dilation=parse_pair(options["dilation"], "--dilation"),
+        steps=parse_steps(given.kernels),
+        flip=given.flip,
+        padding=None if given.padding is None else parse_padding(given.padding),
+        border=None if given.border is None else parse_border(given.border),
+        stride=parse_pair(given.stride, "--stride"),
+        dilation=parse_pair(given.dilation, "--dilation"),
         scale=None if scale is None else parse_scale(scale),
-        bias=parse_biases(options["bias"]),
+        bias=parse_biases(given.bias),
         range=range_,
         dtype=dtype,
-        gray=_gray(options["gray"]),
-        channels=None if options["channels"] is None else _channels(options["channels"]),
-        convention=options["tool"],
+        gray=_gray(given.gray),
+        channels=None if given.channels is None else _channels(given.channels),
+        convention=given.tool,
     )
 
 
-def file_options(options: dict[str, Any], *, threads: int, align: bool) -> FileOptions:
+def file_options(given: FilterArguments, *, threads: int, align: bool) -> FileOptions:
     """Return how files are read and written."""
     from cnncli.io.image_encode import PNG_LEVEL, QUALITY, format_of
     from cnncli.tasks.filter_options import FileOptions
 
-    output: str = options["output"] or ""
+    output: str = given.output or ""
     return FileOptions(
-        exif=not options["no_exif"],
-        frame=options["frame"],
-        max_pixels=options["max_pixels"],
-        alpha=options["alpha"],
-        nan_to=options["nan_to"],
-        overwrite=options["force"] or options["skip_existing"],
+        exif=not given.no_exif,
+        frame=given.frame,
+        max_pixels=given.max_pixels,
+        alpha=given.alpha,
+        nan_to=given.nan_to,
+        overwrite=given.force or given.skip_existing,
         make_folders=bool(output) and ("{" in output or output.endswith("/") or Path(output).is_dir()),
-        skip_existing=options["skip_existing"],
-        level=PNG_LEVEL if options["compress"] is None else options["compress"],
-        quality=QUALITY if options["quality"] is None else options["quality"],
-        stream_format=format_of(f"stdout.{options['stream_format'].removeprefix('.')}"),
-        compare=options["compare"],
-        split_channels=options["split_channels"],
-        precision=options["precision"],
+        skip_existing=given.skip_existing,
+        level=PNG_LEVEL if given.compress is None else given.compress,
+        quality=QUALITY if given.quality is None else given.quality,
+        stream_format=format_of(f"stdout.{given.stream_format.removeprefix('.')}"),
+        compare=given.compare,
+        split_channels=given.split_channels,
+        precision=given.precision,
         align=align,
         threads=threads,
-        workers=options["workers"] or threads + 1,  # one waits for the disk
-        fail_fast=options["fail_fast"],
+        workers=given.workers or threads + 1,  # one waits for the disk
+        fail_fast=given.fail_fast,
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,17 +12,6 @@ from cnncli.tasks.filter_events import Outcome
 SCHEMA = "cnncli/1"
 
 
-def settings_digest(settings: dict[str, Any]) -> str:
-    """Return a name for a set of options: 16 hexadecimal digits of a SHA-256.
-
-    Examples
-    --------
-    >>> settings_digest({"kernel": ["sobel"]}) == settings_digest({"kernel": ["sobel"]})
-    True
-    """
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-
-
 class Manifest:
     """The manifest of a batch.
 
@@ -32,13 +19,15 @@ class Manifest:
     ----------
     path : str, optional
         The file; None keeps nothing.
+    digest : str
+        The `fingerprint` of plan and options.
     settings : dict
-        Every option that changes the pictures that are written.
+        The same for people: what is not at its default.
     """
 
-    def __init__(self, path: str | None, settings: dict[str, Any]) -> None:
+    def __init__(self, path: str | None, digest: str, settings: dict[str, Any]) -> None:
         self._settings = settings
-        self._digest = settings_digest(settings)
+        self._digest = digest
         self._finished: dict[tuple[str, str], dict[str, Any]] = {}
         self._writer: JsonLinesWriter | None = None
         if path is not None:

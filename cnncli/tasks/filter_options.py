@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from cnncli.io.image_data import MAX_PIXELS
 from cnncli.io.image_encode import PNG_LEVEL, QUALITY
 
-ALPHA = ("keep", "filter", "drop")
+KEEPS_RESULT = "keeps_result"
+
+
+def _keeps_result(default: Any) -> Any:
+    """Return the field of an option that leaves the bytes of every result as they are.
+
+    All other fields are part of the fingerprint by which a batch knows what is finished: whoever forgets this mark
+    has files filtered again, never a stale picture.
+    """
+    return field(default=default, metadata={KEEPS_RESULT: True})
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,7 @@ class FileOptions:
     max_pixels : int
         Of an input.
     alpha : str
-        One of ALPHA: follow the geometry only, go through the chain as well, or be left out.
+        ``keep`` (follow the geometry only), ``filter`` (go through the chain as well) or ``drop``.
     nan_to : float, optional
         What stands in for NaN and infinite samples; None refuses them.
     overwrite : bool
@@ -54,20 +64,20 @@ class FileOptions:
 
     exif: bool = True
     frame: int | None = None
-    max_pixels: int = MAX_PIXELS
+    max_pixels: int = _keeps_result(MAX_PIXELS)
     alpha: str = "keep"
     nan_to: float | None = None
-    overwrite: bool = False
-    make_folders: bool = False
-    skip_existing: bool = False
+    overwrite: bool = _keeps_result(False)
+    make_folders: bool = _keeps_result(False)
+    skip_existing: bool = _keeps_result(False)
     level: int = PNG_LEVEL
     quality: int = QUALITY
-    stream_format: str = "PNG"
+    stream_format: str = _keeps_result("PNG")
     compare: bool = False
     split_channels: bool = False
     precision: int = 4
-    align: bool = False
-    threads: int = 1
-    workers: int = 1
-    sync_folders: bool = True
-    fail_fast: bool = False
+    align: bool = _keeps_result(False)
+    threads: int = _keeps_result(1)
+    workers: int = _keeps_result(1)
+    sync_folders: bool = _keeps_result(True)
+    fail_fast: bool = _keeps_result(False)

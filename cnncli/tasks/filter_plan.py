@@ -99,7 +99,7 @@ class ResolvedPlan:
     dtype: np.dtype
     scale: Scale | None
     factor: float = 1.0
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=(), compare=False)  # words: no part of what is done
 
     def kernel(self, kernel: Kernel) -> Kernel:
         """Return `kernel` as it meets the image: scaled, with its bias, turned."""
