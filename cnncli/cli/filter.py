@@ -22,6 +22,7 @@ from cnncli.errors import PartialFailureError, UsageError
 
 if TYPE_CHECKING:
     from cnncli.filters.steps import Step
+    from cnncli.io.image_listing import Source
     from cnncli.tasks.filter_events import Event
     from cnncli.tasks.filter_naming import Job
     from cnncli.tasks.filter_options import FileOptions
@@ -56,23 +57,11 @@ def command(**options: Any) -> int:
 def _filter(given: FilterArguments) -> int:
     # NumPy's linear algebra starts its threads at import, which takes longer than a small filter, and is not used here
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from cnncli.io.image_listing import expand_inputs, read_list
     from cnncli.kernels import threads
     from cnncli.tasks.filter_naming import Job, kernel_label, plan_jobs
     from cnncli.tasks.filter_one import check_target, is_text_matrix
 
-    names = list(given.inputs)
-    if given.files_from:
-        listed = given.files_from
-        names += read_list("stdin", sys.stdin.buffer.read()) if listed == "-" else read_list(listed)
-    if not names:
-        raise UsageError("no input is given", hint="name an image, or - for standard input; see `cnn filter --help`")
-    if names.count("-") > 1 or ("-" in names and given.files_from == "-"):
-        raise UsageError("standard input can be read only once", hint="name - once")
-    sources = expand_inputs(names, recursive=given.recursive)
-    if given.shard:
-        part, parts = parse_shard(given.shard)
-        sources = sources[part - 1 :: parts]
+    sources = _sources(given)
     standard_input = sys.stdin.buffer.read() if any(s.path == "-" for s in sources) else None
     matrices = [
         is_text_matrix(standard_input or b"") if s.path == "-" else s.path.lower().endswith(_MATRICES) for s in sources
@@ -84,7 +73,13 @@ def _filter(given: FilterArguments) -> int:
         jobs = [Job(source.path, None) for source in sources]
     else:
         label = kernel_label(given.kernels) + ("-compare" if given.compare else "")
-        jobs = plan_jobs(sources, given.output, label, default_extension=_extension(plan))
+        extension, split = _extension(plan), given.split_channels
+        jobs = plan_jobs(sources, given.output, label, default_extension=extension, split_channels=split)
+    if given.shard:  # of jobs that were checked together: the shards of a batch may run at the same time
+        part, parts = parse_shard(given.shard)
+        jobs = jobs[part - 1 :: parts]
+        if not jobs and not given.quiet:
+            click.echo(f"nothing to do: shard {part}/{parts} holds none of {len(sources)} files", err=True)
     if given.dry_run:
         for job in jobs:
             click.echo(f"{job.source} -> {job.target or 'standard output'}")
@@ -92,7 +87,22 @@ def _filter(given: FilterArguments) -> int:
     if not given.skip_existing:
         for job in jobs:
             check_target(job, settings)
-    return _run(jobs, plan, settings, given, standard_input)
+    return _run(jobs, plan, settings, given, standard_input) if jobs else 0
+
+
+def _sources(given: FilterArguments) -> list[Source]:
+    from cnncli.io.image_listing import expand_inputs, read_list
+    from cnncli.tasks.filter_naming import output_folder
+
+    names = list(given.inputs)
+    if given.files_from:
+        listed = given.files_from
+        names += read_list("stdin", sys.stdin.buffer.read()) if listed == "-" else read_list(listed)
+    if not names:
+        raise UsageError("no input is given", hint="name an image, or - for standard input; see `cnn filter --help`")
+    if names.count("-") > 1 or ("-" in names and given.files_from == "-"):
+        raise UsageError("standard input can be read only once", hint="name - once")
+    return expand_inputs(names, recursive=given.recursive, leave_out=output_folder(given.output))
 
 
 def _run(

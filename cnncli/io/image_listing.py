@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-# ruff: noqa: PTH112, PTH118, PTH122, PTH207
+# ruff: noqa: PTH100, PTH112, PTH118, PTH120, PTH122, PTH207
 # names are bytes that a user typed, kept as they are
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from cnncli.errors import InvalidInputError
 from cnncli.io.atomic import read_regular_file
 
-# what a folder is searched for
-EXTENSIONS = tuple(".png .jpg .jpeg .jpe .jfif .tif .tiff .bmp .webp .gif .pgm .ppm .pnm .pbm".split())  # noqa: SIM905
+# what a folder is searched for; text is not, because folders of images hold notes and tables as well
+EXTENSIONS = tuple(
+    ".png .jpg .jpeg .jpe .jfif .tif .tiff .bmp .webp .gif .pgm .ppm .pnm .pbm .npy".split()  # noqa: SIM905
+)
 _LIST_BYTES = 64 << 20
 
 
@@ -25,37 +28,44 @@ class Source:
     folder: str = ""
 
 
-def expand_inputs(arguments: Iterable[str], *, recursive: bool) -> list[Source]:
-    """Return the files that names, patterns and folders stand for.
+def expand_inputs(arguments: Iterable[str], *, recursive: bool, leave_out: str | None = None) -> list[Source]:
+    """Return the files that names, patterns and folders stand for, each once.
 
     A name that does not exist stays in the list: reading it gives the error. Folders are walked in the order of
     their names' bytes; hidden entries and linked folders are left out.
+
+    Parameters
+    ----------
+    leave_out : str, optional
+        A folder for results: searches and patterns that start outside of it do not enter it, or a second run would
+        filter the results of the first.
 
     Raises
     ------
     InvalidInputError
         A folder without `recursive`, a folder or pattern without images.
     """
-    found: list[Source] = []
+    closed = None if leave_out is None else os.path.realpath(leave_out)
+    found: dict[str, Source] = {}  # by absolute path
     for argument in arguments:
         if argument != "-" and os.path.isdir(argument):
             if not recursive:
                 raise InvalidInputError(
                     "is a directory", where=argument, hint="use --recursive to filter what is in it"
                 )
-            inside = list(_walk(argument))
+            inside = list(_walk(argument, closed))
             if not inside:
-                raise InvalidInputError("no image in this folder", where=argument, hint="check the folder")
-            found += inside
+                hint = "check the folder; name text files by a pattern such as '*.csv'"
+                raise InvalidInputError("no image in this folder", where=argument, hint=hint)
         elif argument != "-" and not os.path.lexists(argument) and glob.has_magic(argument):
-            matches = sorted(glob.glob(argument, recursive=True), key=os.fsencode)
-            files = [match for match in matches if not os.path.isdir(match)]
-            if not files:
+            inside = [Source(match) for match in _matches(argument, closed)]
+            if not inside:
                 raise InvalidInputError("no file matches this pattern", where=argument, hint="check the pattern")
-            found += [Source(match) for match in files]
         else:
-            found.append(Source(argument))
-    return found
+            inside = [Source(argument)]
+        for source in inside:
+            found.setdefault("-" if source.path == "-" else os.path.abspath(source.path), source)
+    return list(found.values())
 
 
 def read_list(path: str, data: bytes | None = None) -> list[str]:
@@ -77,10 +87,24 @@ def read_list(path: str, data: bytes | None = None) -> list[str]:
     return found
 
 
-def _walk(top: str) -> Iterator[Source]:
+def _walk(top: str, closed: str | None) -> Iterator[Source]:
     for folder, folders, names in os.walk(top):
         folders[:] = sorted((f for f in folders if not f.startswith(".")), key=os.fsencode)
+        if closed is not None:
+            folders[:] = [f for f in folders if os.path.realpath(os.path.join(folder, f)) != closed]
         for name in sorted(names, key=os.fsencode):
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
                 relative = os.path.relpath(folder, top)
                 yield Source(os.path.join(folder, name), "" if relative == "." else relative)
+
+
+def _matches(pattern: str, closed: str | None) -> list[str]:
+    files = [m for m in sorted(glob.glob(pattern, recursive=True), key=os.fsencode) if not os.path.isdir(m)]
+    start = os.path.dirname(pattern[: re.search(r"[*?[]", pattern).start()])  # type: ignore[union-attr]
+    if closed is None or _is_inside(start, closed):
+        return files
+    return [m for m in files if not _is_inside(os.path.dirname(m), closed)]
+
+
+def _is_inside(folder: str, closed: str) -> bool:
+    return os.path.commonpath([os.path.realpath(folder), closed]) == closed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# ruff: noqa: PTH112, PTH118, PTH119, PTH122
+# ruff: noqa: PTH112, PTH114, PTH118, PTH119, PTH120, PTH122, PTH206
 # names are taken apart as text, whatever bytes they hold
 import os
 import re
@@ -13,8 +13,9 @@ from cnncli.errors import CnnError, UsageError
 from cnncli.io.image_encode import format_of
 from cnncli.io.image_listing import Source
 
-_FIELDS = ("stem", "kernel", "ext", "name", "parent")
+_FIELDS = ("stem", "kernel", "ext", "name", "parent", "folder")
 _FIELD = re.compile(r"\{([^{}]*)\}")
+_NUMBER = re.compile(r"-[0-9]+(\.[^./]*)$")  # of a channel
 _NAME_BYTES = 100  # of the kernels in a file name
 
 
@@ -26,7 +27,25 @@ class Job:
     target: str | None
 
 
-def plan_jobs(sources: Sequence[Source], output: str | None, kernel: str, *, default_extension: str) -> list[Job]:
+def output_folder(output: str | None) -> str | None:
+    """Return the folder that ``--output`` names for results: itself, or what stands before the fields of a pattern.
+
+    Examples
+    --------
+    >>> output_folder("out/{parent}/{stem}.png"), output_folder("{stem}.png"), output_folder("out/")
+    ('out', None, 'out/')
+    """
+    if output is None or output == "-":
+        return None
+    if output.endswith(("/", os.sep)) or os.path.isdir(output):
+        return output
+    field = _FIELD.search(output)
+    return os.path.dirname(output[: field.start()]) or None if field else None
+
+
+def plan_jobs(
+    sources: Sequence[Source], output: str | None, kernel: str, *, default_extension: str, split_channels: bool = False
+) -> list[Job]:
     """Return one job for each source.
 
     Parameters
@@ -38,11 +57,14 @@ def plan_jobs(sources: Sequence[Source], output: str | None, kernel: str, *, def
         The steps as a part of a file name (`kernel_label`).
     default_extension : str
         With its dot: of the default name, and in place of an extension that is not written.
+    split_channels : bool
+        The outputs of a job are numbered: ``a-0.png`` for ``a.png``.
 
     Raises
     ------
     UsageError
-        Several inputs for one output, an unknown field, an extension that is not written.
+        Several inputs for one output, an output that is the input of another job, an unknown field, an extension that
+        is not written.
     """
     if output == "-":
         _refuse_several(sources, output)
@@ -56,18 +78,64 @@ def plan_jobs(sources: Sequence[Source], output: str | None, kernel: str, *, def
         if not _FIELD.search(output):
             _refuse_several(sources, output)
     jobs = [Job(s.path, _fill(pattern, s, kernel, default_extension)) for s in sources]
+    _refuse_clashes(jobs, output)
+    if len(jobs) > 1:  # the output of a single job may be its input
+        _refuse_inputs_as_outputs(jobs, split_channels)
+    return jobs
+
+
+def _refuse_clashes(jobs: Sequence[Job], output: str | None) -> None:
     owners: dict[str, str] = {}
     for job in jobs:
         target = os.path.normpath(job.target or "")
         format_of(target)
-        if target in owners and owners[target] != job.source:
+        if target in owners:
             raise UsageError(
                 f"{owners[target]} and {job.source} would both become {target}",
                 where="--output",
-                hint="use a pattern with {parent}, {name} or {ext}",
+                hint=_separating(owners[target], job.source, output),
             )
         owners[target] = job.source
-    return jobs
+
+
+def _separating(first: str, second: str, output: str | None) -> str:
+    """Return a hint with a pattern that gives two inputs different names."""
+    if os.path.basename(first) != os.path.basename(second):
+        field = "{name}-{kernel}.png"
+    elif _folder(first) != _folder(second):
+        field = "{folder}/{stem}-{kernel}{ext}"
+    else:
+        return "filter them one after the other"
+    return f"use a pattern such as '{os.path.join(output_folder(output) or '', field)}'"
+
+
+def _refuse_inputs_as_outputs(jobs: Sequence[Job], split_channels: bool) -> None:
+    """Refuse a batch in which an input may be replaced before it is read."""
+    folders: dict[str, str] = {}
+
+    def place(path: str) -> str:
+        """Return where a name leads, as `os.path.realpath`, with the folders of many names looked up once."""
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        whole = os.path.join(folders[folder], name)
+        return os.path.realpath(whole) if os.path.islink(whole) else whole
+
+    readers: dict[str, list[str]] = {}
+    for job in jobs:
+        path = place(job.source)
+        if split_channels:  # what is numbered is not ``a.png`` but ``a-0.png``
+            path = _NUMBER.sub(r"\1", path) if _NUMBER.search(path) else ""
+        readers.setdefault(path, []).append(job.source)
+    for job in jobs:
+        for reader in readers.get(place(job.target or ""), ()):
+            if reader == job.source:
+                continue
+            raise UsageError(
+                f"{reader} is an input of this batch, and the result of {job.source} would replace it",
+                where="--output",
+                hint=f"write to a folder (-o out/), or leave {reader} out",
+            )
 
 
 def kernel_label(specs: Sequence[str]) -> str:
@@ -95,7 +163,8 @@ def _fill(pattern: str, source: Source, kernel: str, default_extension: str) -> 
         format_of(name)
     except CnnError:
         extension = default_extension
-    fields = {"stem": stem, "kernel": kernel, "ext": extension, "name": name, "parent": source.folder}
+    fields = {"stem": stem, "kernel": kernel, "ext": extension, "name": name}
+    fields |= {"parent": source.folder, "folder": _folder(source.path)}
 
     def replace(match: re.Match[str]) -> str:
         if match[1] not in fields:
@@ -103,9 +172,16 @@ def _fill(pattern: str, source: Source, kernel: str, default_extension: str) -> 
             raise UsageError(f"unknown field {match[0]} in {pattern}", where="--output", hint=f"use {known}")
         return fields[match[1]]
 
-    if not source.folder:  # at the top: no empty step may stay in the path
-        pattern = pattern.replace("{parent}/", "")
+    for field in ("parent", "folder"):
+        if not fields[field]:  # no empty step may stay in the path
+            pattern = pattern.replace(f"{{{field}}}/", "")
     return _FIELD.sub(replace, pattern)
+
+
+def _folder(path: str) -> str:
+    """Return the folder of an input as a relative path that stays below where it is put: ``../a/b.png`` has ``_/a``."""
+    steps = os.path.normpath(os.path.dirname(path)).split(os.sep)
+    return os.sep.join("_" if step == ".." else step for step in steps if step not in ("", "."))
 
 
 def _refuse_several(sources: Sequence[Source], output: str) -> None:

@@ -283,14 +283,100 @@ def test_patterns_globs_and_lists(scans):
 
 
 def test_shards_cover_everything_once(scans):
-    found = []
+    found, before = [], below(".")
     for part in (1, 2, 3):
-        done = batch("scans", "-r", "-k", "box", "--shard", f"{part}/3", "--dry-run")
+        done = batch("scans", "-r", "-k", "box", "-o", "out/", "--shard", f"{part}/3", "--dry-run")
         found += done.stdout.splitlines()
     assert len(found) == 5
     assert len(set(found)) == 5
     assert found[0].endswith("-box.png")
-    assert below(".") == below(".")
+    assert below(".") == before
+    # names are checked over all shards: they may run at the same time
+    done = batch("scans", "-r", "-k", "box", "--shard", "2/3", "--dry-run")
+    assert "scans/0.png and scans/deep/0.jpg would both become 0-box.png" in done.stderr
+
+
+def test_an_empty_shard_is_no_error(scans):
+    done = batch("scans/0.png", "scans/1.png", "-k", "box", "-o", "out/", "--shard", "5/5")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "nothing to do: shard 5/5 holds none of 2 files\n"
+    assert batch("scans/0.png", "-k", "box", "--shard", "2/2", "-q").stderr == ""
+
+
+def test_a_file_that_is_named_twice_is_filtered_once(scans):
+    words = ["scans/0.png", "./scans/0.png", "scans/../scans/[01].png", "-k", "box", "-o", "out/"]
+    done = batch(*words)
+    assert done.returncode == 0, done.stderr
+    assert below("out") == ["0-box.png", "1-box.png"]
+
+
+def test_a_search_finds_arrays_but_not_text(scans):
+    np.save("scans/4.npy", np.ones((3, 3), np.float32))
+    done = batch("scans", "-r", "-k", "box", "-o", "out/")
+    assert done.returncode == 0, done.stderr
+    assert "4-box.npy" in below("out")
+    (scans / "tables").mkdir()
+    (scans / "tables/a.csv").write_text("1,2\n3,4\n")
+    expect_error(run_cnn("filter", "tables", "-r", "-k", "box"), 3, "no image in this folder", "'*.csv'")
+
+
+@pytest.mark.parametrize("inputs", [[".", "-r"], ["**/*.png"]])
+@pytest.mark.parametrize("output", ["out/", "out/{parent}/{stem}-{kernel}.png", "../scans/out/"])
+def test_a_search_does_not_enter_the_folder_of_its_results(scans, monkeypatch, inputs, output):
+    monkeypatch.chdir(scans / "scans")
+    words = [*inputs, "-k", "sobel", "-o", output, "--manifest", "../m.jsonl", "--skip-existing"]
+    assert batch(*words).returncode == 0
+    results = below("out")
+    assert len(results) == (5 if "-r" in inputs else 4)
+    done = batch(*words)
+    assert f"{len(results)} skipped" in done.stderr
+    assert below("out") == results
+    again = batch("out", "-r", "-k", "box", "-o", "out/second/")  # a folder that is named is searched
+    assert again.returncode == 0, again.stderr
+    assert len(below("out/second")) == len(results)
+
+
+def test_no_result_replaces_an_input_of_the_batch(folder):
+    write("a.png", noise(8, 8))
+    write("a-box.png", noise(8, 8, seed=1))
+    for words in (["-f"], [], ["--skip-existing"], ["-f", "--shard", "1/2"], ["-f", "-n"]):
+        before = {name: Path(name).read_bytes() for name in below(".")}
+        result = run_cnn("filter", "a.png", "a-box.png", "-k", "box", *words)
+        expect_error(
+            result, 2, "a-box.png is an input of this batch, and the result of a.png would replace it", "-o out/"
+        )
+        assert {name: Path(name).read_bytes() for name in below(".")} == before
+    os.symlink(".", "here")
+    expect_error(run_cnn("filter", "a.png", "a-box.png", "-k", "box", "-f", "-o", "here/"), 2, "would replace it")
+    os.symlink("a.png", "link-box.png")
+    os.symlink("a.png", "link.png")
+    expect_error(run_cnn("filter", "a.png", "link.png", "-k", "box", "-f"), 2, "of link.png would replace it")
+    assert run_cnn("filter", "a.png", "-k", "box", "-f", "-o", "a.png").code == 0  # one file onto itself is fine
+
+
+def test_no_channel_replaces_an_input_of_the_batch(folder):
+    for name in ("a.png", "a-1.png"):
+        write(name, noise(8, 8, 3))
+    words = ["filter", "a.png", "a-1.png", "-k", "box", "--split-channels", "-f", "-o"]
+    expect_error(run_cnn(*words, "./{stem}.png"), 2, "a-1.png is an input", "the result of a.png")
+    assert run_cnn(*words, "{stem}.tif").code == 0
+
+
+def test_the_hint_for_clashing_names_works(folder):
+    for name in ("a", "b", "a/deep", "../out"):
+        os.makedirs(name)
+        write(f"{name}/x.png", noise(4, 4))
+    inputs = ["filter", "a", "b", "../out/x.png", "-r", "-k", "box", "-q"]
+    for output in ("out/", "out/{stem}.png", "out/{parent}/{stem}.png"):
+        result = run_cnn(*inputs, "-o", output)
+        expect_error(result, 2, "would both become out", "use a pattern such as 'out/{folder}/{stem}-{kernel}{ext}'")
+    assert run_cnn(*inputs, "-o", "out/{folder}/{stem}-{kernel}{ext}").code == 0
+    assert below("out") == ["_/out/x-box.png", "a/deep/x-box.png", "a/x-box.png", "b/x-box.png"]
+    write("x.jpg", noise(4, 4))
+    write("x.png", noise(4, 4))
+    expect_error(run_cnn("filter", "x.png", "x.jpg", "-k", "box"), 2, "pattern such as '{name}-{kernel}.png'")
+    assert run_cnn("filter", "x.png", "x.jpg", "-k", "box", "-o", "{name}-{kernel}.png").code == 0
+    assert {"x.png-box.png", "x.jpg-box.png"} <= set(below("."))
 
 
 def test_skip_existing_goes_by_content_and_options(scans):
