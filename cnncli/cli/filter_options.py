@@ -202,7 +202,7 @@ def filter_plan(given: FilterArguments, *, printing: bool) -> FilterPlan:
     if given.tool:
         convention(given.tool)
     return FilterPlan(
-        steps=parse_steps(given.kernels),
+        steps=parse_steps(given.kernels, given.tool),
         flip=given.flip,
         padding=None if given.padding is None else parse_padding(given.padding),
         border=None if given.border is None else parse_border(given.border),

@@ -67,7 +67,7 @@ def command(
         kernel = step.kernel
         if scale is not None:
             factor = parse_scale(scale)
-            if factor == "sum" and (kernel.signed or not kernel.total):
+            if factor == "sum" and (kernel.is_zero_sum or not kernel.total):
                 raise UsageError(f"the numbers of {kernel.name} add up to 0", where="--scale", hint="drop --scale sum")
             kernel = kernel.normalised() if factor == "sum" else kernel.scaled(factor)
         kernels.append(kernel.flipped() if flip else kernel)
@@ -76,9 +76,10 @@ def command(
         whole = bodies[0] if len(bodies) == 1 else {"kernels": bodies}
         text = _json(form, {"schema": "cnncli/1", **whole}, bodies)
     else:
-        text = "\n".join(kernel_report.numbers(kernel, form) for kernel in kernels)
+        text = kernel_report.numbers(kernels, form)
     hand_out(text, output, force=force)
 
 
 def _json(form: str, whole: object, lines: list[dict[str, object]]) -> str:
-    return json.dumps(whole) + "\n" if form == "json" else "".join(json.dumps(line) + "\n" for line in lines)
+    bodies = [whole] if form == "json" else lines
+    return "".join(json.dumps(body, allow_nan=False) + "\n" for body in bodies)

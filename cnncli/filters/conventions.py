@@ -31,6 +31,8 @@ class Convention:
         modulo 2^bits), ``quantum`` (to 16 bits first, then to 8), ``float`` (it stays a float32).
     copy_border : bool
         Pixels whose window leaves the image are copied from the input.
+    order : str
+        Of the axes of its kernel arrays, as `kernel_array.ORDERS`; empty where it has none of its own.
     note : str
         What a user should know.
     """
@@ -44,15 +46,16 @@ class Convention:
     normalise: bool = False
     copy_border: bool = False
     keras_same: bool = False
+    order: str = ""
     note: str = ""
 
 
 CONVENTIONS = {
     "torch": Convention(
-        "torch.nn.functional.conv2d(x, k)", "correlation", "valid", "zero", "early", "float",
+        "torch.nn.functional.conv2d(x, k)", "correlation", "valid", "zero", "early", "float", order="FCHW",
         note="no padding unless -p says so; float32, nothing is clipped"),
     "keras": Convention(
-        "keras.layers.Conv2D(1, k)", "correlation", "valid", "zero", "early", "float", keras_same=True,
+        "keras.layers.Conv2D(1, k)", "correlation", "valid", "zero", "early", "float", keras_same=True, order="HWCF",
         note="no padding unless -p says so; -p same follows the stride; float32, nothing is clipped"),
     "opencv": Convention(
         "cv2.filter2D(img, -1, k)", "correlation", "same", "mirror", "late", "rint"),

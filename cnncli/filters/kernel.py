@@ -14,6 +14,9 @@ from cnncli.errors import UsageError
 
 Numbers: TypeAlias = NDArray[np.float64]
 
+# what becomes of the responses of several kernels to one channel
+COMBINATIONS = {"stack": "", "magnitude": "square root of the sum of squares", "maximum": "the largest response"}
+
 # numerators up to here are added without rounding in float64, so that a quotient is rounded once
 _EXACT_LIMIT = 2**40
 
@@ -41,6 +44,8 @@ class Kernel:
         sum of squares: a gradient) or ``"maximum"`` (the largest: compass kernels).
     per_channel : bool
         Two-dimensional kernels.
+    note : str
+        What a user should know about how it was read.
     """
 
     name: str
@@ -49,6 +54,7 @@ class Kernel:
     bias: Numbers | None = None
     combine: str = "stack"
     per_channel: bool = True
+    note: str = ""
 
     @property
     def weights(self) -> Numbers:
@@ -86,8 +92,8 @@ class Kernel:
         return float(math.fsum(self.numerators[0].ravel()) / self.divisor)
 
     @property
-    def signed(self) -> bool:
-        """Whether the responses have both signs around zero: the numbers of each filter add up to about 0."""
+    def is_zero_sum(self) -> bool:
+        """Whether the numbers of each filter add up to about 0, so that flat areas give 0 and edges both signs."""
         scale = np.abs(self.numerators).sum(axis=(1, 2, 3))
         return bool(np.all(np.abs(self.numerators.sum(axis=(1, 2, 3))) <= 1e-6 * scale)) and bool(scale.any())
 

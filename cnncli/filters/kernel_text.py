@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import io
-import json
+import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import PurePath
-from typing import Any, NoReturn
 
 import numpy as np
 
 from cnncli.errors import CnnError, InvalidInputError, UsageError
-from cnncli.filters.formulas import LIMIT
 from cnncli.filters.kernel import Kernel, Numbers, from_fractions
-from cnncli.filters.numbers_text import Rows, parse_blocks, to_float, to_fraction
+from cnncli.filters.kernel_array import EXAMPLE, check_size, kernel_from_array
+from cnncli.filters.kernel_json import parse_kernel_json
+from cnncli.filters.numbers_text import Rows, parse_blocks, to_fraction, to_sample
 
 MAX_BYTES = 1 << 20  # of kernel text
-_EXAMPLE = 'example: "0 -1 0; -1 5 -1; 0 -1 0"'
-_BANK_LIMIT = 4096  # filters of a bank, and channels of a filter
+# lines that `cnn kernels` writes above numbers which are more than one kernel without bias
+_HEADING = re.compile(r"\s*(filter|kernel|bias|rounded)\b", re.ASCII)
+_NOT_READ = {".md": "a Markdown table", ".tex": "a LaTeX table", ".safetensors": "a checkpoint"}
 
 
 def parse_literal(text: str) -> Kernel:
@@ -36,7 +38,7 @@ def parse_literal(text: str) -> Kernel:
     try:
         return parse_kernel_text(text, "kernel", name="literal", inline=True)
     except InvalidInputError as error:
-        raise UsageError(error.message, where=error.where, hint=error.hint or _EXAMPLE) from None
+        raise UsageError(error.message, where=error.where, hint=error.hint or EXAMPLE) from None
 
 
 def parse_kernel_text(text: str, where: str, *, name: str, inline: bool = False) -> Kernel:
@@ -51,6 +53,11 @@ def parse_kernel_text(text: str, where: str, *, name: str, inline: bool = False)
         raise InvalidInputError(f"kernel text has {len(text)} characters, the limit is {MAX_BYTES}", where=where)
     factor = Fraction(1)
     text = "\n".join(line.partition("#")[0] for line in text.split("\n"))
+    for number, line in enumerate(() if inline else text.split("\n"), start=1):
+        if _HEADING.match(line):
+            message = f"'{line.strip()[:40]}': a text file holds the numbers of one kernel, without bias"
+            hint = "use JSON: cnn kernels NAME -o k.json"
+            raise InvalidInputError(message, where=f"{where}:{number}", hint=hint)
     if "*" in text:
         head, _, text = text.partition("*")
         try:
@@ -60,48 +67,51 @@ def parse_kernel_text(text: str, where: str, *, name: str, inline: bool = False)
         text = "\n" * head.count("\n") + text
     blocks = parse_blocks(text, where, to_fraction, inline=inline)
     if not blocks:
-        raise InvalidInputError("kernel is empty", where=where, hint=_EXAMPLE)
+        raise InvalidInputError("kernel is empty", where=where, hint=EXAMPLE)
     return _from_blocks(blocks, factor, where, name)
 
 
-def parse_kernel_file(data: bytes, where: str) -> Kernel:
+def parse_kernel_file(data: bytes, where: str, order: str | None = None) -> Kernel:
     """Return the kernel of a file's content; the suffix of `where` says how to read it.
 
     Parameters
     ----------
     data : bytes
-        Content of a ``.json``, ``.npy``, ``.mat`` (vips) file; anything else is text (txt, csv).
+        Content of a ``.json``, ``.npy``, ``.mat`` (vips) file; anything else is text (txt, csv), or JSON if it begins
+        with a brace.
     where : str
         File name as the user typed it.
+    order : str, optional
+        Of the axes of arrays, as `kernel_from_array`.
 
     Raises
     ------
     InvalidInputError
-        Undecodable (with the byte offset), wrong grammar, sides over 255, not finite.
+        Undecodable (with the byte offset), wrong grammar, sides over 255, not finite, tables for people.
     """
     suffix = PurePath(where).suffix.lower()
     name = PurePath(where).name
+    if suffix in _NOT_READ:
+        hint = "write it as JSON: cnn kernels NAME -o k.json"
+        raise InvalidInputError(f"{_NOT_READ[suffix]} is not read as a kernel", where=where, hint=hint)
     if suffix == ".npy":
-        return kernel_from_array(_read_npy(data, where), where, name)
+        return _named(kernel_from_array(_read_npy(data, where), where, name, order))
     text = decode_text(data, where)
-    if suffix == ".json":
-        return _from_json(text, where, name)
     if suffix == ".mat":
-        return _from_vips(text, where, name)
-    return parse_kernel_text(text, where, name=name)
+        return _named(_from_vips(text, where, name))
+    lines = [line for line in text.split("\n") if line.strip()]
+    if suffix == ".jsonl" and len(lines) > 1:
+        message = f"holds {len(lines)} lines, a kernel file holds one kernel"
+        raise InvalidInputError(message, where=where, hint="write one: cnn kernels NAME -o k.json")
+    if suffix in (".json", ".jsonl") or text.lstrip().startswith("{"):
+        return _named(parse_kernel_json(text, where, name, order))
+    return _named(parse_kernel_text(text, where, name=name))
 
 
-def kernel_from_array(array: Numbers, where: str, name: str) -> Kernel:
-    """Return the kernel of an array: (K,), (KH, KW), (C, KH, KW) summed over channels, or a bank (F, C, KH, KW)."""
-    if array.ndim == 0 or array.ndim > 4:
-        shape = "x".join(map(str, array.shape)) or "no"
-        raise InvalidInputError(f"a kernel has 1 to 4 axes, this array has {shape} elements", where=where)
-    full = array.reshape((1,) * (4 - array.ndim) + array.shape)
-    _check_size(full.shape, where)
-    if not np.all(np.isfinite(full)):
-        place = ", ".join(str(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise InvalidInputError(f"element [{place}] is not a finite number", where=where)
-    return Kernel(name, np.ascontiguousarray(full, dtype=np.float64), per_channel=array.ndim <= 2)
+def _named(kernel: Kernel) -> Kernel:
+    """Return a kernel of a file with control characters in its name escaped, so that it cannot steer a terminal."""
+    name = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in kernel.name)
+    return kernel if name == kernel.name else replace(kernel, name=name)
 
 
 def decode_text(data: bytes, where: str) -> str:
@@ -130,14 +140,14 @@ def parse_matrix(data: bytes, where: str) -> Numbers:
     Raises
     ------
     InvalidInputError
-        Empty, ragged, not a number; located.
+        Empty, ragged, a blank cell, not a number; located. The words nan and inf are read as what they say.
     """
     if data[:6] == b"\x93NUMPY":
         array = _read_npy(data, where)
         if array.ndim not in (2, 3) or not array.size:
             raise InvalidInputError(f"an image array has 2 or 3 axes, this one has shape {array.shape}", where=where)
         return array.reshape((*array.shape, 1)[:3])
-    blocks = parse_blocks(decode_text(data, where), where, to_float)
+    blocks = parse_blocks(decode_text(data, where), where, to_sample)
     if not blocks:
         raise InvalidInputError("matrix is empty", where=where, hint='example: printf "1 2\\n3 4\\n" | cnn filter -')
     return np.ascontiguousarray(np.moveaxis(np.array(blocks, dtype=np.float64), 0, 2))
@@ -145,7 +155,7 @@ def parse_matrix(data: bytes, where: str) -> Numbers:
 
 def _from_blocks(blocks: list[Rows[Fraction]], factor: Fraction, where: str, name: str) -> Kernel:
     shape = (1, len(blocks), len(blocks[0]), len(blocks[0][0]))
-    _check_size(shape, where)
+    check_size(shape, where)
     try:
         numbers, divisor = from_fractions([value * factor for rows in blocks for row in rows for value in row])
     except OverflowError:
@@ -154,79 +164,6 @@ def _from_blocks(blocks: list[Rows[Fraction]], factor: Fraction, where: str, nam
     if not np.all(np.isfinite(kernel.numerators)):
         raise InvalidInputError("a number is too large", where=where)
     return kernel
-
-
-def _check_size(shape: tuple[int, ...], where: str) -> None:
-    filters, channels, height, width = shape
-    if not filters * channels * height * width:
-        raise InvalidInputError("kernel is empty", where=where, hint=_EXAMPLE)
-    if max(height, width) > LIMIT:
-        raise InvalidInputError(f"kernel has {height}x{width} numbers, the limit is {LIMIT}x{LIMIT}", where=where)
-    if max(filters, channels) > _BANK_LIMIT:
-        raise InvalidInputError(
-            f"bank of {filters} filters of {channels} channels, the limit is {_BANK_LIMIT}", where=where
-        )
-
-
-def _from_json(text: str, where: str, name: str) -> Kernel:
-    def refuse(word: str) -> NoReturn:
-        raise InvalidInputError(f"{word} is not a finite number", where=where)
-
-    try:
-        body = json.loads(text, parse_constant=refuse)
-    except json.JSONDecodeError as error:
-        raise InvalidInputError(
-            f"not JSON: {error.msg[:1].lower() + error.msg[1:]}", where=f"{where}:{error.lineno}:{error.colno}"
-        ) from None
-    except (RecursionError, ValueError) as error:
-        raise InvalidInputError(f"not JSON: {error}", where=where) from None
-    options: dict[str, Any] = body if isinstance(body, dict) else {"kernel": body}
-    unknown = set(options) - {"kernel", "weights", "factor", "bias", "name", "purpose"}
-    if unknown or ("kernel" in options) == ("weights" in options):
-        what = f"unknown key '{min(unknown)}'" if unknown else "no 'kernel'"
-        raise InvalidInputError(what, where=where, hint="keys are kernel (or weights), factor, bias, name")
-    values: list[Fraction] = []
-    shape = _flatten(options.get("kernel", options.get("weights")), values, where, ())
-    if len(shape) > 4 or not values:
-        raise InvalidInputError(f"a kernel has 1 to 4 axes, this one has {len(shape)}", where=where)
-    full = (1,) * (4 - len(shape)) + shape
-    _check_size(full, where)
-    factor = _json_fraction(options.get("factor", 1), where, "factor")
-    numbers, divisor = from_fractions([v * factor for v in values])
-    listed = options.get("bias", 0)
-    biases = [float(_json_fraction(b, where, "bias")) for b in (listed if isinstance(listed, list) else [listed])]
-    if len(biases) not in (1, full[0]):
-        raise InvalidInputError(f"{len(biases)} biases for {full[0]} filters", where=where, hint="give one each")
-    bias = np.array(biases * (full[0] // len(biases)))
-    return Kernel(
-        str(options.get("name", name)), np.array(numbers).reshape(full), divisor, bias, per_channel=len(shape) <= 2
-    )
-
-
-def _flatten(value: Any, values: list[Fraction], where: str, path: tuple[int, ...]) -> tuple[int, ...]:
-    """Append the numbers of nested lists to `values` and return the shape; ragged lists are refused."""
-    if not isinstance(value, list):
-        values.append(_json_fraction(value, where, f"element {list(path)}"))
-        return ()
-    if len(path) >= 4:
-        raise InvalidInputError("lists are nested more than 4 deep", where=where)
-    if not value:
-        raise InvalidInputError(f"element {list(path)} is an empty list", where=where, hint=_EXAMPLE)
-    shapes = [_flatten(item, values, where, (*path, i)) for i, item in enumerate(value)]
-    for i, shape in enumerate(shapes):
-        if shape != shapes[0]:
-            what = f"row {i + 1} has shape {shape}, row 1 has {shapes[0]}"
-            raise InvalidInputError(f"element {list(path)}: {what}", where=where, hint="give every row the same count")
-    return (len(value), *shapes[0])
-
-
-def _json_fraction(value: Any, where: str, what: str) -> Fraction:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise InvalidInputError(f"{what} is {json.dumps(value)[:40]}, not a number", where=where)
-    try:
-        return to_fraction(repr(value) if isinstance(value, float) else str(value))
-    except ValueError as error:
-        raise InvalidInputError(f"{what}: {error}", where=where) from None
 
 
 def _from_vips(text: str, where: str, name: str) -> Kernel:

@@ -117,6 +117,7 @@ def parse_steps(
     specs: Sequence[str],
     read_file: Callable[[str], bytes] | None = None,
     read_weights: Callable[[str], Kernel] | None = None,
+    order: str | None = None,
 ) -> tuple[Step, ...]:
     """Return the steps for the texts of ``-k``, in order.
 
@@ -129,6 +130,8 @@ def parse_steps(
         Returns the content of the file behind ``@``; without it files are refused.
     read_weights : callable, optional
         Returns the kernel of ``CHECKPOINT:layer[i]``.
+    order : str, optional
+        Of the axes of kernel arrays in files, as `cnncli.filters.kernel_array.kernel_from_array`.
 
     Raises
     ------
@@ -137,17 +140,20 @@ def parse_steps(
     InvalidInputError
         Bad kernel files.
     """
-    return tuple(_parse_step(spec, read_file, read_weights) for spec in specs)
+    return tuple(_parse_step(spec, read_file, read_weights, order) for spec in specs)
 
 
 def _parse_step(
-    spec: str, read_file: Callable[[str], bytes] | None, read_weights: Callable[[str], Kernel] | None
+    spec: str,
+    read_file: Callable[[str], bytes] | None,
+    read_weights: Callable[[str], Kernel] | None,
+    order: str | None,
 ) -> Step:
     text = spec.strip()
     if text.startswith("@"):
         if read_file is None:
             raise UsageError("kernel files cannot be read here", where=text)
-        return KernelStep(parse_kernel_file(read_file(text[1:]), text[1:]))
+        return KernelStep(parse_kernel_file(read_file(text[1:]), text[1:], order))
     if _CHECKPOINT.fullmatch(text) and read_weights is not None:
         return KernelStep(read_weights(text))
     word, _, arguments = text.partition(":")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from cnncli.filters.kernel import Kernel, separate
+from cnncli.filters.kernel import COMBINATIONS, Kernel, separate
 from cnncli.filters.named import CATALOGUE, named_kernel
 from cnncli.filters.steps import STEP_PURPOSES
 from cnncli.reporting.table import Column, Table
 from cnncli.reporting.text_format import render
 
-_COMBINATIONS = {"stack": "", "magnitude": "square root of the sum of squares", "maximum": "the largest response"}
+_DIGITS = 6  # of numbers on a terminal
 
 
 def catalogue(form: str) -> str:
@@ -46,9 +47,13 @@ def catalogue_json() -> list[dict[str, Any]]:
 
 
 def kernel_json(kernel: Kernel) -> dict[str, Any]:
-    """Return name, size, sum, separability and numbers; 2-D kernels as rows, banks as nested lists."""
-    weights = kernel.weights
-    numbers = weights[:, 0].tolist() if kernel.per_channel else weights.tolist()
+    """Return name, size, sum, separability and numbers, so that a kernel file of it is read as the same kernel.
+
+    ``kernel`` times ``factor`` (1 where it is missing) are the numbers: rows (KH, KW), several matrices (F, KH, KW)
+    that ``combine`` joins, or (C, KH, KW) and (F, C, KH, KW) with ``order`` FCHW.
+    """
+    numerators = kernel.numerators[:, 0] if kernel.per_channel else kernel.numerators
+    numbers = _whole(numerators.tolist()) if kernel.integral else numerators.tolist()
     body: dict[str, Any] = {
         "name": kernel.name,
         "size": list(kernel.size),
@@ -57,40 +62,78 @@ def kernel_json(kernel: Kernel) -> dict[str, Any]:
         "combine": kernel.combine if kernel.filters > 1 else "stack",
         "kernel": numbers[0] if len(numbers) == 1 else numbers,
     }
+    if kernel.divisor != 1:
+        body["factor"] = f"1/{kernel.divisor:.0f}"
+    if not kernel.per_channel:
+        body["order"] = "FCHW"
     if kernel.biases.any():
         body["bias"] = kernel.biases.tolist()
     return body
 
 
-def numbers(kernel: Kernel, form: str) -> str:
-    """Return the numbers of a kernel as rows, with what can be said about it above them."""
+def numbers(kernels: Sequence[Kernel], form: str) -> str:
+    """Return the numbers of kernels as rows, with what can be said about each above them.
+
+    The numbers of one kernel without bias are read back from every text form but md and latex: other lines begin with
+    ``#``, and numbers are exact. The form ``table`` rounds them for people and says so.
+    """
+    texts = [_numbers(kernel, form) for kernel in kernels]
+    if len(texts) > 1 and form not in ("md", "latex"):
+        heads = [f"kernel {i} of {len(texts)}: {k.name}\n" for i, k in enumerate(kernels, start=1)]
+        texts = [head + text for head, text in zip(heads, texts, strict=True)]
+    return "\n".join(texts)
+
+
+def _numbers(kernel: Kernel, form: str) -> str:
     planes = [(f, c) for f in range(kernel.filters) for c in range(kernel.channels)]
-    rows = [[_number(value, kernel) for value in row] for f, c in planes for row in kernel.numerators[f, c]]
-    if form in ("csv", "md", "latex"):
-        columns = [Column(str(i + 1), "right") for i in range(kernel.size[1])]
-        return render(Table(columns, rows), form)
-    facts = [size_text(kernel), f"sum {sum_text(kernel)}"]
-    facts.append({"yes": "separable", "each": "each separable"}.get(separable_text(kernel), "not separable"))
-    if _COMBINATIONS[kernel.combine] and kernel.filters > 1:
-        facts.append(f"{kernel.filters} kernels, {_COMBINATIONS[kernel.combine]}")
-    if kernel.biases.any():
-        facts.append("bias " + " ".join(f"{b:g}" for b in kernel.biases))
-    purpose = CATALOGUE.get(kernel.name.partition(":")[0])
-    lines = [" · ".join([kernel.name, *facts]), *([purpose.purpose] if purpose else []), ""]
-    width = max(len(cell) for row in rows for cell in row)
+    exact = [[_number(value, kernel) for value in row] for f, c in planes for row in kernel.numerators[f, c]]
+    rows = [[_rounded(cell) for cell in row] for row in exact] if form in ("table", "md", "latex") else exact
     height = kernel.size[0]
-    for i, (f, c) in enumerate(planes):
-        if i:
+    matrices = [rows[i : i + height] for i in range(0, len(rows), height)]
+    if form in ("md", "latex"):
+        return _tables(kernel, matrices, form)
+    lines = [] if form == "csv" else _facts(kernel)
+    if form == "table" and rows != exact:
+        lines.append(f"rounded to {_DIGITS} digits; --format plain has all of them")
+    if kernel.biases.any():
+        lines.append("bias " + " ".join(repr(b) for b in kernel.biases.tolist()))
+    width = 0 if form == "csv" else max(len(cell) for row in rows for cell in row)
+    separator = "," if form == "csv" else "  "
+    for (f, c), matrix in zip(planes, matrices, strict=True):
+        if lines:
             lines.append("")
-        if not kernel.per_channel:
-            lines.append(f"filter {f + 1}, channel {c + 1}")
-        lines += ["  ".join(cell.rjust(width) for cell in row) for row in rows[i * height : (i + 1) * height]]
+        if c == 0 and kernel.filters > 1:
+            lines.append(f"filter {f + 1} of {kernel.filters}")
+        if kernel.channels > 1 and form != "csv":
+            lines.append(f"# channel {c + 1}")
+        lines += [separator.join(cell.rjust(width) for cell in row) for row in matrix]
     split = separate(kernel.numerators[0, 0]) if len(planes) == 1 and min(kernel.size) > 1 else None
-    if split:
+    if split and form != "csv":
         column, row = split
         over = f" / {kernel.divisor:g}" if kernel.divisor != 1 else ""
-        lines += ["", f"= column ({_join(column)}) times row ({_join(row)}){over}"]
+        lines += ["", f"# = column ({_join(column)}) times row ({_join(row)}){over}"]
     return "\n".join(lines) + "\n"
+
+
+def _facts(kernel: Kernel) -> list[str]:
+    facts = [size_text(kernel), f"sum {sum_text(kernel)}"]
+    facts.append({"yes": "separable", "each": "each separable"}.get(separable_text(kernel), "not separable"))
+    if COMBINATIONS[kernel.combine] and kernel.filters > 1:
+        facts.append(f"{kernel.filters} kernels, {COMBINATIONS[kernel.combine]}")
+    purpose = CATALOGUE.get(kernel.name.partition(":")[0])
+    return ["# " + " · ".join([kernel.name, *facts]), *([f"# {purpose.purpose}"] if purpose else [])]
+
+
+def _tables(kernel: Kernel, matrices: list[list[list[str]]], form: str) -> str:
+    """Return one table for each matrix, with its place below it where there are several."""
+    columns = [Column(str(i + 1), "right") for i in range(kernel.size[1])]
+    texts = []
+    for i, rows in enumerate(matrices):
+        place = [f"filter {i // kernel.channels + 1} of {kernel.filters}"] if kernel.filters > 1 else []
+        place += [f"channel {i % kernel.channels + 1} of {kernel.channels}"] if kernel.channels > 1 else []
+        footer = [", ".join([kernel.name, *place])] if place else []
+        texts.append(render(Table(columns, rows, footer=footer), form))
+    return "\n".join(texts)
 
 
 def size_text(kernel: Kernel) -> str:
@@ -103,7 +146,7 @@ def size_text(kernel: Kernel) -> str:
 
 def sum_text(kernel: Kernel, digits: int = 6) -> str:
     """Return the sum of the numbers of the first filter, 0 for what only rounding keeps from it."""
-    return "0" if kernel.signed else f"{kernel.total:.{digits}g}"
+    return "0" if kernel.is_zero_sum else f"{kernel.total:.{digits}g}"
 
 
 def separable_text(kernel: Kernel) -> str:
@@ -115,9 +158,20 @@ def separable_text(kernel: Kernel) -> str:
 
 
 def _number(value: float, kernel: Kernel) -> str:
+    """Return a number of the kernel as a text that is read back without loss."""
     if kernel.divisor != 1 and kernel.integral:
         return str(Fraction(int(value)) / Fraction(int(kernel.divisor)))
-    return f"{value / kernel.divisor:.6g}"
+    exact = float(value) / kernel.divisor + 0.0  # no -0
+    return str(int(exact)) if exact.is_integer() and abs(exact) < 2**53 else repr(exact)
+
+
+def _rounded(cell: str) -> str:
+    return cell if "/" in cell or len(cell) <= _DIGITS else f"{float(cell):.{_DIGITS}g}"
+
+
+def _whole(numbers: Any) -> Any:
+    """Return nested lists of whole floats as ints."""
+    return [_whole(item) for item in numbers] if isinstance(numbers, list) else int(numbers)
 
 
 def _join(values: np.ndarray) -> str:

@@ -89,7 +89,7 @@ def _sampling(plan: FilterPlan) -> FilterPlan:
 def _any(steps: tuple[Step, ...], kind: str) -> bool:
     """Whether a kernel of the chain is ``signed`` (sums to 0) or has a ``negative`` number."""
     kernels = [step.kernel for step in steps if isinstance(step, KernelStep)]
-    return any(kernel.signed if kind == "signed" else bool((kernel.numerators < 0).any()) for kernel in kernels)
+    return any(kernel.is_zero_sum if kind == "signed" else bool((kernel.numerators < 0).any()) for kernel in kernels)
 
 
 def _white(dtype: np.dtype) -> float:

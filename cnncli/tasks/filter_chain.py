@@ -28,7 +28,8 @@ class KernelStage(WindowStage):
     ) -> None:
         depth = source.shape[2]
         if not kernel.per_channel and kernel.channels != depth:
-            hint = "use --gray or --channels" if kernel.channels == 1 else "the products are added over all channels"
+            order = "kernel arrays are (F, C, KH, KW), with --as keras (KH, KW, C, F)"
+            hint = "use --gray or --channels" if kernel.channels == 1 else order
             raise ShapeError(f"{kernel.name} reads {kernel.channels} channels, the image has {depth}", hint=hint)
         stacked = kernel.filters if kernel.combine == "stack" else 1
         super().__init__(source, geometry, border, stacked * depth if kernel.per_channel else stacked)

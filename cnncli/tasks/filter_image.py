@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError, NumericError, UsageError
+from cnncli.filters.conventions import convention
 from cnncli.filters.kernel import Kernel
 from cnncli.filters.kernel_text import MAX_BYTES
 from cnncli.filters.steps import Step
@@ -85,15 +86,18 @@ class FilterResult:
         return f"{', '.join(parts)}; use --range minmax to keep them"
 
 
-def parse_steps(specs: Sequence[str]) -> tuple[Step, ...]:
+def parse_steps(specs: Sequence[str], tool: str | None = None) -> tuple[Step, ...]:
     """Return the steps for the texts of ``-k``; ``@FILE`` and ``RUN:layer[i]`` are read from disk.
+
+    `tool`, the name of a convention, says in which order kernel arrays hold their axes.
 
     Raises
     ------
     UsageError, InvalidInputError
         As `cnncli.filters.steps.parse_steps` and `cnncli.io.atomic.read_regular_file`.
     """
-    return _parse_steps(specs, lambda path: read_regular_file(path, 16 * MAX_BYTES), _read_learned_kernel)
+    order = convention(tool).order or None if tool else None
+    return _parse_steps(specs, lambda path: read_regular_file(path, 16 * MAX_BYTES), _read_learned_kernel, order)
 
 
 def _read_learned_kernel(text: str) -> Kernel:

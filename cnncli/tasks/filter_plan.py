@@ -104,7 +104,7 @@ class ResolvedPlan:
     def kernel(self, kernel: Kernel) -> Kernel:
         """Return `kernel` as it meets the image: scaled, with its bias, turned."""
         if self.scale == "sum":
-            if kernel.signed or not kernel.total:
+            if kernel.is_zero_sum or not kernel.total:
                 raise UsageError(
                     f"the numbers of {kernel.name} add up to 0: they cannot be divided by their sum",
                     where="--scale",
@@ -187,7 +187,7 @@ def resolve_plan(plan: FilterPlan, dtype: np.dtype) -> ResolvedPlan:
         dtype=result,
         scale=scale,
         factor=factor,
-        notes=notes + _window_notes(plan.steps, padding, plan.dilation),
+        notes=notes + _kernel_notes(plan.steps) + _window_notes(plan.steps, padding, plan.dilation),
     )
 
 
@@ -223,14 +223,18 @@ def _signed_result(steps: tuple[Step, ...]) -> bool:
     """Return whether values of both signs around 0 come out: decided by the last step that matters."""
     for step in reversed(steps):
         if isinstance(step, KernelStep):
-            return step.kernel.signed
+            return step.kernel.is_zero_sum
         if isinstance(step, PointStep) and step.kind not in ("round", "leaky_relu"):
             return False
     return False
 
 
 def _sums_to_zero(steps: tuple[Step, ...]) -> bool:
-    return any(isinstance(step, KernelStep) and step.kernel.signed for step in steps)
+    return any(isinstance(step, KernelStep) and step.kernel.is_zero_sum for step in steps)
+
+
+def _kernel_notes(steps: tuple[Step, ...]) -> tuple[str, ...]:
+    return tuple(step.kernel.note for step in steps if isinstance(step, KernelStep) and step.kernel.note)
 
 
 def _window_notes(steps: tuple[Step, ...], padding: Padding, dilation: Pair) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ def test_fractions_keep_whole_numerators_and_one_divisor():
     assert kernel.divisor == 9
     assert kernel.numerators[0, 0].tolist() == [[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]]
     assert kernel.integral
-    assert kernel.signed
+    assert kernel.is_zero_sum
     assert parse_literal("0.1 0.25").divisor == 20
 
 

@@ -62,7 +62,7 @@ def test_gaussian_is_normalised_separable_and_as_wide_as_three_sigmas():
 
 
 def test_log_has_sum_zero_and_gabor_follows_opencv():
-    assert named_kernel("log").signed
+    assert named_kernel("log").is_zero_sum
     gabor = named_kernel("gabor:45,2,4,0.5,0,5").weights[0, 0]
     assert gabor[2, 2] == 1
     assert gabor[0, 4] == pytest.approx(np.exp(-2 * 4 * 0.25 / 8))
