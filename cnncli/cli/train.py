@@ -4,48 +4,119 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cnncli.errors import UsageError
 
+if TYPE_CHECKING:
+    from cnncli.reporting.progress import TrainingReporter
+    from cnncli.tasks.training_plan import TrainingPlan
+
 _SEEDS = click.IntRange(0, 2**64 - 1)
+# heading -> first option below it
+_HEADINGS = {"Data": "dataset", "Learning": "epochs", "Run": "run_dir", "Output": "quiet"}
 
 
-@click.command("train")
+class TrainCommand(click.Command):
+    """A command with its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, group by group."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        first = {name: heading for heading, name in _HEADINGS.items()}
+        heading = "Network"
+        for parameter in self.get_params(ctx):
+            heading = first.get(parameter.name or "", "Output" if parameter.name == "help" else heading)
+            record = parameter.get_help_record(ctx)
+            if record is not None and not isinstance(parameter, click.Argument):
+                groups.setdefault(heading, []).append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+@click.command("train", cls=TrainCommand)
 @click.argument("arch", required=False)
-@click.option("--arch", "arch_option", metavar="ARCH", help="Preset name, YAML file, or - [what suits the images].")
+@click.option(
+    "--arch", "arch_option", metavar="ARCH", help="Preset of `cnn new --list`, or YAML file [suits the data]."
+)
 @click.option("-d", "--dataset", required=True, metavar="NAME", help="digits (bundled) or mnist.")
 @click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    envvar="CNN_DATA_DIR",
-    help="Where data sets are and are fetched to [CNN_DATA_DIR, else the user's cache].",
+    "--data-dir", metavar="DIR", envvar="CNN_DATA_DIR", help="Where mnist is, or is fetched to [the user's cache]."
 )
-@click.option("--val-split", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True)
+@click.option(
+    "--val-split",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.1,
+    show_default=True,
+    metavar="SHARE",
+    help="Training images kept for validation; 0: none.",
+)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Use only the first N images.")
-@click.option("-e", "--epochs", type=click.IntRange(1, 10**6), help="[10, more where the data set is small]")
-@click.option("-b", "--batch-size", type=click.IntRange(1, 65_536), default=64, show_default=True)
-@click.option("--optimizer", type=click.Choice(["adam", "adamw", "momentum", "sgd"]), default="adam", show_default=True)
 @click.option(
-    "--lr", type=click.FloatRange(0, min_open=True), help="Learning rate [adam 0.002, momentum 0.02, sgd 0.1]."
+    "-e", "--epochs", type=click.IntRange(1, 10**6), metavar="N", help="Passes over the images [10; small sets: more]."
 )
 @click.option(
-    "--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.9, show_default=True, help="For momentum."
+    "-b",
+    "--batch-size",
+    type=click.IntRange(1, 65_536),
+    default=64,
+    show_default=True,
+    metavar="N",
+    help="Images per step.",
 )
-@click.option("--weight-decay", type=click.FloatRange(0, 1), default=0.0, show_default=True)
-@click.option("--schedule", type=click.Choice(["cosine", "constant"]), default="cosine", show_default=True)
-@click.option("--warmup", type=click.FloatRange(0, 1000), default=0.0, metavar="EPOCHS", help="Rise to --lr [0].")
-@click.option("--patience", type=click.IntRange(1), metavar="N", help="Stop after N epochs without a better one.")
-@click.option("-o", "--run-dir", type=click.Path(path_type=Path), help="[runs/ARCH-DATASET-N]")
+@click.option(
+    "--optimizer",
+    type=click.Choice(["adam", "adamw", "momentum", "sgd"]),
+    default="adam",
+    show_default=True,
+    help="Update rule.",
+)
+@click.option(
+    "--lr",
+    type=click.FloatRange(0, min_open=True),
+    metavar="X",
+    help="Learning rate [adam, adamw 0.002; momentum 0.02; sgd 0.1].",
+)
+@click.option(
+    "--momentum",
+    type=click.FloatRange(0, 1, max_open=True),
+    metavar="X",
+    help="For --optimizer momentum only [0.9].",
+)
+@click.option(
+    "--weight-decay",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    metavar="X",
+    help="L2 penalty; with adamw decoupled from the gradient.",
+)
+@click.option(
+    "--schedule",
+    type=click.Choice(["cosine", "constant"]),
+    default="cosine",
+    show_default=True,
+    help="Learning rate over the run: falls to 0, or stays.",
+)
+@click.option("--warmup", type=click.FloatRange(0, 1000), default=0.0, metavar="EPOCHS", help="Rise to --lr first [0].")
+@click.option(
+    "--patience", type=click.IntRange(1), metavar="N", help="Stop after N epochs without a better validation result."
+)
+@click.option(
+    "--seed", type=_SEEDS, default=0, show_default=True, metavar="N", help="Of weights, split, order, dropout."
+)
+@click.option("-o", "--run-dir", metavar="DIR", help="Where the run is written [runs/ARCH-DATASET-N].")
 @click.option("-f", "--force", is_flag=True, help="Replace the run that is in --run-dir.")
-@click.option("--seed", type=_SEEDS, default=0, show_default=True)
-@click.option("-j", "--threads", type=click.IntRange(1, 1024), envvar="CNN_THREADS", help="[all processors]")
-@click.option("-n", "--dry-run", is_flag=True, help="Say what would be trained and how much memory it needs.")
+@click.option(
+    "-j", "--threads", type=click.IntRange(1, 1024), envvar="CNN_THREADS", metavar="N", help="[all processors]"
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Check all, say the plan and the memory it needs, write nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the result.")
-@click.option("--plain", is_flag=True, help="One line an epoch on a terminal too.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object an epoch.")
+@click.option("--plain", is_flag=True, help="One line per epoch on a terminal too.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per epoch.")
 def command(arch: str | None, arch_option: str | None, **options: Any) -> None:
     r"""Train a network on images.
 
@@ -57,12 +128,27 @@ def command(arch: str | None, arch_option: str | None, **options: Any) -> None:
       cnn train --dataset mnist --dry-run               only the plan
 
     The run directory holds config.yaml, model.yaml, best.safetensors, last.safetensors, history.csv and result.json.
-    The same options and seed give the same best.safetensors with any number of threads. Ctrl-C saves and stops.
+    The same options and seed give the same best.safetensors with any number of threads. Ctrl-C saves and stops; a run
+    cannot be continued later.
     """
-    if arch and arch_option and arch != arch_option:
+    if arch is not None and arch_option is not None and arch != arch_option:
         raise UsageError(f"two architectures: {arch} and --arch {arch_option}", hint="give one of them")
+    arch = arch_option if arch is None else arch
+    _check_texts(arch, options)
     _check_numbers(options)
-    _train(arch or arch_option, options)
+    _check_pairs(options)
+    if arch is not None:
+        _check_is_no_run(Path(arch))
+    for name in ("run_dir", "data_dir"):
+        options[name] = None if options[name] is None else Path(options[name])
+    _train(arch, options)
+
+
+def _check_texts(arch: str | None, options: dict[str, Any]) -> None:
+    # "$NAME" of a shell variable that is not set
+    for name, value in {"ARCH": arch, "--run-dir": options["run_dir"], "--data-dir": options["data_dir"]}.items():
+        if value == "":
+            raise UsageError(f"{name} is empty", hint="name one, or leave it away")
 
 
 def _check_numbers(options: dict[str, Any]) -> None:
@@ -73,6 +159,30 @@ def _check_numbers(options: dict[str, Any]) -> None:
             raise UsageError(f"--{name.replace('_', '-')} {value} is not a finite number", hint="try 0.001")
 
 
+def _check_pairs(options: dict[str, Any]) -> None:
+    """Refuse options that another one makes meaningless."""
+    if options["force"] and options["run_dir"] is None:
+        raise UsageError("--force replaces the run in --run-dir, and none is named", hint="add --run-dir DIR")
+    styles = [name for name in ("quiet", "plain", "as_json") if options[name]]
+    if len(styles) > 1:
+        first, second = (f"--{name.removeprefix('as_')}" for name in styles[:2])
+        raise UsageError(f"{first} and {second} exclude each other", hint="give one of them")
+    source = click.get_current_context().get_parameter_source("data_dir")
+    if options["dataset"] == "digits" and source is click.core.ParameterSource.COMMANDLINE:
+        raise UsageError("--data-dir is not used: digits is bundled", hint="leave it away")
+
+
+def _check_is_no_run(path: Path) -> None:
+    """Refuse weights: a training that begins with new ones would not be what was asked for."""
+    is_run = path.is_dir() and any((path / name).exists() for name in ("best.safetensors", "last.safetensors"))
+    if not is_run and path.suffix != ".safetensors":
+        return
+    text = (path if is_run else path.parent) / "model.yaml"
+    hint = f"`cnn train {text}` trains its network from the start" if text.is_file() else "give a preset or a YAML file"
+    what = "holds a run" if is_run else "is a checkpoint"
+    raise UsageError(f"{what}: trained weights cannot be continued from", where=str(path), hint=hint)
+
+
 def _train(arch: str | None, options: dict[str, Any]) -> None:
     # here and not above: `cnn train --help` needs none of it
     from cnncli.io.datasets import load_dataset
@@ -81,16 +191,14 @@ def _train(arch: str | None, options: dict[str, Any]) -> None:
     from cnncli.model.sources import read_source
     from cnncli.optim.recipes import default_architecture
     from cnncli.reporting.progress import training_reporter
-    from cnncli.tasks.run_directory import RunDirectory, check_run_directory, default_run_directory
-    from cnncli.tasks.train import make_engine_session, train
+    from cnncli.tasks.run_directory import check_run_directory
     from cnncli.tasks.training_events import Note
-    from cnncli.tasks.training_plan import TrainingOptions, plan_training, prepared
+    from cnncli.tasks.training_plan import TrainingOptions, plan_training
 
     check_name(options["dataset"])
-    run_dir, force = options["run_dir"], options["force"]
-    if run_dir is not None and not options["dry_run"]:
-        check_run_directory(run_dir, force=force)
-    source = read_source(arch) if arch else None
+    if options["run_dir"] is not None:
+        check_run_directory(options["run_dir"], force=options["force"])
+    source = read_source(arch) if arch is not None else None
     notes: list[str] = []
     with training_reporter(_style(options), sys.stdout, sys.stderr) as reporter:
         data = load_dataset(options["dataset"], options["data_dir"], lambda line: reporter.show(Note(line)))
@@ -102,17 +210,32 @@ def _train(arch: str | None, options: dict[str, Any]) -> None:
         wanted = TrainingOptions(
             **chosen | {"arch": arch or source.where, "threads": threads.resolve(options["threads"])}
         )
-        plan = plan_training(wanted, source, data)
-        if run_dir is None:
-            run_dir = default_run_directory(Path(plan.model.name).stem, data.name)
-        reporter.show(prepared(plan, run_dir))
-        for note in notes:
-            reporter.show(Note(note))
-        if options["dry_run"]:
-            return
-        with RunDirectory(run_dir, force=force) as run:
-            for event in train(plan, run, make_engine_session):
-                reporter.show(event)
+        _run(plan_training(wanted, source, data), notes, options, reporter)
+
+
+def _run(plan: TrainingPlan, notes: list[str], options: dict[str, Any], reporter: TrainingReporter) -> None:
+    """Train as planned, or on a dry run build all that training needs and write nothing."""
+    from cnncli.tasks.run_directory import RunDirectory, default_run_directory, open_default_run_directory
+    from cnncli.tasks.train import make_engine_session, train
+    from cnncli.tasks.training_events import Note
+    from cnncli.tasks.training_plan import prepared
+
+    names = Path(plan.model.name).stem, plan.data.name
+    if options["dry_run"]:
+        make_engine_session(plan)
+        reporter.show(prepared(plan, options["run_dir"] or default_run_directory(*names), is_dry_run=True))
+        for text in (*notes, *plan.notes):
+            reporter.show(Note(text))
+        return
+    named = options["run_dir"]
+    opened = RunDirectory(named, force=options["force"]) if named else open_default_run_directory(*names)
+    with opened as run:
+        reporter.show(prepared(plan, run.path))
+        for text in (*notes, run.note):
+            if text:
+                reporter.show(Note(text))
+        for event in train(plan, run, make_engine_session):
+            reporter.show(event)
 
 
 def _style(options: dict[str, Any]) -> str:

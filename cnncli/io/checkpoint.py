@@ -1,7 +1,7 @@
 """Checkpoints: weights with the architecture, class names and preprocessing they belong to, in one safetensors file.
 
-Nothing in a checkpoint depends on the time, the machine or the number of threads: the same training gives the
-same bytes.
+The same training gives the same bytes of the best checkpoint, with any number of threads, on processors with the same
+vector width. The SHA-256 inside covers every byte: weights, architecture, class names and preprocessing.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from cnncli import __version__
 from cnncli.errors import InvalidInputError
 from cnncli.io.atomic import read_regular_file, write_atomically
 from cnncli.io.preprocessing import Preprocessing
-from cnncli.io.safetensors_file import parse, serialise
+from cnncli.io.safetensors_file import DATA_SHA256, FILE_SHA256, parse, serialise
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1: the SHA-256 covers the weights alone
 BEST, LAST = "best.safetensors", "last.safetensors"
 _OPTIMIZER = "optimizer:"  # in front of the names of optimizer tensors; no layer name holds a colon
 _LARGEST_FILE = 16 << 30
@@ -43,7 +43,8 @@ class Checkpoint:
     preprocessing : Preprocessing
         What the network expects of its pictures.
     training : mapping
-        JSON values: data set, seed, epoch, step and, in the last checkpoint of a run, all that resuming needs.
+        JSON values: data set, options, seed, epoch and, in the last checkpoint of a run, the step and the sums of an
+        unfinished epoch.
     optimizer : mapping of str to ndarray
         State of the optimizer; empty in the best checkpoint.
     """
@@ -73,8 +74,8 @@ def write_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         "written_by": f"cnncli {__version__}",
         "architecture": checkpoint.architecture,
         "classes": json.dumps(checkpoint.classes),
-        "preprocessing": json.dumps(checkpoint.preprocessing.to_json()),
-        "training": json.dumps(dict(checkpoint.training)),
+        "preprocessing": json.dumps(checkpoint.preprocessing.to_json(), allow_nan=False),
+        "training": json.dumps(dict(checkpoint.training), allow_nan=False),
     }
     write_atomically(path, serialise(tensors, metadata))
 
@@ -85,26 +86,33 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     Raises
     ------
     InvalidInputError
-        Missing, damaged, of another program or a newer format, or with weights that are not finite.
+        Missing, damaged, of another program or a newer format, with a class name twice, or with weights that are not
+        finite.
     """
     where = str(path)
     if Path(path).is_dir():
         where = str(Path(path) / BEST)
         if not Path(where).exists():
+            last = Path(path) / LAST
             hint = "name a run directory of `cnn train` or a .safetensors file"
+            if last.exists():
+                hint = f"no epoch of this run was finished; {last} holds the weights it stopped with"
             raise InvalidInputError(f"holds no {BEST}", where=str(path), hint=hint)
     tensors, metadata = parse(read_regular_file(where, _LARGEST_FILE), where)
     _check_format(metadata, where)
     try:
-        classes = json.loads(metadata["classes"])
-        preprocessing = Preprocessing.from_json(json.loads(metadata["preprocessing"]))
-        training = json.loads(metadata["training"])
+        classes = _from_json(metadata["classes"])
+        preprocessing = Preprocessing.from_json(_from_json(metadata["preprocessing"]))
+        training = _from_json(metadata["training"])
         architecture = metadata["architecture"]
     except (KeyError, ValueError, RecursionError) as error:
         text = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         _refuse(f"its metadata cannot be used ({text})", where)
     if not (isinstance(classes, list) and all(isinstance(c, str) and len(c) <= _LONGEST_NAME for c in classes)):
         _refuse(f"its class names are not texts of at most {_LONGEST_NAME} characters", where)
+    if len(set(classes)) != len(classes):
+        twice = next(name for name in classes if classes.count(name) > 1)
+        _refuse(f"class name {twice!r} stands twice", where)
     if not isinstance(training, dict):
         _refuse("its training facts are not a table", where)
     parameters, optimizer = {}, {}
@@ -156,8 +164,17 @@ def _check_format(metadata: Mapping[str, str], where: str) -> None:
         writer = metadata.get("written_by", "a newer cnncli")[:40]
         message = f"written by {writer} (format {version}); this is {__version__} (format {FORMAT_VERSION})"
         raise InvalidInputError(message, where=where, hint="upgrade cnncli")
-    if "sha256" not in metadata:
-        _refuse("the SHA-256 of its weights is missing", where)
+    if (FILE_SHA256 if int(version) > 1 else DATA_SHA256) not in metadata:
+        _refuse("its SHA-256 is missing", where)
+
+
+def _from_json(text: str) -> Any:
+    """Return the value of a JSON text; `NaN` and `Infinity`, which are not JSON, raise ValueError."""
+
+    def refuse(name: str) -> NoReturn:
+        raise ValueError(f"{name} is not a number of JSON")
+
+    return json.loads(text, parse_constant=refuse)
 
 
 def _shown(shape: tuple[int, ...]) -> str:

@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError
 
+FILE_SHA256 = "file_sha256"
+DATA_SHA256 = "sha256"  # of the tensors alone: what cnncli wrote before format 2
+_NO_DIGEST = "0" * 64  # stands where the digest goes while it is computed
 _LARGEST_HEADER = 16 << 20
 _MOST_TENSORS = 10_000
 _HIGHEST_RANK = 8
@@ -42,7 +45,7 @@ def serialise(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) 
     tensors : mapping of str to ndarray
         Any memory order; they are stored little-endian in C order.
     metadata : mapping of str to str
-        Kept in its order. The SHA-256 of the data is added as ``sha256``.
+        Kept in its order. ``file_sha256`` is added: the SHA-256 of the whole file with 64 zeros in its own place.
     """
     import safetensors.numpy
 
@@ -51,10 +54,11 @@ def serialise(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) 
     size = int.from_bytes(raw[:8], "little")
     header, data = json.loads(raw[8 : 8 + size]), raw[8 + size :]
     # the library writes metadata in the random order of a hash table, so the header is put together here
-    full = {**metadata, "sha256": hashlib.sha256(data).hexdigest()}
+    full = {**metadata, FILE_SHA256: _NO_DIGEST}
     text = json.dumps({"__metadata__": full, **header}, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + data
+    head = len(text).to_bytes(8, "little") + text
+    return head.replace(_digest_entry(_NO_DIGEST), _digest_entry(_sha256(head, data))) + data
 
 
 def parse(data: bytes, where: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -64,7 +68,7 @@ def parse(data: bytes, where: str) -> tuple[dict[str, NDArray[Any]], dict[str, s
     ------
     InvalidInputError
         Not a safetensors file, truncated, followed by other bytes, a key twice, an offset, shape or type that does
-        not fit, or data whose SHA-256 is not the one in the metadata.
+        not fit, or a SHA-256 in the metadata that is not that of the file.
     """
     header, start = _header(data, where)
     metadata = header.pop("__metadata__", {})
@@ -80,9 +84,7 @@ def parse(data: bytes, where: str) -> tuple[dict[str, NDArray[Any]], dict[str, s
         end = last
     if end != len(data) - start:
         _refuse(f"header promises {start + end} B, file has {len(data)} B", where)
-    stored = metadata.get("sha256")
-    if stored is not None and stored != hashlib.sha256(memoryview(data)[start:]).hexdigest():
-        _refuse("the weights are damaged: their SHA-256 is not the one that was stored", where)
+    _check_digest(data, start, metadata, where)
     tensors = {}
     for (first, last), name in spans:
         entry = header[name]
@@ -114,6 +116,30 @@ def _header(data: bytes, where: str) -> tuple[dict[str, Any], int]:
     if not isinstance(header, dict):
         _refuse("the header is not a table", where)
     return header, 8 + size
+
+
+def _check_digest(data: bytes, start: int, metadata: Mapping[str, str], where: str) -> None:
+    """Compare the stored SHA-256 with that of the file; other programs store none."""
+    body = memoryview(data)[start:]
+    stored = metadata.get(FILE_SHA256)
+    if stored is not None:
+        head = data[:start].replace(_digest_entry(stored), _digest_entry(_NO_DIGEST))
+        if _sha256(head, body) != stored:
+            _refuse("the file is damaged: its SHA-256 is not the one that was stored", where)
+    elif DATA_SHA256 in metadata and metadata[DATA_SHA256] != _sha256(body):
+        _refuse("the weights are damaged: their SHA-256 is not the one that was stored", where)
+
+
+def _digest_entry(digest: str) -> bytes:
+    # its quotes are not escaped, so no text inside the header can look like it
+    return f'"{FILE_SHA256}":"{digest}"'.encode("utf-8", "backslashreplace")
+
+
+def _sha256(*parts: bytes | memoryview) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

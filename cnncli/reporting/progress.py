@@ -1,8 +1,9 @@
-"""Training as it is seen: rows and a live bar on a terminal, one line an epoch in a pipe."""
+"""Training as it is seen: rows and a live bar on a terminal, one line per epoch in a pipe."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Protocol, TextIO
@@ -13,9 +14,22 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from cnncli.reporting.encodable import encodable, write_line
-from cnncli.tasks.training_events import EpochDone, Finished, Note, Prepared, Progress, TrainingEvent
+from cnncli.tasks.training_events import EpochDone, Evaluating, Finished, Note, Prepared, Progress, TrainingEvent
 
-_HEAD = "  epoch    loss     acc  val_loss  val_acc         lr     img/s    time"
+_LINE_EVERY_S = 10.0  # in a pipe, inside an epoch
+_WIDEST_BAR = 24
+# columns of a terminal's row: name, width, and in which order they are left out where the terminal is narrow
+_COLUMNS = (
+    ("epoch", 7, 9),
+    ("loss", 8, 3),
+    ("acc", 8, 4),
+    ("val_loss", 10, 5),
+    ("val_acc", 9, 8),
+    ("best", 2, 7),
+    ("lr", 9, 1),
+    ("img/s", 10, 0),
+    ("time", 8, 2),
+)
 
 
 class TrainingReporter(Protocol):
@@ -79,7 +93,12 @@ class QuietReporter:
 
 
 class PlainReporter(QuietReporter):
-    """One `key=value` line an epoch and one for the result; header and notes on the other stream."""
+    """One `key=value` line per epoch and one for the result; header, notes and long epochs on the other stream."""
+
+    def __init__(self, out: TextIO, err: TextIO, line_every_s: float = _LINE_EVERY_S) -> None:
+        super().__init__(out, err)
+        self.line_every_s = line_every_s
+        self.told = time.monotonic()
 
     def show(self, event: TrainingEvent) -> None:
         """Write an event that has a line."""
@@ -88,25 +107,32 @@ class PlainReporter(QuietReporter):
                 write_line(line, self.err)
         elif isinstance(event, Note):
             write_line(f"note: {event.text}", self.err)
+        elif isinstance(event, Progress | Evaluating):
+            if time.monotonic() - self.told >= self.line_every_s:
+                self.told = time.monotonic()
+                write_line(_plain_progress(event), self.err)
         elif isinstance(event, EpochDone):
+            self.told = time.monotonic()
             write_line(" ".join(f"{key}={value}" for key, value in _plain_row(event).items()), self.out)
         else:
             super().show(event)
 
 
 class JsonReporter(PlainReporter):
-    """One JSON object an epoch and one for the result."""
+    """One JSON object per epoch and one for the result; on a dry run one for the plan."""
 
     def show(self, event: TrainingEvent) -> None:
         """Write an event that is data as JSON, others as `PlainReporter` does."""
         if isinstance(event, EpochDone | Finished):
             kind = "epoch" if isinstance(event, EpochDone) else "finished"
             self._write({"schema": "cnncli/1", "event": kind, **asdict(event)})
+        elif isinstance(event, Prepared) and event.is_dry_run:
+            self._write({"schema": "cnncli/1", "event": "plan", **asdict(event)})
         else:
             super().show(event)
 
     def _write(self, value: dict[str, Any]) -> None:
-        write_line(json.dumps(value, default=str), self.out)
+        write_line(json.dumps(value, default=str, allow_nan=False), self.out)
 
 
 class TerminalReporter(PlainReporter):
@@ -117,7 +143,7 @@ class TerminalReporter(PlainReporter):
         self.console = Console(file=out, highlight=False, soft_wrap=True)
         self.bar = Bar(
             TextColumn("{task.fields[epoch]}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=max(4, min(_WIDEST_BAR, self.console.width - 56))),
             TextColumn("{task.completed}/{task.total}  {task.fields[state]}"),
             console=self.console,
             auto_refresh=False,  # drawn when the task speaks: no second thread beside the kernels
@@ -138,37 +164,42 @@ class TerminalReporter(PlainReporter):
     def show(self, event: TrainingEvent) -> None:
         """Draw a row, move the bar, or write a line above it."""
         if isinstance(event, Progress):
-            self._move(event)
+            left = event.elapsed_s * (event.steps / event.step - 1)
+            state = f"loss {event.loss:.4f}  {event.acc:6.1%}  ETA {left:.0f} s"
+            self._move(f"{_epoch(event)} ", event.step, event.steps, state)
+        elif isinstance(event, Evaluating):
+            head = f"{_epoch(event)} " if event.part == "validation" else "        "
+            self._move(head, event.done, event.images, f"{event.part} images")
         elif isinstance(event, EpochDone):
+            self._hide()
             if not self.headed:
-                self._line(_HEAD, "bold")
+                self._row({name: name for name, _, _ in _COLUMNS} | {"best": ""}, "bold")
                 self.headed = True
-            self.bar.update(self.task, visible=False)
-            self._line(_terminal_row(event), "green" if event.is_best else "")
+            self._row(_terminal_row(event), "green" if event.is_best else "")
         elif isinstance(event, Finished):
+            self._hide()
             self._line(_ending(event), "bold")
             self._line(f"run in {event.run_dir}", "")
         elif isinstance(event, Prepared):
             for line in header(event):
-                self._line(line, "")
+                self._line(line, "", wrap=True)
         else:
             self._line(f"note: {event.text}", "yellow")
 
-    def _move(self, event: Progress) -> None:
-        left = event.elapsed_s * (event.steps / event.step - 1)
-        state = f"loss {event.loss:.4f}  {event.acc:6.1%}  ETA {left:.0f} s"
-        self.bar.update(
-            self.task,
-            completed=event.step,
-            total=event.steps,
-            epoch=f"{_epoch(event)} ",
-            state=state,
-            visible=True,
-            refresh=True,
-        )
+    def _move(self, head: str, done: int, total: int, state: str) -> None:
+        self.bar.update(self.task, completed=done, total=total, epoch=head, state=state, visible=True, refresh=True)
 
-    def _line(self, text: str, style: str) -> None:
-        self.console.print(Text(encodable(text, self.out), style=style))
+    def _hide(self) -> None:
+        self.bar.update(self.task, visible=False, refresh=True)
+
+    def _row(self, cells: dict[str, str], style: str) -> None:
+        left, width = list(_COLUMNS), self.console.width
+        while len(left) > 1 and sum(column[1] for column in left) > width:
+            left.remove(min(left, key=lambda column: column[2]))
+        self._line("".join(cells[name].rjust(size) for name, size, _ in left), style)
+
+    def _line(self, text: str, style: str, *, wrap: bool = False) -> None:
+        self.console.print(Text(encodable(text, self.out), style=style), soft_wrap=not wrap)
 
 
 def header(event: Prepared) -> tuple[str, str]:
@@ -184,18 +215,30 @@ def header(event: Prepared) -> tuple[str, str]:
     )
 
 
-def _epoch(event: Progress | EpochDone) -> str:
+def _epoch(event: Progress | Evaluating | EpochDone) -> str:
     return f"{event.epoch:>{len(str(event.epochs))}}/{event.epochs}".rjust(7)
 
 
-def _terminal_row(row: EpochDone) -> str:
-    val_loss = "-" if row.val_loss is None else f"{row.val_loss:.4f}"
-    val_acc = "-" if row.val_acc is None else f"{row.val_acc:.2%}"
-    mark = "*" if row.is_best else " "
-    return (
-        f"{_epoch(row)}  {row.loss:6.4f}  {row.acc:6.2%}  {val_loss:>8}  {val_acc:>7} {mark}"
-        f"{row.lr:>9.2g}  {row.images_per_s:>8,.0f}  {row.elapsed_s:>5.1f}s"
-    )
+def _terminal_row(row: EpochDone) -> dict[str, str]:
+    return {
+        "epoch": _epoch(row),
+        "loss": f"{row.loss:.4f}",
+        "acc": f"{row.acc:.2%}",
+        "val_loss": "-" if row.val_loss is None else f"{row.val_loss:.4f}",
+        "val_acc": "-" if row.val_acc is None else f"{row.val_acc:.2%}",
+        "best": "*" if row.is_best else "",
+        "lr": f"{row.lr:.2g}",
+        "img/s": f"{row.images_per_s:,.0f}",
+        "time": f"{row.elapsed_s:.1f}s",
+    }
+
+
+def _plain_progress(event: Progress | Evaluating) -> str:
+    if isinstance(event, Progress):
+        values = f"step={event.step}/{event.steps} loss={event.loss:.4f} acc={event.acc:.4f}"
+    else:
+        values = f"{event.part}={event.done}/{event.images}"
+    return f"epoch={event.epoch}/{event.epochs} {values}"
 
 
 def _plain_row(row: EpochDone) -> dict[str, str]:

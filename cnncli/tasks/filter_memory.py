@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import resource
 from math import prod
-from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +11,7 @@ from cnncli.filters.geometry import resolve
 from cnncli.filters.steps import GrayStep, KernelStep, PoolStep
 from cnncli.shapes import Shape
 from cnncli.tasks.filter_plan import FilterPlan, resolve_plan
+from cnncli.tasks.free_memory import free_memory
 
 _SHARE = 0.8  # of what is free: the rest is for encoders and everybody else
 _SMALL = 64 << 20  # [B] never worth a question
@@ -69,26 +68,3 @@ def check_memory(shape: Shape, plan: FilterPlan, dtype: np.dtype) -> None:
         text = "x".join(map(str, size))
         message = f"a result of {text} needs {needed / 2**30:.3g} GiB, {free / 2**30:.3g} GiB are free"
         raise CnnError(message, hint="use less --padding, --stride 2, or a smaller image")
-
-
-def free_memory() -> int:
-    """Return the bytes this process may still allocate: of the machine, its control group and its limits."""
-    found = []
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if soft != resource.RLIM_INFINITY:
-        pages = _read("/proc/self/statm").split()
-        found.append(soft - (int(pages[0]) * resource.getpagesize() if pages else 0))
-    for line in _read("/proc/meminfo").splitlines():
-        if line.startswith("MemAvailable:"):
-            found.append(int(line.split()[1]) << 10)
-    limit, used = _read("/sys/fs/cgroup/memory.max").strip(), _read("/sys/fs/cgroup/memory.current").strip()
-    if limit.isdigit() and used.isdigit():
-        found.append(int(limit) - int(used))
-    return max(min(found, default=1 << 62), 0)
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text()
-    except OSError:
-        return ""

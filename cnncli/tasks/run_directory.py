@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import itertools
 import os
 import re
 import socket
@@ -13,20 +15,29 @@ from types import TracebackType
 from cnncli.errors import CnnError
 from cnncli.io.atomic import ensure_writable, make_directory, remove_stale_temporaries, write_atomically
 from cnncli.io.checkpoint import BEST, LAST
+from cnncli.io.file_errors import write_error
 
 CONFIG, MODEL, HISTORY, RESULT = "config.yaml", "model.yaml", "history.csv", "result.json"
 RUN_FILES = (CONFIG, MODEL, BEST, LAST, HISTORY, RESULT)
 _LOCK = ".lock"
+_LOCKED = (errno.EAGAIN, errno.EACCES)  # another error says that this file system has no locks
 
 
 def default_run_directory(arch: str, dataset: str) -> Path:
     """Return the first free ``runs/{arch}-{dataset}-{n}``, or ``runs/{dataset}-{n}`` where both have one name."""
     name = dataset if arch == dataset else f"{arch}-{dataset}"
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".") or "run"
-    number = 1
-    while os.path.lexists(Path("runs") / f"{stem}-{number}"):
-        number += 1
-    return Path("runs") / f"{stem}-{number}"
+    paths = (Path("runs") / f"{stem}-{number}" for number in itertools.count(1))
+    return next(path for path in paths if not os.path.lexists(path))
+
+
+def open_default_run_directory(arch: str, dataset: str) -> RunDirectory:
+    """Return the first free directory of `default_run_directory`, open; runs that start together get different ones."""
+    while True:
+        path = default_run_directory(arch, dataset)
+        # FileNotFoundError: another run has just removed the parent, which it had made
+        with contextlib.suppress(FileExistsError, FileNotFoundError):
+            return RunDirectory(path, is_new=True)
 
 
 def check_run_directory(path: Path, *, force: bool) -> None:
@@ -63,20 +74,37 @@ class RunDirectory:
         Created with its parents where it is missing.
     force : bool
         Replace the run that is there, once `begin` is called.
+    is_new : bool
+        The directory must not exist; this call makes it.
+
+    Attributes
+    ----------
+    note : str
+        What the user should know, such as that this file system has no locks; mostly empty.
 
     Raises
     ------
+    FileExistsError
+        It exists and `is_new` was given.
     CnnError
         In use by another process, holds a run, or cannot be written.
     """
 
-    def __init__(self, path: Path, *, force: bool = False) -> None:
+    def __init__(self, path: Path, *, force: bool = False, is_new: bool = False) -> None:
         check_run_directory(path, force=force)
         self.path = path
         self._created = [folder for folder in (path, *path.parents) if not folder.exists()]
+        if is_new:
+            make_directory(path.parent)
+            path.mkdir()
         make_directory(path)
-        self._lock = self._take_lock()
+        self.note = ""
         self._has_begun = False
+        try:
+            self._lock = self._take_lock()
+        except BaseException:
+            self._remove_created()
+            raise
         try:
             check_run_directory(path, force=force)  # again: another run may have come first
         except BaseException:
@@ -111,6 +139,9 @@ class RunDirectory:
         with contextlib.suppress(OSError):
             (self.path / _LOCK).unlink()
         os.close(self._lock)
+        self._remove_created()
+
+    def _remove_created(self) -> None:
         for folder in self._created:
             with contextlib.suppress(OSError):  # not empty: it is wanted
                 folder.rmdir()
@@ -118,18 +149,29 @@ class RunDirectory:
     def _take_lock(self) -> int:
         path = self.path / _LOCK
         while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            except OSError as error:
+                raise write_error(str(path), error, 0) from None
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                owner = os.read(descriptor, 200).decode("utf-8", "replace").strip() or "another process"
-                os.close(descriptor)
-                hint = "wait for it, or choose another --run-dir"
-                raise CnnError(f"in use by {owner}", where=str(self.path), hint=hint) from None
+            except OSError as error:
+                if error.errno in _LOCKED:
+                    owner = os.read(descriptor, 200).decode("utf-8", "replace").strip() or "another process"
+                    os.close(descriptor)
+                    hint = "wait for it, or choose another --run-dir"
+                    raise CnnError(f"in use by {owner}", where=str(self.path), hint=hint) from None
+                self.note = f"{path} cannot be locked ({os.strerror(error.errno or 0)}): start no second run there"
             # whoever closed a run has removed the file: a lock on that removed file would keep nobody out
             if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
                 break
             os.close(descriptor)
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"pid {os.getpid()} on {socket.gethostname()}\n".encode())
+        line = f"pid {os.getpid()} on {socket.gethostname()}\n".encode()
+        try:
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, line)
+        except OSError as error:
+            path.unlink()
+            os.close(descriptor)
+            raise write_error(str(path), error, len(line)) from None
         return descriptor

@@ -29,8 +29,8 @@ class RunRecord:
 
     Attributes
     ----------
-    rows : list of EpochDone
-        Finished epochs.
+    epochs : int
+        How many are finished.
     best : EpochDone or None
         The epoch whose weights are the best so far: highest validation accuracy, then lowest validation loss;
         without validation images the latest epoch.
@@ -38,8 +38,9 @@ class RunRecord:
 
     def __init__(self, plan: TrainingPlan, run: RunDirectory) -> None:
         self._plan, self._run = plan, run
-        self.rows: list[EpochDone] = []
+        self.epochs = 0
         self.best: EpochDone | None = None
+        self._table = ",".join(_HISTORY) + "\n"
 
     @property
     def best_epoch(self) -> int:
@@ -56,7 +57,12 @@ class RunRecord:
 
     def add(self, row: EpochDone) -> None:
         """Append a finished epoch."""
-        self.rows.append(row)
+        self.epochs = row.epoch
+        text = io.StringIO()
+        values = asdict(row)
+        shown = ["" if values[key] is None else _shown(values[key]) for key in _HISTORY]
+        csv.writer(text, lineterminator="\n").writerow(shown)
+        self._table += text.getvalue()
         if row.is_best:
             self.best = row
 
@@ -70,23 +76,17 @@ class RunRecord:
 
     def write_history(self) -> None:
         """Write the table of finished epochs."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_HISTORY)
-        for row in self.rows:
-            values = asdict(row)
-            writer.writerow(["" if values[key] is None else _shown(values[key]) for key in _HISTORY])
-        self._run.write(HISTORY, text.getvalue().encode())
+        self._run.write(HISTORY, self._table.encode())
 
     def save_best(self, session: TrainingSession, row: EpochDone) -> None:
-        """Write the best weights: nothing in the file depends on time, machine or threads."""
+        """Write the best weights: nothing in the file depends on time or threads."""
         facts = self._recipe() | {"epoch": row.epoch, "val_loss": row.val_loss, "val_acc": row.val_acc}
         write_checkpoint(self._run.path / BEST, self._checkpoint(session, facts))
 
     def save_last(
         self, session: TrainingSession, *, epoch: int, step: int, partial: dict[str, float] | None = None
     ) -> None:
-        """Write all that resuming needs.
+        """Write the weights of this moment with the state of the optimizer; `history.csv` holds the epochs.
 
         Parameters
         ----------
@@ -102,7 +102,6 @@ class RunRecord:
             "step": step,
             "partial": partial,
             "best_epoch": self.best_epoch,
-            "history": [asdict(row) for row in self.rows],
         }
         checkpoint = self._checkpoint(session, facts)
         checkpoint = Checkpoint(**{**vars(checkpoint), "optimizer": session.optimizer_state()})
@@ -140,7 +139,7 @@ class RunRecord:
             "batch_size": options.batch_size,
             "optimizer": options.optimizer,
             "lr": plan.lr,
-            "momentum": options.momentum,
+            "momentum": plan.momentum if options.optimizer == "momentum" else None,
             "weight_decay": options.weight_decay,
             "schedule": options.schedule,
             "warmup": options.warmup,

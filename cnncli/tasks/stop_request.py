@@ -1,4 +1,4 @@
-"""Ctrl-C and its kin during long work: the first one asks, the second one leaves."""
+"""SIGINT, SIGTERM, SIGHUP: the first asks for a clean stop, a second SIGINT raises at once; SIGUSR1 asks to save."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
-_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)  # Windows has no SIGHUP
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequest:
     """Remembers the first signal while it is armed, so that the work can end at a place where it can be saved.
 
-    Before `arm`, and for the second signal, the handlers that were there before act (they raise).
+    Before `arm`, and for a SIGINT after the first signal, the handlers that were there before act (they raise). SIGTERM
+    and SIGHUP that follow are part of the first request: shells and service managers send several.
 
     Python runs a handler only between two of its own instructions, so not while compiled code is at work, which may
     take seconds for a large network. The interpreter writes a byte into a pipe at once, though: a thread that waits for
@@ -34,7 +33,7 @@ class StopRequest:
     def __init__(self) -> None:
         self.number = 0
         self.on_signal: Callable[[], None] | None = None
-        self._armed = False
+        self._armed = self._shall_save = False
         self._before: dict[int, Any] = {}
         self._pipe: tuple[int, int] | None = None
         self._wakeup_before = -1
@@ -44,6 +43,7 @@ class StopRequest:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 self._before[number] = signal.signal(number, self._receive)
+            self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._request_save)
             self._pipe = os.pipe()
             os.set_blocking(self._pipe[1], False)
             self._wakeup_before = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
@@ -62,6 +62,14 @@ class StopRequest:
         """From now on there is something to save: the first signal only asks."""
         self._armed = True
 
+    def take_save_request(self) -> bool:
+        """Return whether SIGUSR1 came since the last call."""
+        wanted, self._shall_save = self._shall_save, False
+        return wanted
+
+    def _request_save(self, _number: int, _frame: FrameType | None) -> None:
+        self._shall_save = self._armed
+
     def _listen(self, pipe: int) -> None:
         while numbers := os.read(pipe, 64):
             if self.on_signal and any(number in _SIGNALS for number in numbers):
@@ -71,6 +79,8 @@ class StopRequest:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self._armed and not self.number:
             self.number = number
+            return
+        if self.number and number != signal.SIGINT:
             return
         before = self._before.get(number)
         if callable(before):

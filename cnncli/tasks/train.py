@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -20,7 +20,7 @@ from cnncli.tasks.run_directory import RESULT, RunDirectory
 from cnncli.tasks.run_record import RunRecord
 from cnncli.tasks.splitting import epoch_order
 from cnncli.tasks.stop_request import StopRequest
-from cnncli.tasks.training_events import EpochDone, Finished, Note, Progress, TrainingEvent
+from cnncli.tasks.training_events import EpochDone, Evaluating, Finished, Note, Progress, TrainingEvent
 from cnncli.tasks.training_plan import TrainingPlan, TrainingSession
 
 _PROGRESS_S = 0.1
@@ -60,12 +60,12 @@ def train(
 
     Yields
     ------
-    Note, Progress, EpochDone, Finished
+    Note, Progress, Evaluating, EpochDone, Finished
 
     Raises
     ------
     NumericError
-        The loss or a weight is not finite; the last checkpoint is the one of the epoch before.
+        A loss or a weight is not finite; the last checkpoint is the one of the epoch before.
     InterruptedRunError
         A signal asked to stop; weights, optimizer and history are saved.
     CnnError
@@ -80,7 +80,13 @@ def train(
 
 
 def make_engine_session(plan: TrainingPlan) -> TrainingSession:
-    """Return the compiled engine for a plan."""
+    """Return the compiled engine for a plan.
+
+    Raises
+    ------
+    CnnError
+        A layer that cannot be trained yet, or threads that the system does not start.
+    """
     from cnncli.engine.session import Session  # imports numba, so not before it is needed
 
     options = plan.options
@@ -90,7 +96,7 @@ def make_engine_session(plan: TrainingPlan) -> TrainingSession:
             batch_size=options.batch_size,
             threads=options.threads,
             optimizer=options.optimizer,
-            momentum=options.momentum,
+            momentum=plan.momentum,
             weight_decay=options.weight_decay,
             seed=options.seed,
             mean=plan.data.mean,
@@ -98,6 +104,11 @@ def make_engine_session(plan: TrainingPlan) -> TrainingSession:
         )
     except CnnError as error:  # a layer that cannot be run yet knows its kind, not its network
         raise error.located(plan.model.name) from None
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        message = f"the system does not start {options.threads} threads"
+        raise CnnError(message, hint="use fewer --threads, or raise the limit (ulimit -u, ulimit -v)") from None
 
 
 class _Training:
@@ -105,7 +116,7 @@ class _Training:
         self.plan, self.run, self.session, self.stop = plan, run, session, stop
         self.record = RunRecord(plan, run)
         self.best = session.parameters.copy()
-        self.began = time.perf_counter()
+        self.began = self.told = time.perf_counter()
 
     def events(self) -> Iterator[TrainingEvent]:
         plan, record = self.plan, self.record
@@ -121,7 +132,7 @@ class _Training:
             if plan.options.patience and epoch - record.best_epoch >= plan.options.patience:
                 stopped_early = epoch < plan.epochs
                 break
-        yield self._finish(stopped_early)
+        yield from self._finish(stopped_early)
 
     def _compile(self) -> None:
         """Run the kernels once on weights that are put back, so that nothing compiles after the clock started."""
@@ -133,7 +144,6 @@ class _Training:
         total = plan.epochs * plan.steps
         order = epoch_order(plan.order, options.seed, epoch)
         state = _Epoch(epoch, self._lr((epoch - 1) * plan.steps, total))
-        told = time.perf_counter()
         for step in range(plan.steps):
             indices = order[step * options.batch_size : (step + 1) * options.batch_size]
             lr = self._lr((epoch - 1) * plan.steps + step, total)
@@ -141,10 +151,20 @@ class _Training:
                 self._step(state, indices, lr)
             if self.stop.number:
                 raise self._interrupted(state)
-            if (now := time.perf_counter()) - told >= _PROGRESS_S:
-                told = now
+            if self.stop.take_save_request():
+                self._save_part(state)
+                yield Note(f"saved {self.run.path / LAST} at epoch {epoch} step {state.step}")
+            if self._is_time():
                 yield self._progress(state)
-        yield self._close_epoch(state)
+        yield from self._close_epoch(state)
+
+    def _is_time(self) -> bool:
+        """Return True a few times a second, for what is drawn."""
+        now = time.perf_counter()
+        if now - self.told < _PROGRESS_S:
+            return False
+        self.told = now
+        return True
 
     def _step(self, state: _Epoch, indices: NDArray[np.int64], lr: float) -> None:
         train = self.plan.train
@@ -156,12 +176,12 @@ class _Training:
         state.correct += correct
         state.seen += len(indices)
 
-    def _close_epoch(self, state: _Epoch) -> EpochDone:
+    def _close_epoch(self, state: _Epoch) -> Iterator[TrainingEvent]:
         plan, record = self.plan, self.record
         speed = state.images_per_s
         if not np.isfinite(self.session.parameters).all():
             raise self._not_finite("a weight is not finite", state.epoch, state.step, state.lr)
-        val_loss, val_acc = self._evaluate(plan.validation, state) if len(plan.validation) else (None, None)
+        val_loss, val_acc = yield from self._validate(state)
         is_best = record.is_better(val_loss, val_acc)
         done = EpochDone(
             epoch=state.epoch,
@@ -183,13 +203,28 @@ class _Training:
         record.write_history()
         if self.stop.number:
             raise self._stopped(f"stopped after epoch {state.epoch}")
-        return done
+        yield done
 
-    def _evaluate(self, split: Split, state: _Epoch | None) -> tuple[float, float]:
+    def _validate(self, state: _Epoch) -> Generator[TrainingEvent, None, tuple[float | None, float | None]]:
+        """Return loss and accuracy on the validation images; without any, a batch shows whether the loss is finite."""
+        plan = self.plan
+        is_empty = not len(plan.validation)
+        split = plan.train.first(plan.options.batch_size) if is_empty else plan.validation
+        loss, acc = yield from self._evaluate(split, state)
+        if not math.isfinite(loss):
+            name = "loss after the last step" if is_empty else "validation loss"
+            raise self._not_finite(f"{name} became {loss}", state.epoch, state.step, state.lr)
+        return (None, None) if is_empty else (loss, acc)
+
+    def _evaluate(self, split: Split, state: _Epoch | None) -> Generator[TrainingEvent, None, tuple[float, float]]:
         """Return mean loss and accuracy; a signal ends it between slices."""
         size = _EVALUATION_BATCHES * self.plan.options.batch_size
+        part, epochs = "validation" if state else "test", self.plan.epochs
+        epoch = state.epoch if state else self.record.epochs
         loss_sum = correct = 0.0
         for start in range(0, len(split), size):
+            if self._is_time():
+                yield Evaluating(part, epoch, epochs, start, len(split))
             images, labels = split.images[start : start + size], split.labels[start : start + size]
             with suppress(CancelledError):
                 loss, accuracy = self.session.evaluate(images, labels)
@@ -200,23 +235,26 @@ class _Training:
         # accuracies are counts divided by n: rounding brings the counts back
         return loss_sum / len(split), round(correct) / len(split)
 
-    def _finish(self, stopped_early: bool) -> Finished:
+    def _finish(self, stopped_early: bool) -> Iterator[TrainingEvent]:
         plan, record = self.plan, self.record
         self.session.parameters[:] = self.best
-        test_loss, test_acc = self._evaluate(plan.test, None)
+        test_loss, test_acc = yield from self._evaluate(plan.test, None)
+        if not math.isfinite(test_loss):
+            message = f"the test loss of the weights of epoch {record.best_epoch} is {test_loss}"
+            raise NumericError(message, where=str(self.run.path), hint=f"try --lr {plan.lower_lr:g}")
         best = record.best
         done = Finished(
             test_loss=test_loss,
             test_acc=test_acc,
             best_epoch=record.best_epoch,
             val_acc=best.val_acc if best else None,
-            epochs=len(record.rows),
+            epochs=record.epochs,
             elapsed_s=time.perf_counter() - self.began,
             run_dir=self.run.path,
             stopped_early=stopped_early,
         )
-        self.run.write(RESULT, (json.dumps(record.result(done), indent=2) + "\n").encode())
-        return done
+        self.run.write(RESULT, (json.dumps(record.result(done), indent=2, allow_nan=False) + "\n").encode())
+        yield done
 
     def _progress(self, state: _Epoch) -> Progress:
         mean_loss, mean_acc = state.loss_sum / state.seen, state.correct / state.seen
@@ -231,15 +269,18 @@ class _Training:
 
     def _not_finite(self, what: str, epoch: int, step: int, lr: float) -> NumericError:
         kept = self.run.path / (BEST if self.record.best else LAST)
-        hint = f"try --lr {self.plan.lr / 10:g}; {kept} holds the weights of epoch {self.record.best_epoch}"
+        hint = f"try --lr {self.plan.lower_lr:g}; {kept} holds the weights of epoch {self.record.best_epoch}"
         return NumericError(f"{what} at epoch {epoch} step {step} (lr {lr:g})", where=str(self.run.path), hint=hint)
 
-    def _interrupted(self, state: _Epoch) -> InterruptedRunError:
+    def _save_part(self, state: _Epoch) -> None:
         partial = {"loss_sum": state.loss_sum, "correct": state.correct, "seen": state.seen}
         self.record.save_last(self.session, epoch=state.epoch - 1, step=state.step, partial=partial)
+
+    def _interrupted(self, state: _Epoch) -> InterruptedRunError:
+        self._save_part(state)
         return self._stopped(f"stopped at epoch {state.epoch} step {state.step}")
 
     def _stopped(self, message: str) -> InterruptedRunError:
         self.record.write_history()
-        hint = f"the weights are in {self.run.path / LAST}"
+        hint = f"`cnn predict {self.run.path / LAST}` uses the weights it stopped with"
         return InterruptedRunError(message, where=str(self.run.path), hint=hint, signal_number=self.stop.number)

@@ -39,6 +39,7 @@ class Prepared:
     threads: int
     memory_bytes: int
     run_dir: Path | None
+    is_dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,25 @@ class Progress:
     loss: float
     acc: float
     elapsed_s: float
+
+
+@dataclass(frozen=True)
+class Evaluating:
+    """While images are only looked at, a few times a second.
+
+    Attributes
+    ----------
+    part : str
+        ``validation`` or ``test``.
+    done, images : int
+        Images done, of how many.
+    """
+
+    part: str
+    epoch: int
+    epochs: int
+    done: int
+    images: int
 
 
 @dataclass(frozen=True)
@@ -98,4 +118,4 @@ class Finished:
     stopped_early: bool
 
 
-TrainingEvent: TypeAlias = Note | Prepared | Progress | EpochDone | Finished
+TrainingEvent: TypeAlias = Note | Prepared | Progress | Evaluating | EpochDone | Finished

@@ -10,16 +10,21 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cnncli.errors import CnnError, InvalidInputError
+from cnncli.errors import CnnError, InvalidInputError, UsageError
 from cnncli.io.datasets import Dataset, Split
 from cnncli.model import Model, parse_model
 from cnncli.model.sources import Source
+from cnncli.model.vocabulary import vocabulary
 from cnncli.optim.recipes import OPTIMIZERS, default_epochs
 from cnncli.shapes import format_hwc
+from cnncli.spec.document import Document, parse_document
+from cnncli.spec.tree import read_tree
+from cnncli.tasks.free_memory import free_memory
 from cnncli.tasks.splitting import stratified_split
 from cnncli.tasks.training_events import Prepared
 
 _SHARE_OF_MEMORY = 0.8
+_MOMENTUM = 0.9
 _BLOCK = 16  # images that the engine handles together, at most
 
 
@@ -67,6 +72,8 @@ class TrainingOptions:
     ----------
     warmup : float
         Epochs of linear warm-up.
+    momentum : float or None
+        Of the optimizer ``momentum``, 0.9 where none is given; the others take none.
     val_split : float
         Share of the training images kept for validation.
     patience : int or None
@@ -81,7 +88,7 @@ class TrainingOptions:
     batch_size: int = 64
     optimizer: str = "adam"
     lr: float | None = None
-    momentum: float = 0.9
+    momentum: float | None = None
     weight_decay: float = 0.0
     schedule: str = "cosine"
     warmup: float = 0.0
@@ -128,6 +135,17 @@ class TrainingPlan:
         """Return the steps of warm-up."""
         return round(self.options.warmup * self.steps)
 
+    @property
+    def lower_lr(self) -> float:
+        """Return the learning rate to try when this one diverged: a tenth, or the default where that is far away."""
+        default = OPTIMIZERS[self.options.optimizer]
+        return self.lr / 10 if self.lr <= 1000 * default else default
+
+    @property
+    def momentum(self) -> float:
+        """Return the momentum."""
+        return _MOMENTUM if self.options.momentum is None else self.options.momentum
+
 
 def plan_training(options: TrainingOptions, source: Source, data: Dataset) -> TrainingPlan:
     """Fit options, network and data to each other.
@@ -139,10 +157,11 @@ def plan_training(options: TrainingOptions, source: Source, data: Dataset) -> Tr
     InvalidInputError
         The network does not fit the images or the classes.
     UsageError
-        The validation share leaves nothing.
+        The validation share leaves nothing, or an option that this run would ignore.
     CnnError
         More memory than this machine has.
     """
+    _check_options(options)
     model, notes = _fitted_model(source, data)
     train, test = data.train, data.test
     if options.limit is not None:
@@ -153,6 +172,11 @@ def plan_training(options: TrainingOptions, source: Source, data: Dataset) -> Tr
     notes += data.notes
     if options.batch_size > len(order):
         notes.append(f"the batch of {options.batch_size} is larger than the {len(order)} training images")
+    if len(set(train.labels[order].tolist())) == 1:
+        label = data.classes[int(train.labels[order[0]])]
+        notes.append(f"all {len(order)} training images are of class {label!r}: there is nothing to tell apart")
+    epochs = options.epochs or default_epochs(steps)
+    _check_warmup(options.warmup, epochs, steps)
     memory = forecast_memory(model, data, options)
     check_memory(memory)
     return TrainingPlan(
@@ -163,7 +187,7 @@ def plan_training(options: TrainingOptions, source: Source, data: Dataset) -> Tr
         order=order,
         validation=validation,
         test=test,
-        epochs=options.epochs or default_epochs(steps),
+        epochs=epochs,
         lr=OPTIMIZERS[options.optimizer] if options.lr is None else options.lr,
         steps=steps,
         memory_bytes=memory,
@@ -171,7 +195,25 @@ def plan_training(options: TrainingOptions, source: Source, data: Dataset) -> Tr
     )
 
 
-def prepared(plan: TrainingPlan, run_dir: Path | None) -> Prepared:
+def _check_options(options: TrainingOptions) -> None:
+    """Refuse options that others make meaningless."""
+    if options.momentum is not None and options.optimizer != "momentum":
+        message = f"--momentum {options.momentum:g} is not used by --optimizer {options.optimizer}"
+        raise UsageError(message, hint="leave it away, or use --optimizer momentum")
+    if options.patience is not None and options.val_split == 0:
+        message = f"--patience {options.patience} compares validation results, and --val-split 0 leaves none"
+        raise UsageError(message, hint="leave one of them away")
+
+
+def _check_warmup(warmup: float, epochs: int, steps: int) -> None:
+    if warmup > epochs:
+        raise UsageError(f"--warmup {warmup:g} is longer than the {epochs} epochs", hint="give fewer epochs of warm-up")
+    if 0 < warmup * steps < 1:
+        message = f"--warmup {warmup:g} of an epoch of {steps} steps is less than a step"
+        raise UsageError(message, hint=f"give at least {1 / steps:.2g}")
+
+
+def prepared(plan: TrainingPlan, run_dir: Path | None, *, is_dry_run: bool = False) -> Prepared:
     """Return the event that says what will be trained on what, and how."""
     options = plan.options
     return Prepared(
@@ -190,6 +232,7 @@ def prepared(plan: TrainingPlan, run_dir: Path | None) -> Prepared:
         threads=options.threads,
         memory_bytes=plan.memory_bytes,
         run_dir=run_dir,
+        is_dry_run=is_dry_run,
     )
 
 
@@ -216,37 +259,34 @@ def check_memory(needed: int) -> None:
     CnnError
         With both numbers.
     """
-    free = _available_memory()
-    if free is not None and needed > _SHARE_OF_MEMORY * free:
+    free = free_memory()
+    if needed > _SHARE_OF_MEMORY * free:
         message = f"training needs {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free"
         raise CnnError(message, hint="use a smaller --batch-size or a smaller network")
 
 
-def _available_memory() -> int | None:
-    amounts: list[int] = []
-    for path, key in (("/proc/meminfo", "MemAvailable:"), ("/sys/fs/cgroup/memory.max", "")):
-        try:
-            lines = Path(path).read_text(encoding="ascii").splitlines()
-        except OSError:
-            continue
-        for line in lines:
-            if line.startswith(key) and (digits := line.removeprefix(key).split())[:1] and digits[0].isdigit():
-                amounts.append(int(digits[0]) * (1024 if key else 1))
-    return min(amounts) if amounts else None
-
-
 def _fitted_model(source: Source, data: Dataset) -> tuple[Model, list[str]]:
-    model = parse_model(source.text, source.where)
     shape, count = data.image_shape, len(data.classes)
+    written = _written(source)
     notes = []
-    if model.input_shape != shape:
-        before, after = format_hwc(model.input_shape), format_hwc(shape)
-        notes.append(f"{model.name}: input {after} of {data.name} in place of {before}")
-    if model.classes not in (None, count):
-        notes.append(f"{model.name}: {count} classes of {data.name} in place of {model.classes}")
-    if notes or model.classes is None:
+    if written is not None and written.input_shape not in (None, shape):
+        notes.append(f"input {format_hwc(shape)} of {data.name} in place of {format_hwc(written.input_shape or ())}")
+    if written is not None and written.classes not in (None, count):
+        notes.append(f"{count} classes of {data.name} in place of {written.classes}")
+    try:
         model = parse_model(source.text, source.where, input_shape=shape, classes=count)
+    except CnnError as error:
+        message = f"{error.message} ({', '.join(notes)})" if notes else error.message
+        raise InvalidInputError(message, where=error.where, hint=error.hint) from None
     if math.prod(model.output_shape) != count:
         message = f"{model.name} has {math.prod(model.output_shape)} outputs, {data.name} has {count} classes"
         raise InvalidInputError(message, where=source.where, hint="end with `dense: classes` and `softmax`")
-    return model, notes
+    return model, [f"{model.name}: {note}" for note in notes]
+
+
+def _written(source: Source) -> Document | None:
+    """Return what the file itself says; None where it is wrong, which `parse_model` explains better."""
+    try:
+        return parse_document(read_tree(source.text, source.where), vocabulary())
+    except CnnError:
+        return None

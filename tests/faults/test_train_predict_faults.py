@@ -18,6 +18,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,6 +80,12 @@ def old_run(folder: Path) -> None:
     (folder / "run/config.yaml").write_text("seed: 1\n")
 
 
+def a_run(folder: Path) -> None:
+    (folder / "m").mkdir()
+    for name in ("last.safetensors", "model.yaml"):
+        (folder / "m" / name).write_bytes(b"x")
+
+
 DIGITS = ["train", "--dataset", "digits", "--epochs", "1"]
 MNIST = ["train", "--dataset", "mnist", "--data-dir", "data", "--epochs", "1"]
 
@@ -99,6 +106,55 @@ TRAIN = {
     "74 negative seed": ([*DIGITS, "--seed", "-1"], nothing, 2, "--seed"),
     "74 huge seed": ([*DIGITS, "--seed", str(2**64)], nothing, 2, "--seed"),
     "threads 0": ([*DIGITS, "--threads", "0"], nothing, 2, "--threads"),
+    "empty run directory": ([*DIGITS, "-o", ""], nothing, 2, "--run-dir is empty; name one"),
+    "empty architecture": ([*DIGITS, "--arch", ""], nothing, 2, "ARCH is empty; name one"),
+    "patience without validation": (
+        [*DIGITS, "--patience", "3", "--val-split", "0"],
+        nothing,
+        2,
+        "--patience 3 compares validation results, and --val-split 0 leaves none",
+    ),
+    "momentum of Adam": ([*DIGITS, "--momentum", "0.5"], nothing, 2, "--momentum 0.5 is not used by --optimizer adam"),
+    "warm-up of three epochs in one": (
+        [*DIGITS, "--warmup", "3"],
+        nothing,
+        2,
+        "--warmup 3 is longer than the 1 epochs",
+    ),
+    "warm-up of no step": ([*DIGITS, "--warmup", "0.01"], nothing, 2, "of an epoch of 21 steps is less than a step"),
+    "force without a directory": ([*DIGITS, "-f"], nothing, 2, "--force replaces the run in --run-dir, and none is"),
+    "directory of bundled data": (
+        [*DIGITS, "--data-dir", "x"],
+        nothing,
+        2,
+        "--data-dir is not used: digits is bundled",
+    ),
+    "plain and quiet": ([*DIGITS, "--plain", "-q"], nothing, 2, "--quiet and --plain exclude each other"),
+    "a run in place of an architecture": (
+        [*DIGITS, "m"],
+        a_run,
+        2,
+        "m: holds a run: trained weights cannot be continued from; `cnn train m/model.yaml` trains",
+    ),
+    "a checkpoint in place of an architecture": (
+        [*DIGITS, "--arch", "m/last.safetensors"],
+        a_run,
+        2,
+        "m/last.safetensors: is a checkpoint: trained weights cannot be continued from; `cnn train m/model.yaml`",
+    ),
+    "a dry run of a layer that cannot be trained": (
+        [*DIGITS, "--arch", "a.yaml", "--dry-run"],
+        file("a.yaml", b"name: tiny\ninput: [8, 8, 1]\nlayers: [flatten, dense: 7, tanh, dense: 10, softmax]\n"),
+        3,
+        "tiny: layer kind tanh .* cannot be run yet; use conv",
+    ),
+    "a dry run of a network with branches": (
+        ["train", "-d", "digits", "resnet20-cifar", "-n"],
+        nothing,
+        3,
+        "resnet20-cifar:.*networks with branches cannot be run yet",
+    ),
+    "a dry run into a directory with a run": ([*DIGITS, "-n", "-o", "run"], old_run, 1, "run: holds a run already"),
     "1 missing architecture": ([*DIGITS, "--arch", "nets/my.yaml"], nothing, 3, r"nets/my\.yaml: no such file"),
     "misspelt preset": ([*DIGITS, "--arch", "lenet6"], nothing, 3, "lenet6: .*did you mean lenet5"),
     "46 typo in YAML": (
@@ -230,7 +286,7 @@ CHECKPOINTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "78 pickle": (lambda data: pickle.dumps({"w": 1}), "a pickle, which cnn never loads"),
     "78 zip": (lambda data: b"PK\x03\x04" + data, "a zip archive"),
     "78 HDF5": (lambda data: b"\x89HDF\r\n\x1a\n" + data, "an HDF5 file"),
-    "79 bit flip": (flipped, "the weights are damaged"),
+    "79 bit flip": (flipped, "the file is damaged"),
     "80 NaN": (
         edited(lambda t, m: t.update({first(t): np.full_like(t[first(t)], np.nan)})),
         "not finite",
@@ -284,6 +340,11 @@ def test_predict_refuses_checkpoint(name, trained, tmp_path):
 
 PREDICT = {
     "1 missing checkpoint": (["predict", "runs/x", "a.png"], 3, "runs/x: no such file"),
+    "a run without a finished epoch": (
+        ["predict", "unfinished", "a.png"],
+        3,
+        "unfinished: holds no best.safetensors; no epoch .* finished; unfinished/last.safetensors holds the weights",
+    ),
     "directory without a run": (["predict", ".", "a.png"], 3, r"\.: holds no best\.safetensors"),
     "1 missing image": (["predict", "RUN", "b.png"], 3, r"b\.png: no such file; did you mean a\.png"),
     "2 empty image": (["predict", "RUN", "empty.png"], 3, r"empty\.png: file is empty"),
@@ -307,6 +368,8 @@ def test_predict_refuses(name, trained, tmp_path):
     (tmp_path / "text.png").write_text("not an image")
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "unfinished").mkdir()
+    shutil.copy(trained / "last.safetensors", tmp_path / "unfinished")
     before = fingerprint(tmp_path)
     result = run([str(trained) if word == "RUN" else word for word in arguments], tmp_path)
     assert_refused(result, code, pattern, before, fingerprint(tmp_path))
@@ -329,10 +392,71 @@ def test_huge_learning_rate_ends_with_6_and_keeps_a_good_checkpoint(tmp_path):
     line = result.err.splitlines()[-1]
     assert line.startswith("cnn: error: r: ")
     assert "epoch 1 step " in line
-    assert "try --lr 1e+29" in line
+    assert "try --lr 0.1;" in line
     assert sorted(os.listdir(tmp_path / "r")) == ["config.yaml", "last.safetensors", "model.yaml"]
     kept = read_checkpoint(tmp_path / "r/last.safetensors")
     assert all(np.isfinite(array).all() for array in kept.parameters.values())
+
+
+@pytest.mark.parametrize("validation", ["0.1", "0"])
+def test_a_network_that_diverges_in_the_last_step_is_not_saved_as_the_best(validation, tmp_path):
+    """One step: the loss before it is finite, and so are the weights after it."""
+    arguments = ["train", "-d", "digits", "--optimizer", "sgd", "--lr", "1e30", "-e", "1", "--limit", "64", "--json"]
+    result = run([*arguments, "--val-split", validation, "-o", "r"], tmp_path)
+    assert result.code == 6, result.err
+    assert strict(result.out)["error"]["code"] == 6
+    name = "validation loss" if validation == "0.1" else "loss after the last step"
+    assert f"r: {name} became nan at epoch 1 step 1 (lr 1e+30); try --lr 0.1; r/last.safetensors" in result.err
+    assert sorted(os.listdir(tmp_path / "r")) == ["config.yaml", "last.safetensors", "model.yaml"]
+    assert read_checkpoint(tmp_path / "r/last.safetensors").training["epoch"] == 0
+
+
+def strict(text: bytes | str) -> Any:
+    """Return the value of a JSON document, which knows no NaN."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_every_json_document_of_a_run_is_strict(tmp_path):
+    result = run(["train", "-d", "digits", "-e", "2", "--val-split", "0", "--json", "-o", "r"], tmp_path)
+    assert [strict(line)["event"] for line in result.out.splitlines()] == ["epoch", "epoch", "finished"]
+    assert strict((tmp_path / "r/result.json").read_text())["val_acc"] is None
+    for name in ("best", "last"):
+        _, metadata = parse((tmp_path / f"r/{name}.safetensors").read_bytes(), name)
+        for key in ("classes", "preprocessing", "training"):
+            strict(metadata[key])
+    planned = run(["train", "-d", "digits", "--dry-run", "--json"], tmp_path)
+    assert strict(planned.out)["event"] == "plan"
+
+
+def test_an_architecture_takes_input_and_classes_from_the_data(tmp_path):
+    (tmp_path / "net.yaml").write_text("layers:\n  - flatten\n  - dense: classes\n  - softmax\n")
+    result = run(["train", "net.yaml", "-d", "digits", "-e", "1", "-o", "r"], tmp_path)
+    assert result.code == 0, result.err
+    assert "in place of" not in result.err  # it said nothing that had to give way
+    written = (tmp_path / "r/model.yaml").read_text()
+    assert "input: [8, 8, 1]" in written
+    assert "classes: 10" in written
+    assert run(["predict", "r", "a.png"], tmp_path).code == 3  # the checkpoint is complete: only the picture is missing
+
+
+def test_threads_that_the_system_does_not_start_are_named(tmp_path):
+    command = f"ulimit -v 2000000; exec {CNN} train -d digits -e 1 -j 400 -o r"
+    result = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    line = result.stderr.splitlines()[-1]
+    assert (result.returncode, os.listdir(tmp_path)) == (1, []), result.stderr
+    assert line.startswith("cnn: error: the system does not start 400 threads; use fewer --threads"), line
+
+
+def test_runs_that_start_together_get_different_directories(tmp_path):
+    arguments = [CNN, "train", "-d", "digits", "-e", "1", "--limit", "64", "-q"]
+    processes = [subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.PIPE, text=True) for _ in range(6)]
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 6, errors
+    assert sorted(os.listdir(tmp_path / "runs")) == [f"digits-{number}" for number in range(1, 7)]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -353,7 +477,7 @@ def test_a_signal_saves_and_ends_within_a_second(number, code, tmp_path):
     ]  # fmt: skip
     last = read_checkpoint(tmp_path / "run/last.safetensors")
     rows = (tmp_path / "run/history.csv").read_text().splitlines()
-    assert len(rows) - 1 == last.training["epoch"] == len(last.training["history"])
+    assert len(rows) - 1 == last.training["epoch"]
     assert set(last.optimizer) == {"m", "v", "step"}
 
 

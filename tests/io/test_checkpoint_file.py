@@ -1,5 +1,6 @@
 """Checkpoints come back exactly, are the same bytes every time, and never trust a number in a file."""
 
+import hashlib
 import json
 import struct
 import subprocess
@@ -108,10 +109,65 @@ def test_any_damage_is_refused_or_harmless(data):
         assert data != GOOD, text
         assert text.startswith("file: "), text
         return
-    if "sha256" in metadata:  # without it, read_checkpoint refuses; else only the free text of the header can differ
+    if (
+        "file_sha256" in metadata
+    ):  # without it, read_checkpoint refuses; else only the free text of the header can differ
         assert tensors == {} or [array.tobytes() for array in tensors.values()] == [
             array.tobytes() for array in parse(GOOD, "file")[0].values()
         ]
+
+
+def test_every_bit_of_a_checkpoint_is_checked(tmp_path):
+    """One flipped bit anywhere: weights, offsets, architecture, class names, mean, the digest itself, padding."""
+    write_checkpoint(tmp_path / "a.safetensors", example())
+    data = (tmp_path / "a.safetensors").read_bytes()
+    accepted = []
+    for bit in range(8 * len(data)):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        (tmp_path / "b.safetensors").write_bytes(changed)
+        try:
+            read_checkpoint(tmp_path / "b.safetensors")
+        except InvalidInputError:
+            continue
+        accepted.append(bit)
+    assert accepted == []
+
+
+def test_a_class_name_that_stands_twice_is_refused(tmp_path):
+    write_checkpoint(tmp_path / "a.safetensors", example(classes=("cat", "dog", "cat")))
+    with pytest.raises(InvalidInputError, match="class name 'cat' stands twice"):
+        read_checkpoint(tmp_path / "a.safetensors")
+
+
+def test_numbers_that_json_does_not_know_are_neither_written_nor_read(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_checkpoint(tmp_path / "a.safetensors", example(training={"val_loss": float("nan")}))
+    write_checkpoint(tmp_path / "a.safetensors", example(training={"val_loss": "VALUE"}))
+    tensors, metadata = parse((tmp_path / "a.safetensors").read_bytes(), "a")
+    metadata["training"] = metadata["training"].replace('"VALUE"', "NaN")
+    (tmp_path / "a.safetensors").write_bytes(serialise(tensors, metadata))
+    with pytest.raises(InvalidInputError, match="NaN is not a number of JSON"):
+        read_checkpoint(tmp_path / "a.safetensors")
+
+
+def old_format(data, digest):
+    """The file as format 1 stored it: a SHA-256 of the tensors alone."""
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"].pop("file_sha256")
+    header["__metadata__"] |= {"format": "cnncli 1", "sha256": digest(data[8 + size :])}
+    return container(header, data[8 + size :])
+
+
+def test_checkpoints_of_format_1_are_read_and_their_weights_checked(tmp_path):
+    write_checkpoint(tmp_path / "a.safetensors", example())
+    data = (tmp_path / "a.safetensors").read_bytes()
+    (tmp_path / "old.safetensors").write_bytes(old_format(data, lambda body: hashlib.sha256(body).hexdigest()))
+    assert read_checkpoint(tmp_path / "old.safetensors").classes == example().classes
+    (tmp_path / "old.safetensors").write_bytes(old_format(data, lambda body: hashlib.sha256(body[1:]).hexdigest()))
+    with pytest.raises(InvalidInputError, match="the weights are damaged"):
+        read_checkpoint(tmp_path / "old.safetensors")
 
 
 def container(header, body=b""):

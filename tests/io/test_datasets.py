@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnncli.errors import InvalidInputError, UnavailableError, UsageError
+from cnncli.errors import CnnError, InvalidInputError, UnavailableError, UsageError
 from cnncli.io.datasets import DATASETS, load_dataset
 from cnncli.io.datasets.dataset import pixel_statistics
 from cnncli.io.datasets.digits import test_mask as mask_of_test_images
-from cnncli.io.datasets.download import RemoteFile, download
+from cnncli.io.datasets.download import RemoteFile, cache_folder, download
 from cnncli.io.datasets.mnist import MNIST, find_copy, load_idx_set
 
 NAMES = [file.name for file in MNIST.files]
@@ -213,3 +213,12 @@ def test_one_changed_pixel_makes_a_copy_unverified(tmp_path):
     data = load_idx_set((*paths[:2], tmp_path / NAMES[2], paths[3]), MNIST)
     assert "unverified" in data.provenance
     assert data.notes
+
+
+def test_no_home_directory_says_what_to_do(monkeypatch):
+    """A container with a user id that no account has."""
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54_321)
+    with pytest.raises(CnnError, match=r"no home directory .*; give --data-dir, or set CNN_DATA_DIR or HOME"):
+        cache_folder(None)

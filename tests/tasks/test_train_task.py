@@ -1,19 +1,24 @@
 """The training task on a slow engine: what it writes, what it says, how it stops."""
 
 import csv
+import errno
 import json
 import os
 import signal
+import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from faults.installed import CNN
 from tasks.fake_session import FakeSession
 
 from cnncli.errors import CnnError, InterruptedRunError, NumericError
-from cnncli.io.checkpoint import read_checkpoint
-from cnncli.io.datasets import load_dataset
+from cnncli.io.checkpoint import LAST, read_checkpoint
+from cnncli.io.datasets import Split, load_dataset
 from cnncli.model import load_model
 from cnncli.model.sources import Source
+from cnncli.tasks.free_memory import free_memory
 from cnncli.tasks.run_directory import RunDirectory, default_run_directory
 from cnncli.tasks.train import train
 from cnncli.tasks.training_events import EpochDone, Finished
@@ -192,6 +197,68 @@ def test_run_directories_are_numbered(tmp_path, monkeypatch):
     assert str(default_run_directory("lenet5", "mnist")) == "runs/lenet5-mnist-2"
     assert str(default_run_directory("a b/../c", "mnist")) == "runs/a-b-..-c-mnist-1"
     assert str(default_run_directory("digits", "digits")) == "runs/digits-1"
+
+
+def test_the_last_checkpoint_does_not_grow_with_the_epochs(tmp_path):
+    run_training(tmp_path / "a", epochs=1)
+    run_training(tmp_path / "b", epochs=60)
+    first, second = (len(json.dumps(read_checkpoint(tmp_path / n / LAST).training)) for n in "ab")
+    assert abs(first - second) < 40
+    assert len((tmp_path / "b/history.csv").read_text().splitlines()) == 61
+
+
+def test_a_file_system_without_locks_is_said_and_used(tmp_path, monkeypatch):
+    def refuse(descriptor, operation):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with RunDirectory(tmp_path / "run") as run:
+        assert (
+            run.note == f"{tmp_path}/run/.lock cannot be locked (Function not implemented): start no second run there"
+        )
+
+
+def test_a_full_disk_at_the_lock_names_the_file_and_leaves_nothing(tmp_path):
+    """`ulimit -f 0`: no file may grow."""
+    command = f"ulimit -f 0; exec {CNN} train -d digits --epochs 1 --run-dir deep/run"
+    result = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert result.stderr.startswith("cnn: error: deep/run/.lock: larger than the allowed file size (needs ")
+    assert os.listdir(tmp_path) == []
+
+
+def test_equal_labels_are_said():
+    data = load_dataset("digits")
+    alike = replace(data, train=Split(data.train.images, np.full(len(data.train), 3)))
+    plan = plan_training(TrainingOptions("linear", "digits"), Source(ARCH, "linear.yaml"), alike)
+    assert "all 1294 training images are of class '3': there is nothing to tell apart" in plan.notes
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"proc/meminfo": "MemTotal: 900 kB\nMemAvailable:     800 kB\n"}, 800 << 10),
+        ({"sys/fs/cgroup/memory.max": "5000\n", "sys/fs/cgroup/memory.current": "2000\n"}, 3000),
+        ({"sys/fs/cgroup/memory.max": "max\n", "sys/fs/cgroup/memory.current": "2000\n"}, 1 << 62),
+        (
+            {
+                "proc/self/cgroup": "0::/a/b\n",
+                "sys/fs/cgroup/a/memory.max": "5000\n",
+                "sys/fs/cgroup/a/memory.current": "4000\n",
+                "sys/fs/cgroup/a/memory.stat": "anon 3500\ninactive_file 300\n",
+                "sys/fs/cgroup/a/b/memory.max": "4000\n",
+                "sys/fs/cgroup/a/b/memory.current": "100\n",
+            },
+            1300,
+        ),
+        ({"sys/fs/cgroup/memory.max": "5\n", "sys/fs/cgroup/memory.current": "9\n"}, 0),
+    ],
+)
+def test_free_memory_is_what_machine_and_control_groups_leave(files, expected, tmp_path):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert free_memory(tmp_path) == expected
 
 
 def test_checkpoint_holds_what_prediction_needs(tmp_path):

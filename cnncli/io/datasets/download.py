@@ -10,7 +10,7 @@ from pathlib import Path
 
 import platformdirs
 
-from cnncli.errors import UnavailableError
+from cnncli.errors import CnnError, UnavailableError
 from cnncli.io.atomic import make_directory
 
 _STALL_S = 15  # a mirror that sends nothing for so long is given up
@@ -62,8 +62,20 @@ def is_offline() -> bool:
 
 
 def cache_folder(data_dir: Path | None) -> Path:
-    """Return where data sets live: `data_dir`, else the user's cache."""
-    return data_dir if data_dir is not None else platformdirs.user_cache_path("cnncli") / "data"
+    """Return where data sets live: `data_dir`, else the user's cache.
+
+    Raises
+    ------
+    CnnError
+        The user has no home directory, as in a container with a user id that no account has.
+    """
+    if data_dir is not None:
+        return data_dir
+    try:
+        return platformdirs.user_cache_path("cnncli") / "data"
+    except RuntimeError:
+        hint = "give --data-dir, or set CNN_DATA_DIR or HOME"
+        raise CnnError("this user has no home directory to keep data sets in", hint=hint) from None
 
 
 def download(
