@@ -18,8 +18,8 @@ def out_length(
 ) -> int:
     """Return the output length of a sliding window along one axis.
 
-    ``floor((n + p0 + p1 - d*(k - 1) - 1) / s) + 1``; with `ceil`, the division rounds up and a last window that would
-    start beyond the input and its leading padding is dropped (as PyTorch and Caffe do).
+    ``floor((n + p0 + p1 - d*(k - 1) - 1) / s) + 1``; with `ceil`, the division rounds up: a last window may hang
+    over the end, unless it would start beyond the input and its leading padding (as in PyTorch and Caffe).
     The result is zero or negative where no window fits.
 
     Parameters
@@ -39,14 +39,15 @@ def out_length(
     26
     >>> out_length(224, 11, 4)
     54
+    >>> out_length(2, 3, 2), out_length(2, 3, 2, ceil=True)
+    (0, 1)
     """
     span = length + sum(pads) - dilation * (kernel - 1) - 1
-    if span < 0:
-        return 0
     if not ceil:
         return span // stride + 1
+    # a window may also hang over the end of an input that is shorter than it, by less than a stride
     count = -(-span // stride) + 1
-    return count - 1 if (count - 1) * stride >= length + pads[0] else count
+    return count - 1 if span % stride and (count - 1) * stride >= length + pads[0] else count
 
 
 def same_padding(length: int, kernel: int, stride: int = 1, dilation: int = 1) -> Pair:

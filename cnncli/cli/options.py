@@ -63,8 +63,21 @@ def notation_option(command: Command) -> Command:
     )(command)
 
 
-def choose_format(format_name: str | None, as_json: bool, output: str | None) -> str:
-    """Return the format: as asked for, else by the extension of `output`, else by the kind of standard output."""
+def choose_format(format_name: str | None, as_json: bool, output: str | None, *, picture: bool = False) -> str:
+    """Return the format: as asked for, else by the extension of `output`, else by the kind of standard output.
+
+    Parameters
+    ----------
+    format_name, as_json, output
+        The options of the command line.
+    picture : bool
+        The command can draw: ``.svg`` is a format.
+
+    Raises
+    ------
+    UsageError
+        Options that exclude each other, or an extension that no format has.
+    """
     if as_json and format_name not in (None, "json"):
         raise UsageError(f"--json and --format {format_name} exclude each other", hint="give one of them")
     if as_json:
@@ -74,16 +87,23 @@ def choose_format(format_name: str | None, as_json: bool, output: str | None) ->
     if output and output != "-":
         from pathlib import Path
 
-        return _EXTENSIONS.get(Path(output).suffix.lower(), "plain")
+        known = {**_EXTENSIONS, ".svg": "svg"} if picture else _EXTENSIONS
+        suffix = Path(output).suffix.lower()
+        if suffix and suffix not in known:
+            hint = f"use {', '.join(known)}, or say which with --format"
+            raise UsageError(f"{suffix} is not a form of this output", where=output, hint=hint)
+        return known.get(suffix, "plain")
     return "table" if sys.stdout.isatty() else "plain"
 
 
-def hand_out(text: str, output: str | None, *, force: bool = False) -> None:
-    """Write `text` to a file or to standard output."""
+def hand_out(text: str, output: str | None, *, force: bool = False, say: bool = False) -> None:
+    """Write `text` to a file (and `say` so on standard error) or to standard output."""
     if output and output != "-":
         from cnncli.io.atomic import write_atomically
 
         write_atomically(output, text.encode(), overwrite=force)
+        if say:
+            click.echo(f"wrote {output}", err=True)
         return
     from cnncli.reporting.encodable import encodable
 

@@ -57,11 +57,12 @@ def command(source: str, layers: tuple[str, ...], **options: Any) -> None:
     ARCH is an architecture file, a preset, a run, a checkpoint, - for standard input, or an input shape with layers
     behind it as in `cnn shape`.
     """
-    from cnncli.cli import params_answers as answers
+    from cnncli.reporting import params_answers as answers
 
     output = options["output"]
-    picture = output is not None and output.lower().endswith(".svg") and options["format_name"] is None
-    format_name = choose_format(options["format_name"], options["as_json"], output)
+    format_name = choose_format(options["format_name"], options["as_json"], output, picture=True)
+    _refuse(options, format_name)
+    notation = (options["notation"] or "").lower()
     try:
         model = answers.read_model(source, layers, options["input_shape"], options["classes"])
     except (answers.LayerError, answers.WrittenError) as error:
@@ -69,25 +70,54 @@ def command(source: str, layers: tuple[str, ...], **options: Any) -> None:
             hand_out(answers.partial(error, format_name), None)
             sys.stdout.flush()
         raise
-    if picture and not options["as_json"]:
+    if format_name == "svg":
         from cnncli.reporting.network_picture import network_svg
 
-        text = network_svg(model, options["depth"], collapsed=not options["per_repeat"])
+        open_blocks = options["per_repeat"]
+        text = network_svg(model, options["depth"], collapsed=not open_blocks, notation=notation or "d@wxh")
     elif options["compare"]:
-        text = answers.compared(model, options["compare"], format_name)
+        text = answers.compared(model, options["compare"], format_name, notation)
     elif options["other"]:
         other = answers.read_model(options["other"], (), options["input_shape"], options["classes"])
-        text = answers.differences(model, other, format_name)
+        text = answers.differences(model, other, format_name, notation)
     elif format_name in ("json", "jsonl"):
         body = answers.as_json(model, options)
         lines = [body] if format_name == "json" else body["layers"]
         text = "".join(json.dumps(line) + "\n" for line in lines)
     else:
-        text = answers.render(answers.params_view(model, options), format_name)
-    hand_out(text, output, force=options["force"])
-    if output and output != "-" and not options["quiet"]:
-        click.echo(f"wrote {output}", err=True)
+        text = answers.render(answers.params_view(model, options, format_name), format_name)
+        if format_name in ("table", "plain") and not options["quiet"]:
+            text += "".join(f"note: {note}\n" for note in answers.notes(model))
+    hand_out(text, output, force=options["force"], say=not options["quiet"])
     _check(model, options["expected"], answers.expected_values(model) if options["expected"] else {})
+
+
+def _refuse(options: dict[str, Any], format_name: str) -> None:
+    """Raise `UsageError` for an option that the answer would not use."""
+    is_json = format_name in ("json", "jsonl")
+    wants = {
+        "--compare": options["compare"], "--diff": options["other"], "--formula": options["formula"],
+        "--columns": options["columns"], "--depth": options["depth"], "--per-repeat": options["per_repeat"],
+        "--batch": options["batch"] > 1, "--optimizer": options["optimizer"], "--notation": options["notation"],
+    }  # fmt: skip
+    if format_name == "svg":
+        what, used = "a picture", {"--depth", "--per-repeat", "--notation"}
+    elif options["compare"]:
+        what, used = "--compare", {"--compare", "--notation"}
+    elif options["other"]:
+        what, used = "--diff", {"--diff", "--notation"}
+    else:
+        what, used = "JSON" if format_name == "json" else format_name, set(wants)
+    if is_json:
+        # it holds every column, each formula and every repetition anyway, and shapes as lists
+        used -= {"--notation"} | ({"--batch", "--optimizer"} if format_name == "jsonl" else set())
+    elif format_name == "csv":
+        # the line on memory stands below a table; CSV has rows alone
+        used -= {"--optimizer"}
+    for flag, wanted in wants.items():
+        if wanted and flag not in used:
+            where = "JSON" if is_json and flag == "--notation" else what
+            raise UsageError(f"{flag} has no place in {where}", hint=f"leave out {flag}")
 
 
 def _check(model: Any, expected: tuple[str, ...], values: dict[str, int | str]) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cnncli.cli.options import choose_format, format_option, hand_out, notation_option, output_option, quiet_option
 from cnncli.errors import MismatchError, UsageError
 
+if TYPE_CHECKING:
+    from cnncli.model.network import Model
+
+FLAGS = ("kernel", "padding", "stride", "filters", "dilation", "groups")
 UNKNOWNS = ("padding", "stride", "kernel", "input")
 
 
@@ -55,54 +58,79 @@ def command(source: str | None, layers: tuple[str, ...], **options: Any) -> None
     file, a preset, a run or - for standard input. LAYER is conv:5,p=1,s=2,out=8 · depthwise:3 · maxpool:2 ·
     avgpool:3,s=2 · globalavgpool · flatten · dense:10 · relu · ...
     """
-    from cnncli.cli import shape_answers as answers
+    from cnncli.reporting import shape_answers as answers
 
     if source is None and options["solve"] != "input":
         raise UsageError("nothing to compute", hint="see `cnn shape --help`; for instance `cnn shape 28x28x3 -k 5`")
-    source = source or "1x1x1"
-    format_name = choose_format(options["format_name"], options["as_json"], options["output"])
+    flags = {name: options[name] for name in FLAGS}
+    format_name = choose_format(options["format_name"], options["as_json"], options["output"], picture=True)
+    _refuse(options, format_name)
     notation = (options["notation"] or "hwc").lower()
-    flags = {
-        "kernel": options["kernel"], "padding": options["padding"], "stride": options["stride"],
-        "filters": options["filters"], "dilation": options["dilation"], "groups": options["groups"],
-    }  # fmt: skip
-    is_shape = source != "-" and re.match(r"\s*[(\[]?\d+\s*([x@×*,]|$)", source) is not None
     if options["solve"]:
-        if not is_shape or options["want"] is None:
-            raise UsageError("--solve needs an input shape and --want", hint="add --want same or --want 26x26")
-        from cnncli.cli.shape_solving import solved
-
-        text = solved(source, layers, flags, options["solve"], options["want"], notation, format_name)
-        hand_out(text, options["output"], force=options["force"])
-        return
-    if options["want"]:
-        raise UsageError("--want belongs to --solve", hint="add --solve padding")
-    try:
-        model = answers.read_model(source, layers, flags, is_shape, options)
-    except (answers.LayerError, answers.WrittenError) as error:
-        if error.done and format_name in ("table", "plain"):
-            hand_out(answers.partial(error, notation, format_name), None)
-            sys.stdout.flush()
-        raise
-    if options["with_coverage"]:
-        text = answers.covered(model, format_name, options["output"])
-    elif format_name in ("json", "jsonl"):
-        body = answers.as_json(model, with_field=options["with_field"])
-        text = answers.json_text(body, format_name)
+        answer = answers.solved(source, layers, flags, options)
+        model = answer.model
+        if format_name == "json":
+            text = answers.json_text(answers.solved_json(answer, options["solve"]), format_name)
+        else:
+            text = answers.solved_text(answer, options["solve"], notation, quiet=options["quiet"])
     else:
-        named = flags["filters"] is not None or any("=" in layer for layer in layers)
-        text = answers.as_text(
-            model,
-            notation,
-            format_name,
-            single=is_shape,
-            named=named,
-            with_field=options["with_field"],
-            quiet=options["quiet"],
-        )
-    hand_out(text, options["output"], force=options["force"])
+        try:
+            model = answers.read_model(source or "", layers, flags, options)
+        except (answers.LayerError, answers.WrittenError) as error:
+            if error.done and format_name in ("table", "plain"):
+                hand_out(answers.partial(error, notation, format_name), None)
+                sys.stdout.flush()
+            raise
+        text = _answer(model, source or "", layers, options, format_name, notation)
+    hand_out(text, options["output"], force=options["force"], say=not options["quiet"])
     if options["expect"]:
         _check(options["expect"], answers.expected_shape(options["expect"]), model.output_shape)
+
+
+def _answer(
+    model: Model, source: str, layers: tuple[str, ...], options: dict[str, Any], format_name: str, notation: str
+) -> str:
+    """Return the text of a question without an unknown."""
+    from cnncli.reporting import shape_answers as answers
+
+    if options["with_coverage"]:
+        return answers.covered(model, format_name)
+    if format_name == "svg":
+        from cnncli.reporting.network_picture import network_svg
+
+        return network_svg(model, notation=notation if options["notation"] else "d@wxh")
+    if format_name in ("json", "jsonl"):
+        return answers.json_text(answers.as_json(model, with_field=options["with_field"]), format_name)
+    named = options["filters"] is not None or any("=" in layer for layer in layers)
+    return answers.as_text(
+        model,
+        notation,
+        format_name,
+        single=answers.is_shape(source),
+        named=named,
+        with_field=options["with_field"],
+        quiet=options["quiet"],
+    )
+
+
+def _refuse(options: dict[str, Any], format_name: str) -> None:
+    """Raise `UsageError` for an option that the answer would not use."""
+    if options["want"] and not options["solve"]:
+        raise UsageError("--want belongs to --solve", hint="add --solve padding")
+    if options["notation"] and format_name in ("json", "jsonl"):
+        raise UsageError("--notation is for texts and pictures", hint="JSON has [height, width, channels]")
+    asked = "--solve" if options["solve"] else "--coverage" if options["with_coverage"] else ""
+    if asked and options["with_field"]:
+        raise UsageError(f"--rf and {asked} exclude each other", hint="ask for one of them")
+    if format_name == "svg" and options["with_field"]:
+        raise UsageError("a picture has no receptive fields", hint="leave out --rf")
+    if not options["solve"]:
+        return
+    for name, flag in (("with_coverage", "--coverage"), ("input_text", "--input"), ("classes", "--classes")):
+        if options[name]:
+            raise UsageError(f"{flag} and --solve exclude each other", hint="ask again with the answer of --solve")
+    if format_name not in ("table", "plain", "json"):
+        raise UsageError(f"--solve has no answer as {format_name}", hint="use --json or plain text")
 
 
 def _check(written: str, wanted: tuple[int, ...], found: tuple[int, ...]) -> None:

@@ -47,7 +47,7 @@ def round_up(window: Window, x: Shape) -> Pads:
         geometry = x[1 + axis], window.kernel[axis], window.stride[axis]
         up = out_length(*geometry, pads, window.dilation[axis], ceil=True)
         down = out_length(*geometry, pads, window.dilation[axis])
-        if up > down > 0:
+        if up > max(down, 0):
             span = x[1 + axis] + sum(pads) - window.dilation[axis] * (window.kernel[axis] - 1) - 1
             extra.append((up - 1) * window.stride[axis] - span)
         else:

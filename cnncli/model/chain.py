@@ -12,6 +12,7 @@ from cnncli.model.vocabulary import vocabulary
 from cnncli.shapes import Shape
 from cnncli.spec.chain import OTHER_KINDS, parse_chain
 from cnncli.spec.document import Document
+from cnncli.spec.items import Item
 from cnncli.spec.notation import parse_shape
 from cnncli.spec.tree import Place, ScalarNode
 
@@ -50,7 +51,12 @@ def chain_model(input_shape: Shape, layers: Sequence[str], *, rounding: str = "f
     LayerError
         Shapes that do not fit.
     """
-    document = Document("chain", input_shape, None, round_defaults(rounding), {}, parse_chain(layers, vocabulary()))
+    return item_model(input_shape, parse_chain(layers, vocabulary()), rounding=rounding)
+
+
+def item_model(input_shape: Shape, items: tuple[Item, ...], *, rounding: str = "floor") -> Model:
+    """Return the network of layers that `parse_layer` has read; errors as for `chain_model`."""
+    document = Document("chain", input_shape, None, round_defaults(rounding), {}, items)
     try:
         return build_model(document, max_parameters=None, where="chain")
     except LayerError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -9,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from cnncli.errors import InvalidInputError
+from cnncli.errors import InvalidInputError, UsageError
 from cnncli.model.assembly import MAX_PARAMETERS, WrittenError
 from cnncli.model.build import build_model
 from cnncli.model.chain import round_defaults
@@ -18,7 +19,7 @@ from cnncli.model.vocabulary import vocabulary
 from cnncli.shapes import Shape, format_hwc, user_shape
 from cnncli.spec.document import DocumentError, parse_document
 from cnncli.spec.restate import restate
-from cnncli.spec.tree import MAX_BYTES, MapNode, decode, read_tree
+from cnncli.spec.tree import MAX_BYTES, MapNode, ScalarNode, TreeNode, decode, read_tree
 
 ALIASES = {
     "googlenet": "inception-v1", "lenet": "lenet5", "mobilenet": "mobilenet-v1", "resnet20": "resnet20-cifar",
@@ -88,6 +89,21 @@ def parse_model(
     return build_model(
         document, text=text, input_shape=input_shape, classes=classes, max_parameters=max_parameters, where=where
     )
+
+
+def check_classes(model: Model, classes: int | None) -> None:
+    """Raise `UsageError` where a number of classes was given and the file does not ask for it."""
+    if classes is not None and not _mentions(read_tree(model.text, model.name), "classes"):
+        hint = "write `dense: classes` in the file, or leave --classes out"
+        raise UsageError(f"--classes {classes} changes nothing, no layer uses `classes`", where=model.name, hint=hint)
+
+
+def _mentions(node: TreeNode, name: str) -> bool:
+    """Return whether an expression of the tree uses `name`."""
+    if isinstance(node, ScalarNode):
+        return isinstance(node.value, str) and re.search(rf"\b{name}\b", node.value) is not None
+    children = [value for _, value in node.entries] if isinstance(node, MapNode) else node.items
+    return any(_mentions(child, name) for child in children)
 
 
 def _reached(error: DocumentError, input_shape: Shape | None, classes: int | None) -> InvalidInputError:

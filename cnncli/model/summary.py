@@ -128,6 +128,16 @@ def collapse(
     return tuple(result)
 
 
+def unread(model: Model) -> list[str]:
+    """Return a remark on every layer but the last whose output no layer reads: a slip in `from`, as a rule."""
+    read = {source for node in model.nodes for source in node.inputs}
+    return [
+        f"{model.nodes[node.owner].name}: no layer reads it, but its parameters and MACs are counted"
+        for index, node in enumerate(model.nodes[:-1])
+        if index not in read
+    ]
+
+
 def memory(model: Model, batch: int, optimizer: str) -> Memory:
     """Return the memory of `batch` images with an optimizer of `OPTIMIZER_SLOTS`."""
     count = model.parameter_count

@@ -120,6 +120,9 @@ def _pads(option: Option, node: TreeNode, names: Mapping[str, int]) -> Any:
             )
         values = [read_int(option.name, n, names, option.low, option.high) for n in node.items]
         return (values[0], values[0], values[1], values[1]) if len(values) == 2 else tuple(values)
+    if isinstance(node, ScalarNode) and _BY.fullmatch(node.text):
+        rows, columns = _pair(option, node, names)
+        return rows, rows, columns, columns
     return (read_int(option.name, node, names, option.low, option.high),) * 4
 
 

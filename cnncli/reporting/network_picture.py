@@ -23,20 +23,20 @@ HIDDEN = {"dropout", "lrn", "batchnorm"}
 GAP = 46
 
 
-def network_svg(model: Model, depth: int | None = None, *, collapsed: bool = True) -> str:
+def network_svg(model: Model, depth: int | None = None, *, collapsed: bool = True, notation: str = "d@wxh") -> str:
     """Return an SVG: the lecture's row of volumes for a sequence of layers, a graph for any other network.
 
     `depth` and `collapsed` say how far the boxes of a graph are opened, as in a table; by default a large network
-    shows its blocks from outside.
+    shows its blocks from outside. Shapes stand in `notation`.
     """
     rows = rows_of(model)
     straight = all(node.inputs == (index - 1,) for index, node in enumerate(model.nodes))
     if straight and len(_drawn(rows)) <= 40:
-        return volumes(model, rows)
-    return graph(model, depth or (2 if len(rows) <= 60 else 1), collapsed=collapsed)
+        return volumes(model, rows, notation)
+    return graph(model, depth or (2 if len(rows) <= 60 else 1), collapsed=collapsed, notation=notation)
 
 
-def volumes(model: Model, rows: Sequence[Row]) -> str:
+def volumes(model: Model, rows: Sequence[Row], notation: str) -> str:
     """Return the row of volumes: height and depth of a box follow the image, its thickness the channels."""
     boxes = [_Box("Input", "", model.input_shape, "#ffffff")]
     for row in _drawn(rows):
@@ -52,7 +52,7 @@ def volumes(model: Model, rows: Sequence[Row]) -> str:
             drawing.path(f"M{x - GAP + 6:.1f},{middle:.1f} H{x - 6:.1f}", stroke=LINE, arrow=True)
         _volume(drawing, x, middle, box)
         centre = x + (box.width + box.depth) / 2
-        drawing.text(centre, top + 6, format_shape(box.shape, "d@wxh"), size=11, anchor="middle")
+        drawing.text(centre, top + 6, format_shape(box.shape, notation), size=11, anchor="middle")
         drawing.text(centre, top + 22, box.name, size=11, anchor="middle", bold=True)
         for line, text in enumerate(box.note.split("\n") if box.note else ()):
             drawing.text(centre, top + 36 + 12 * line, text, size=9.5, anchor="middle", fill="#4a5568")
@@ -60,7 +60,7 @@ def volumes(model: Model, rows: Sequence[Row]) -> str:
     return drawing.finish()
 
 
-def graph(model: Model, depth: int, *, collapsed: bool) -> str:
+def graph(model: Model, depth: int, *, collapsed: bool, notation: str) -> str:
     """Return boxes from top to bottom, side by side where paths are parallel, with an arrow for each connection."""
     rows = rows_of(model)
     drawn = collapse(rows, depth, model.repeats if collapsed else None)
@@ -75,14 +75,14 @@ def graph(model: Model, depth: int, *, collapsed: bool) -> str:
     drawing = Drawing(max(heading, 50 + across * (width + 30)), 100 + (max(level, default=0) + 1) * (height + 26))
     drawing.text(16, 24, f"{model.name}: {_total(model)} parameters", size=15, bold=True)
     at = {NETWORK_INPUT: (24.0, 44.0)}
-    _label(drawing, at[NETWORK_INPUT], width, "Input", format_shape(model.input_shape, "d@wxh"), "#ffffff")
+    _label(drawing, at[NETWORK_INPUT], width, "Input", format_shape(model.input_shape, notation), "#ffffff")
     for index in range(len(drawn)):
         at[index] = 24.0 + lanes[index] * (width + 30), 44.0 + level[index] * (height + 26)
     for source, target in edges:
         _arrow(drawing, at[source], at[target], width, height, skips=level[target] - _level(level, source) > 1)
     for index, row in enumerate(drawn):
         title = f"{row.name} {_short(row)}".strip().replace("\n", " ")
-        detail = format_shape(row.output, "d@wxh") + (f" · {row.params:,}" if row.params else "")
+        detail = format_shape(row.output, notation) + (f" · {row.params:,}" if row.params else "")
         _label(drawing, at[index], width, title, detail, COLOURS.get(row.kind, "#f0f0f0"))
     return drawing.finish()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from cnncli.model.network import Model
 from cnncli.model.receptive_field import last_field, receptive_fields
-from cnncli.model.summary import FLOAT_BYTES, Memory, Row, collapse, rows_of
+from cnncli.model.summary import FLOAT_BYTES, Memory, Row, collapse, rows_of, unread
 from cnncli.reporting.notation import format_bytes, format_count, format_shape, format_tuple
 from cnncli.reporting.shape_report import field_cells, field_json
 from cnncli.reporting.table import Align, Column, Table
@@ -23,7 +23,10 @@ ALL_COLUMNS = (
 
 @dataclass(frozen=True)
 class View:
-    """How the table is shown; `depth` None opens every block, `collapsed` joins the repetitions of a block."""
+    """How the table is shown.
+
+    `depth` None opens every block, `collapsed` joins the repetitions of a block; `exact` writes memory in bytes.
+    """
 
     columns: tuple[str, ...] = DEFAULT_COLUMNS
     notation: str = ""
@@ -31,6 +34,12 @@ class View:
     depth: int | None = None
     collapsed: bool = False
     batch: int = 1
+    exact: bool = False
+
+    def bytes(self, values: int) -> str:
+        """Return the memory of so many values of one image as a text."""
+        count = values * self.batch * FLOAT_BYTES
+        return str(count) if self.exact else format_bytes(count)
 
     def shape(self, shape: tuple[int, ...]) -> str:
         """Return a shape in the notation of the view; the lecture's tuples by default."""
@@ -55,7 +64,7 @@ def params_json(model: Model, depth: int | None = None, *, collapsed: bool = Fal
         for row in rows
     ]
     trainable, fixed = model.parameter_count, model.non_trainable_count
-    return {
+    result: dict[str, Any] = {
         "schema": "cnncli/1",
         "name": model.name,
         "input": user_shape(model.input_shape),
@@ -65,6 +74,8 @@ def params_json(model: Model, depth: int | None = None, *, collapsed: bool = Fal
         "non_trainable": fixed,
         "macs": model.macs,
     }
+    notes = unread(model)
+    return {**result, "notes": notes} if notes else result
 
 
 def params_table(model: Model, view: View, memory: Memory) -> Table:
@@ -82,12 +93,12 @@ def params_table(model: Model, view: View, memory: Memory) -> Table:
         if name == "params" and view.formula:
             columns += [Column("Formula"), Column("# parameters", "right")]
         else:
-            columns.append(Column(title, align))
+            columns.append(Column(f"{title} [B]" if name == "memory" and view.exact else title, align))
     cells.append(_input_row(model, view))
     for index, row in enumerate(rows):
-        if plain and row.kind == "flatten":
-            continue
         last = index == len(rows) - 1
+        if plain and row.kind == "flatten" and not last:
+            continue
         if plain and last and row.kind in ("softmax", "sigmoid") and cells[1:] and rows[index - 1].kind == "dense":
             cells[-1][0] += f" {row.kind}"
             continue
@@ -95,18 +106,19 @@ def params_table(model: Model, view: View, memory: Memory) -> Table:
     return Table(columns, cells, footer=[*_footer(model, memory)])
 
 
-def compare_table(model: Model, others: Sequence[str]) -> Table:
+def compare_table(model: Model, others: Sequence[str], notation: str = "") -> Table:
     """Return each convolution against a dense or locally connected layer with the same input and output."""
     titles = {"dense": "dense", "local": "locally connected"}
     columns = [Column("Layer"), Column("Input"), Column("Output"), Column("convolution", "right")]
     columns += [Column(titles[other], "right") for other in others]
     columns += [Column(f"{titles[other]} / conv", "right") for other in others]
     rows = []
+    view = View(notation=notation)
     for row in rows_of(model):
         if row.kind in ("conv", "depthwise"):
             counts = [comparison(row, other) for other in others]
             ratios = [f"{count / row.params:,.1f}" for count in counts]
-            shapes = [format_tuple(row.inputs[0]), format_tuple(row.output)]
+            shapes = [view.shape(row.inputs[0]), view.shape(row.output)]
             rows.append([row.name, *shapes, f"{row.params:,}", *(f"{count:,}" for count in counts), *ratios])
     return Table(columns, rows)
 
@@ -127,7 +139,7 @@ def comparison(row: Row, other: str) -> int:
     return row.size * taps + row.size
 
 
-def diff_table(model: Model, other: Model) -> Table:
+def diff_table(model: Model, other: Model, notation: str = "hwc") -> Table:
     """Return two networks side by side, matched layer by layer; ``-`` and ``+`` mark what one of them has alone."""
     from difflib import SequenceMatcher
 
@@ -143,7 +155,7 @@ def diff_table(model: Model, other: Model) -> Table:
             a = left[i1 + offset] if i1 + offset < i2 else None
             b = right[j1 + offset] if j1 + offset < j2 else None
             mark = "~" if a and b else "-" if a else "+"
-            rows.append([" " if tag == "equal" else mark, *_side(a), *_side(b)])
+            rows.append([" " if tag == "equal" else mark, *_side(a, notation), *_side(b, notation)])
     totals = [sum(row.params for row in side) for side in (left, right)]
     total = ["", "total", "", f"{totals[0]:,}", f"{totals[1] - totals[0]:+,}", "", f"{totals[1]:,}"]
     return Table(columns, rows, total)
@@ -165,17 +177,18 @@ def expected_values(model: Model) -> dict[str, int | str]:
     }
     if field is not None:
         values["field"] = field.rows.size
-    return {**values, **{row.name: row.params for row in rows_of(model)}}
+    # a layer may be named `total`: the words of the option come first
+    return {**{row.name: row.params for row in rows_of(model)}, **values}
 
 
 def _key(row: Row) -> tuple[Any, ...]:
     return row.kind, row.label, row.output, row.params
 
 
-def _side(row: Row | None) -> list[str]:
+def _side(row: Row | None, notation: str) -> list[str]:
     if row is None:
         return ["", "", ""]
-    return [" ".join((row.name, *row.activations)), format_shape(row.output), f"{row.params:,}"]
+    return [" ".join((row.name, *row.activations)), format_shape(row.output, notation), f"{row.params:,}"]
 
 
 def _title(row: Row) -> str:
@@ -205,7 +218,7 @@ COLUMNS: dict[str, tuple[str, Align, _Cell]] = {
     "field": ("Field", "right", lambda row, _: field_cells(row)[0]),
     "jump": ("Jump", "right", lambda row, _: field_cells(row)[1]),
     "start": ("Start", "right", lambda row, _: field_cells(row)[2]),
-    "memory": ("Memory", "right", lambda row, view: format_bytes(row.size_in_memory * view.batch * FLOAT_BYTES)),
+    "memory": ("Memory", "right", lambda row, view: view.bytes(row.size_in_memory)),
 }
 
 
@@ -232,7 +245,7 @@ def _input_row(model: Model, view: View) -> list[str]:
         "shape": view.shape(model.input_shape),
         "size": f"{size:,}",
         "params": "-",
-        "memory": format_bytes(size * view.batch * FLOAT_BYTES),
+        "memory": view.bytes(size),
     }
     cells: list[str] = []
     for name in view.columns:

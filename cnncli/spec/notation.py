@@ -30,18 +30,45 @@ def parse_shape(text: str) -> Shape:
     >>> parse_shape("24x32x3"), parse_shape("3@32x24"), parse_shape("28")
     ((3, 24, 32), (3, 24, 32), (1, 28, 28))
     """
+    channels, height, width = _sizes(text)
+    return checked_shape(height, width, 1 if channels is None else channels)
+
+
+def parse_output(text: str) -> tuple[int | None, int, int]:
+    """Return channels (None where they are left open), height and width of a wanted output; errors as above.
+
+    Examples
+    --------
+    >>> parse_output("26x26"), parse_output("8@26x26")
+    ((None, 26, 26), (8, 26, 26))
+    """
+    channels, height, width = _sizes(text)
+    checked_shape(height, width, 1 if channels is None else channels)
+    return channels, height, width
+
+
+def is_shape(text: str) -> bool:
+    """Return whether an argument begins like a shape and not like the name of a file, preset or layer.
+
+    Examples
+    --------
+    >>> is_shape("28x28x3"), is_shape("(28, 28, 3)"), is_shape("3d-net.yaml")
+    (True, True, False)
+    """
+    return re.match(r"\s*[(\[]?\s*\d+\s*([x@×*,]|$)", text.lower()) is not None
+
+
+def _sizes(text: str) -> tuple[int | None, int, int]:
+    """Return channels, height and width as they were written."""
     cleaned = text.strip().lower().replace("×", "x").replace("*", "x")
     if match := _DWH.fullmatch(cleaned):
-        channels, width, height = map(int, match.groups())
-    elif match := _HWC.fullmatch(cleaned) or _PYTHON.fullmatch(cleaned):
+        return int(match[1]), int(match[3]), int(match[2])
+    if match := _HWC.fullmatch(cleaned) or _PYTHON.fullmatch(cleaned):
         height = int(match[1])
-        width = int(match[2] or height)
-        channels = int(match[3] or 1)
-    else:
-        raise InvalidInputError(
-            f"{text[:40]!r} is not a shape", hint="write height x width x channels as 28x28x3, or D@WxH as 3@28x28"
-        )
-    return checked_shape(height, width, channels)
+        return int(match[3]) if match[3] else None, height, int(match[2] or height)
+    raise InvalidInputError(
+        f"{text[:40]!r} is not a shape", hint="write height x width x channels as 28x28x3, or D@WxH as 3@28x28"
+    )
 
 
 def checked_shape(height: int, width: int, channels: int) -> Shape:

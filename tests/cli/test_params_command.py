@@ -197,7 +197,7 @@ def golden(name: str, text: str) -> None:
 
 
 def terminal(arguments: list[str], width: int) -> str:
-    from cnncli.cli import params_answers as answers
+    from cnncli.reporting import params_answers as answers
     from cnncli.reporting.table import render_terminal
 
     options = {"columns": None, "notation": None, "formula": False, "depth": None, "per_repeat": False, "batch": 1,
@@ -238,3 +238,83 @@ def test_golden_tables(name, arguments, width):
 )
 def test_how_many_parameters(arguments, params):
     assert run_cnn("params", *arguments, "--json").json["total"] == params
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["28x28x3", "conv:3,out=8", "--input", "32x32x3"], ["--input", "belong to an architecture"]),
+        (["28x28x3", "conv:3,out=8", "--classes", "7"], ["--classes", "belong to an architecture"]),
+        (["keras001", "--classes", "5"], ["--classes 5 changes nothing", "dense: classes"]),
+        (["lenet5", "--diff", "alexnet", "-o", "x.svg"], ["--diff", "a picture"]),
+        (["lenet5", "--compare", "dense", "-o", "x.svg"], ["--compare", "a picture"]),
+        (["lenet5", "--formula", "-o", "x.svg"], ["--formula", "a picture"]),
+        (["lenet5", "--columns", "all", "-o", "x.svg"], ["--columns", "a picture"]),
+        (["lenet5", "--diff", "lecture", "--formula"], ["--formula", "--diff"]),
+        (["lenet5", "--diff", "lecture", "--columns", "all"], ["--columns", "--diff"]),
+        (["lenet5", "--diff", "lecture", "--format", "jsonl"], ["--diff", "jsonl"]),
+        (["lenet5", "--diff", "lecture", "--compare", "dense"], ["--diff", "--compare"]),
+        (["lenet5", "--compare", "dense", "--depth", "1"], ["--depth", "--compare"]),
+        (["lenet5", "--json", "--notation", "chw"], ["--notation", "JSON"]),
+        (["lenet5", "--format", "jsonl", "--batch", "3"], ["--batch", "jsonl"]),
+        (["lenet5", "--format", "csv", "--optimizer", "adam"], ["--optimizer", "csv"]),
+        (["lenet5", "-o", "net.png"], ["net.png", ".png is not a form", ".svg", ".csv"]),
+        (["lenet5", "-o", "net.pdf"], [".pdf is not a form"]),
+        (["(28, 28, 1)"], ["no parameters"]),
+    ],
+)
+def test_an_option_is_used_or_refused(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    expect_error(run_cnn("params", *arguments), 2, *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("shape", ["(28, 28, 1)", "28×28×1", "28*28*1", "[28,28,1]", "1@28x28", "28"])
+def test_every_form_of_a_shape_is_read(shape):
+    assert run_cnn("params", shape, "conv:3,out=8", "--json").json["total"] == 80
+    assert run_cnn("shape", shape, "conv:3,out=8", "--json").json["output"] == [26, 26, 8]
+
+
+def test_notation_reaches_every_form(tmp_path):
+    assert run_cnn("params", "lenet5", "--notation", "chw", "-o", tmp_path / "a.svg").code == 0
+    assert ">6x28x28<" in (tmp_path / "a.svg").read_text()
+    assert "6x28x28" in run_cnn("params", "lenet5", "--diff", "lecture", "--notation", "chw").out
+    assert "6x28x28" in run_cnn("params", "lenet5", "--compare", "dense", "--notation", "chw").out
+
+
+def test_memory_of_a_batch_in_json():
+    one, many = (
+        run_cnn("params", "lenet5", "--json", "--batch", batch, "--optimizer", "sgd").json for batch in (1, 32)
+    )
+    assert many["memory"]["activations"] == 32 * one["memory"]["activations"]
+    assert run_cnn("params", "lenet5", "--json", "--batch", "32").json["memory"]["optimizer"] == "adam"
+
+
+def test_memory_in_csv_is_a_number():
+    lines = run_cnn("params", "lenet5", "--columns", "all", "--format", "csv").out.splitlines()
+    rows = list(csv.DictReader(lines))
+    assert rows[0]["Memory [B]"] == str(4 * 28 * 28)
+
+
+def test_the_last_flatten_is_shown():
+    assert run_cnn("params", "2x2x3", "flatten").out.splitlines()[2].split() == ["flatten1", "(12,)", "12", "-"]
+
+
+def test_a_layer_that_nobody_reads_is_named():
+    text = """input: [8, 8, 1]
+layers:
+  - conv: {name: trunk, filters: 2, kernel: 3, activation: relu}
+  - conv: {name: orphan, filters: 2, kernel: 3, activation: relu}
+  - conv: {name: end, filters: 2, kernel: 3, from: trunk}"""
+    note = "orphan: no layer reads it, but its parameters and MACs are counted"
+    assert run_cnn("params", "-", stdin=text).out.endswith(f"note: {note}\n")
+    assert "note" not in run_cnn("params", "-", "-q", stdin=text).out
+    assert run_cnn("params", "-", "--json", stdin=text).json["notes"] == [note]
+    assert note in run_cnn("shape", "-", stdin=text).out
+    assert "note" not in run_cnn("params", "resnet18").out
+    assert "note" not in run_cnn("params", "inception-v1").out
+
+
+def test_a_layer_called_total_does_not_hide_the_total():
+    text = "input: [8, 8, 1]\nlayers: [conv: {name: total, filters: 2, kernel: 3}, conv: {filters: 1, kernel: 1}]"
+    assert run_cnn("params", "-", "--expect", "total=23", stdin=text).code == 0

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+
 import pytest
 from command_line import expect_error, run_cnn
+
+from cnncli.shapes import out_length
 
 SIMPLE3 = ("conv:3,out=8", "conv:5,s=2,out=16", "conv:7,s=2,out=32")
 
@@ -239,3 +244,67 @@ def test_help_begins_with_examples():
 
 def test_quiet_leaves_the_remarks_out():
     assert run_cnn("shape", "5x5", "maxpool:2", "-q").out == "floor((5 - 2)/2) + 1 = 2      output 2x2x1   (1@2x2)\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["lenet5", "-o", "c.png"], ["c.png", ".png is not a form"]),
+        (["5x5", "-k", "3", "--coverage", "-o", "c.png"], ["c.png", ".png is not a form"]),
+        (["5x5", "-k", "3", "--coverage", "--rf"], ["--rf", "--coverage"]),
+        (["lenet5", "--rf", "-o", "c.svg"], ["--rf"]),
+        (["5x5", "-k", "3", "--json", "--notation", "chw"], ["--notation", "JSON"]),
+        (["keras001", "--classes", "5"], ["--classes 5 changes nothing"]),
+    ],
+)
+def test_an_option_is_used_or_refused(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    expect_error(run_cnn("shape", *arguments), 2, *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_as_a_picture(tmp_path):
+    path = tmp_path / "net.svg"
+    result = run_cnn("shape", "lenet5", "-o", path)
+    assert (result.code, result.out, result.err) == (0, "", f"wrote {path}\n")
+    assert path.read_text().startswith("<svg")
+    assert ">6@28x28<" in path.read_text()
+
+
+def test_coverage_in_every_format():
+    def coverage(name):
+        return run_cnn("shape", "4x4", "-k", "3", "--coverage", "--format", name).out.splitlines()
+
+    rows = [[1, 2, 2, 1], [2, 4, 4, 2], [2, 4, 4, 2], [1, 2, 2, 1]]
+    assert [[int(cell) for cell in line.split(",")] for line in coverage("csv")] == rows
+    assert [json.loads(line) for line in coverage("jsonl")] == rows
+    assert [[int(cell) for cell in line.strip("| ").split(" | ")] for line in coverage("md")[2:]] == rows
+    assert r"1 & 2 & 2 & 1 \\" in coverage("latex")
+    assert [[int(cell) for cell in line.split()] for line in coverage("plain")] == rows
+
+
+def test_pairs_may_be_written_with_a_comma_or_an_x():
+    result = run_cnn("shape", "9x8", "-k", "3", "-s", "2,1", "-p", "1x2", "--json")
+    assert result.json["output"] == [5, 10, 1]
+
+
+def test_a_pool_over_an_input_smaller_than_itself_as_in_pytorch():
+    torch = pytest.importorskip("torch")
+    count = 0
+    for n, k, s, d in itertools.product(range(1, 10), range(1, 6), range(1, 5), (1, 2)):
+        for p in range(k // 2 + 1):
+            try:
+                wanted = torch.nn.functional.max_pool1d(torch.zeros(1, 1, n), k, s, p, d, ceil_mode=True).shape[-1]
+            except RuntimeError:
+                wanted = 0
+            assert max(0, out_length(n, k, s, (p, p), d, ceil=True)) == wanted, (n, k, s, p, d)
+            count += wanted > 0
+    assert count > 300
+
+
+def test_rounding_up_takes_a_kernel_that_hangs_over():
+    result = run_cnn("shape", "2x2", "maxpool:3,s=2", "--round", "ceil")
+    assert result.out == "ceil((2 - 3)/2) + 1 = 1      output 1x1x1   (1@1x1)\n"
+    expect_error(run_cnn("shape", "2x2", "maxpool:3,s=1", "--round", "ceil"), 3, "3x3 kernel", "2x2 input")
+    assert run_cnn("shape", "2x2", "conv:3,s=2", "--round", "ceil", "--json").json["output"] == [1, 1, 1]
+    assert run_cnn("params", "squeezenet", "--input", "24x24x3").code == 0

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cnncli.layers.base import Window
 from cnncli.shapes import out_length
-from cnncli.tasks.window_notes import coverage, visits
+from cnncli.tasks.shape.window_notes import coverage, visits
 
 
 @given(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,8 +11,8 @@ from cnncli.errors import UsageError
 from cnncli.model.assembly import LayerError, WrittenError
 from cnncli.model.chain import chain_input, chain_model
 from cnncli.model.network import Model
-from cnncli.model.sources import parse_model, read_source
-from cnncli.model.summary import memory, rows_of
+from cnncli.model.sources import check_classes, parse_model, read_source
+from cnncli.model.summary import memory, rows_of, unread
 from cnncli.reporting.params_report import (
     ALL_COLUMNS,
     COLUMNS,
@@ -31,22 +30,32 @@ from cnncli.reporting.table import Table
 from cnncli.reporting.text_format import render
 from cnncli.shapes import Shape
 from cnncli.spec.items import nearest
+from cnncli.spec.notation import is_shape
 
-__all__ = ["LayerError", "WrittenError", "expected_values", "render"]
+__all__ = ["LayerError", "WrittenError", "expected_values", "notes", "render"]
 
 COMPARISONS = ("dense", "local")
 
 
 def read_model(source: str, layers: Sequence[str], input_shape: Shape | None, classes: int | None) -> Model:
     """Return the network of a source, or of an input shape with layers behind it."""
-    if re.fullmatch(r"\d+(x\d+){1,2}|\d+@\d+x\d+|\d+", source):
+    if is_shape(source):
+        if input_shape or classes:
+            raise UsageError("--input and --classes belong to an architecture file", hint="leave them out")
         if not layers:
             raise UsageError("an input shape alone has no parameters", hint="add layers, as in 28x28x1 conv:5,out=6")
         return chain_model(chain_input(source, layers), layers)
     if layers:
         raise UsageError("an architecture has its own layers", where=source, hint="begin with an input shape")
     found = read_source(source)
-    return parse_model(found.text, found.where, input_shape=input_shape, classes=classes)
+    model = parse_model(found.text, found.where, input_shape=input_shape, classes=classes)
+    check_classes(model, classes)
+    return model
+
+
+def notes(model: Model) -> list[str]:
+    """Return the remarks on a network."""
+    return unread(model)
 
 
 def partial(error: LayerError | WrittenError, format_name: str) -> str:
@@ -56,12 +65,14 @@ def partial(error: LayerError | WrittenError, format_name: str) -> str:
 
 
 def as_json(model: Model, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the JSON object; with an optimizer also the memory in bytes."""
+    """Return the JSON object; with a batch or an optimizer also the memory in bytes."""
     body = params_json(model, options["depth"])
-    if options["optimizer"]:
-        need = memory(model, options["batch"], options["optimizer"])
+    if options["optimizer"] or options["batch"] > 1:
+        optimizer = options["optimizer"] or "adam"
+        need = memory(model, options["batch"], optimizer)
         body["memory"] = {
             "batch": options["batch"],
+            "optimizer": optimizer,
             "parameters": need.parameters,
             "activations": need.activations,
             "training": need.training,
@@ -69,7 +80,7 @@ def as_json(model: Model, options: Mapping[str, Any]) -> dict[str, Any]:
     return body
 
 
-def params_view(model: Model, options: Mapping[str, Any]) -> Table:
+def params_view(model: Model, options: Mapping[str, Any], format_name: str = "plain") -> Table:
     """Return the table of the network as the options want it."""
     view = View(
         columns=_columns(options["columns"]),
@@ -78,6 +89,7 @@ def params_view(model: Model, options: Mapping[str, Any]) -> Table:
         depth=options["depth"] or 2,
         collapsed=not options["per_repeat"],
         batch=options["batch"],
+        exact=format_name == "csv",
     )
     optimizer = options["optimizer"] or "adam"
     need = memory(model, options["batch"], optimizer)
@@ -87,14 +99,14 @@ def params_view(model: Model, options: Mapping[str, Any]) -> Table:
     return table
 
 
-def compared(model: Model, others: str, format_name: str) -> str:
+def compared(model: Model, others: str, format_name: str, notation: str = "") -> str:
     """Return each convolution against the layers named in `others`."""
     names = [name.strip() for name in others.split(",") if name.strip()]
     for name in names:
         if name not in COMPARISONS:
             raise UsageError(f"--compare: unknown layer {name[:40]!r}", hint=nearest(name, COMPARISONS))
     if format_name not in ("json", "jsonl"):
-        return render(compare_table(model, names), format_name)
+        return render(compare_table(model, names, notation), format_name)
     layers = [
         {"name": row.name, "conv": row.params, **{name: comparison(row, name) for name in names}}
         for row in rows_of(model)
@@ -105,10 +117,12 @@ def compared(model: Model, others: str, format_name: str) -> str:
     return json.dumps({"schema": "cnncli/1", "name": model.name, "compare": layers}) + "\n"
 
 
-def differences(model: Model, other: Model, format_name: str) -> str:
+def differences(model: Model, other: Model, format_name: str, notation: str = "") -> str:
     """Return two networks side by side."""
     if format_name not in ("json", "jsonl"):
-        return render(diff_table(model, other), format_name)
+        return render(diff_table(model, other, notation or "hwc"), format_name)
+    if format_name == "jsonl":
+        raise UsageError("--diff has no answer as jsonl", hint="use --json")
     a, b = params_json(model), params_json(other)
     delta = {key: b[key] - a[key] for key in ("total", "trainable", "non_trainable", "macs")}
     return json.dumps({"schema": "cnncli/1", "left": a, "right": b, "difference": delta}) + "\n"
