@@ -6,8 +6,8 @@ from math import prod
 
 import numpy as np
 
+from cnncli.kernels.host import LANES
 from cnncli.kernels.program import Place
-from cnncli.kernels.simd import LANES
 from cnncli.layers.buffers import NO_PADS, View, as_image
 from cnncli.shapes import Pads, Shape
 

@@ -12,9 +12,8 @@ import numpy as np
 
 from cnncli.engine.memory import Memory, Tensor
 from cnncli.errors import InvalidInputError
+from cnncli.kernels.host import LANES
 from cnncli.kernels.program import Chain, Op, Place
-from cnncli.kernels.reduction import add_parts
-from cnncli.kernels.simd import LANES
 from cnncli.layers import Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU, Softmax
 from cnncli.layers.buffers import NO_PADS, Buffers, View
 from cnncli.model import Model, Node
@@ -183,7 +182,7 @@ class Plan:
         """Return room for a gradient a block, and let the sum of them follow the blocks."""
         size = node.params[name].size
         parts = self.memory.each_block(size)
-        op = Op(add_parts, (Place(parts.array), target, size, self.memory.blocks, size, _ADD_NUMBERS))
+        op = Op("reduction.add_parts", (Place(parts.array), target, size, self.memory.blocks, size, _ADD_NUMBERS))
         result.after.append(Chain((op,), -(-size // _ADD_NUMBERS)))
         return parts
 

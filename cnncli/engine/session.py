@@ -12,10 +12,8 @@ from cnncli.engine.memory import Memory
 from cnncli.engine.plan import Plan, Weights
 from cnncli.engine.update import Update
 from cnncli.errors import CancelledError
-from cnncli.kernels.gather import gather_images
+from cnncli.kernels.host import LANES
 from cnncli.kernels.program import Chain, Op, Place, Program
-from cnncli.kernels.simd import LANES
-from cnncli.kernels.softmax import softmax, softmax_cross_entropy
 from cnncli.layers.initialisers import spread
 
 if TYPE_CHECKING:
@@ -194,12 +192,13 @@ class Session:
         scratch = self._memory.each_worker(LANES * LANES)
         places = Place(self._source), Place(self._picks, task_step=LANES), target.place
         return Op(
-            gather_images, (*places, Place(self._scale), Place(self._shift), scratch, *target.shape, *target.steps)
+            "gather.gather_images",
+            (*places, Place(self._scale), Place(self._shift), scratch, *target.shape, *target.steps),
         )
 
     def _loss(self, logits: View, gradient: Place) -> Op:
         each = (Place(array, task_step=LANES) for array in (self._labels, self._losses, self._hits))
-        return Op(softmax_cross_entropy, (logits.place, gradient, *each, Place(self._share), logits.shape[0]))
+        return Op("softmax.softmax_cross_entropy", (logits.place, gradient, *each, Place(self._share), logits.shape[0]))
 
     def _prepare_answers(self, dtype: str) -> None:
         plan = Plan(self.model, self._weights, self._memory, Place(self._key), is_training=False)
@@ -207,7 +206,7 @@ class Session:
         ops = (self._gather(plan.input.view(self.model.input_shape)), *forward.now)
         classes = forward.logits.shape[0]
         self._probs = self._memory.zeros(self._memory.blocks * LANES * classes)
-        answer = Op(softmax, (forward.logits.place, Place(self._probs, task_step=LANES * classes), classes))
+        answer = Op("softmax.softmax", (forward.logits.place, Place(self._probs, task_step=LANES * classes), classes))
         unused = self._memory.each_worker(LANES * classes)
         self._answer = self._program(((*ops, answer),), dtype)
         self._test = self._program(((*ops, self._loss(forward.logits, unused)),), dtype)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnncli.errors import UsageError
-from cnncli.kernels.optimizer import adam, sgd
 from cnncli.kernels.program import Chain, Op, Place
 
 if TYPE_CHECKING:
@@ -47,7 +46,9 @@ class Update:
         self._count = weights.model.parameter_count
         vectors = [Place(array) for array in (weights.values, weights.gradients, *self._vectors.values())]
         each = Place(self._checks), weights.padded, _NUMBERS
-        self.chain = Chain((Op(adam if self._is_adam else sgd, (*vectors, Place(self._rates), *each)),), tasks)
+        self.chain = Chain(
+            (Op("optimizer.adam" if self._is_adam else "optimizer.sgd", (*vectors, Place(self._rates), *each)),), tasks
+        )
 
     def begin(self, lr: float) -> None:
         """Set the numbers of the next step."""

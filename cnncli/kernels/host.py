@@ -19,3 +19,5 @@ def host_lanes() -> int:
 
 
 LANES = host_lanes()
+#: accumulators of a register tile that fit the register file beside the operands, by vector width
+ACCUMULATORS = {16: 24, 8: 12, 4: 12}[LANES]

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.kernels import image_filter_words as code
-from cnncli.kernels import native
 from cnncli.kernels.host import LANES
+from cnncli.kernels.store import routine
 from cnncli.shapes import Pair
 
 _STRIP = 32
+_FILTER_STRIP = routine("image_filter.filter_strip")
 _STREAMED = 32 << 20  # results of this size do not stay in a cache anyway
 Matrix: TypeAlias = NDArray[np.float64]
 
@@ -154,9 +155,7 @@ class _Layout:
 
     def run(self) -> NDArray[np.float64]:
         """Call the compiled code for every strip; ctypes lets go of Python's lock meanwhile."""
-        call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(
-            native.address("image_filter", "filter_strip")
-        )
+        call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(_FILTER_STRIP.address())
         words, turn = _address(self.words), itertools.count()
 
         def work(worker: int) -> None:

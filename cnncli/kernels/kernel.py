@@ -14,7 +14,10 @@ import numba
 from numba import types
 from numba.core.ccallback import CFunc
 
-from cnncli.kernels.cache import KernelCache, one_compiler_at_a_time, sources_digest
+from cnncli.kernels import store
+
+# these kernels exist as compiled code only, so NUMBA_DISABLE_JIT cannot be obeyed
+numba.config.DISABLE_JIT = 0
 
 _SIGNATURE = types.void(types.CPointer(types.int64), types.int64, types.int64)
 _REALS = {"float32": types.float32, "float64": types.float64}
@@ -35,45 +38,60 @@ class Kernel:
 
     def __init__(self, body: Callable[..., Any], name: str = "", *, is_cached: bool = True) -> None:
         self._body, self._is_cached = body, is_cached
-        if is_cached:
-            # read now: a file that changes before the first use must not lend its name to the code that was imported
-            sources_digest(body.__module__)
         self.name = name or body.__name__
-        # Numba makes symbols of qualified names and a count of the functions compiled so far. Two variants from one
-        # factory, compiled by two processes, would share a symbol, and a third process that loads both from the cache
-        # would run one of them under both names.
-        body.__qualname__ = f"{self.name}.body"
         self.__doc__ = body.__doc__
-        self._compiled: dict[str, Any] = {}
+        self._compiled: dict[str, store.Compiled] = {}
 
     def address(self, dtype: str = "float32") -> int:
         """Return the address of the code for float32 or float64 numbers; compile it if need be."""
+        if self._is_cached:
+            module = self._body.__module__.rpartition(".")[2]
+            return store.address(module, self.name, dtype, lambda: self.compile(dtype))
         if dtype not in self._compiled:
-            self._compiled[dtype] = self._compile(_REALS[dtype])
-        return int(self._compiled[dtype].address)
+            self._compiled[dtype] = self.compile(dtype)
+        return self._compiled[dtype].address
 
-    def stored(self, dtype: str) -> tuple[str, bytes] | None:
-        """Return the symbol and the object code of a compiled kernel, if the cache holds it."""
-        function = self._compiled.get(dtype)
-        if function is None or not self._is_cached:
-            return None
-        code = function._cache.object_code(function._sig, function._targetdescr.target_context)
-        return None if code is None else (str(function._wrapper_name), code)
-
-    def _compile(self, real: Any) -> Any:
-        body = numba.njit(self._body, error_model="numpy")
+    def compile(self, dtype: str) -> store.Compiled:
+        """Compile it for float32 or float64 numbers."""
+        body, real = numba.njit(self._body, error_model="numpy"), _REALS[dtype]
 
         def entry(words: Any, task: Any, worker: Any) -> None:
             body(words, task, worker, real(0))
 
-        entry.__qualname__ = f"{self.name}.{real}"
+        entry.__qualname__ = f"{self.name}.{real}"  # what a profiler shows
         entry.__module__ = self._body.__module__
-        function: Any = CFunc(entry, (_SIGNATURE.args, _SIGNATURE.return_type), {}, {"error_model": "numpy"})
-        if self._is_cached:
-            function._cache = KernelCache(self._body, f"{self.name}-{real}")
-        with one_compiler_at_a_time():
-            function.compile()
-        return function
+        return compile_entry(entry, _SIGNATURE)
+
+
+class Entry:
+    """A compiled function with a signature of its own, for callers in Python.
+
+    Parameters
+    ----------
+    body : callable
+        What Numba compiles.
+    signature : Numba signature
+    """
+
+    def __init__(self, body: Callable[..., Any], signature: Any) -> None:
+        self._body, self._signature = body, signature
+
+    def compile(self, dtype: str) -> store.Compiled:
+        """Compile it; its one signature stands for every `dtype`."""
+        return compile_entry(self._body, self._signature)
+
+
+def compile_entry(entry: Callable[..., Any], signature: Any) -> store.Compiled:
+    """Compile a function that C can call."""
+    function: Any = CFunc(entry, (signature.args, signature.return_type), {}, {"error_model": "numpy"})
+    function.compile()
+    _functions.append(function)
+    library = function._library
+    code = b"" if library.has_dynamic_globals else bytes(library._get_compiled_object())
+    return store.Compiled(function.native_name, code, int(function.address))
+
+
+_functions: list[Any] = []  # code lives as long as the function
 
 
 def kernel(body: Callable[..., Any]) -> Kernel:

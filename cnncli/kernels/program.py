@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
-from cnncli.kernels.kernel import Kernel
+from cnncli.kernels.store import routine
 from cnncli.kernels.team import Team, team_of
 
 
@@ -50,11 +51,18 @@ def number(value: float) -> Place:
     return Place(np.array([value], np.float64))
 
 
+class Compilable(Protocol):
+    """A `store.Routine`, or a `kernel.Kernel` that is at hand."""
+
+    def address(self, dtype: str = "float32") -> int:
+        """Return the address of the code for one type of numbers."""
+
+
 @dataclass(frozen=True)
 class Op:
-    """One kernel and its words: places take three, integers one."""
+    """One kernel, by name (``pool2d.maxpool_forward``) or at hand, and its words: places take three, integers one."""
 
-    kernel: Kernel
+    kernel: str | Compilable
     operands: tuple[Place | int, ...]
 
     def words(self) -> list[int]:
@@ -110,7 +118,8 @@ class Program:
                     words = np.array(op.words(), np.int64)
                     self._keep.append(words)
                     self._keep += [o.array for o in op.operands if isinstance(o, Place)]
-                    calls.append((op.kernel.address(self.dtype), words.ctypes.data))
+                    kernel = routine(op.kernel) if isinstance(op.kernel, str) else op.kernel
+                    calls.append((kernel.address(self.dtype), words.ctypes.data))
                 chains.append((first, len(calls), chain.tasks))
             phases.append((begin, len(chains), sum(chain.tasks for chain in phase)))
         shaped = ((calls, 2), (chains, 3), (phases, 3))

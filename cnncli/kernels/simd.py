@@ -9,15 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, register_model
 
 from cnncli.kernels.host import LANES as LANES
-
-# these kernels exist as compiled code only, so NUMBA_DISABLE_JIT cannot be obeyed
-numba.config.DISABLE_JIT = 0
 
 
 class Vector(types.Type):

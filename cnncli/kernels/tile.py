@@ -16,9 +16,6 @@ from numba.extending import intrinsic
 
 from cnncli.kernels.simd import _ELEMENTS, LANES, load_vector, multiply_add, splat, store_vector, sum_lanes
 
-#: accumulators that fit the register file beside the operands, by vector width
-ACCUMULATORS = {16: 24, 8: 12, 4: 12}[LANES]
-
 
 @cache
 def make_tile(rows: int, columns: int, *, lane_sum: bool = False, b_column: int | None = LANES) -> Any:

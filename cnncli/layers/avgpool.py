@@ -20,19 +20,17 @@ class AvgPool2D(Pool2D, kind="avgpool"):
 
     def forward(self, b: Buffers) -> tuple[Op, ...]:
         """Return the op that fills y."""
-        from cnncli.kernels.pool2d import avgpool_forward
         from cnncli.kernels.program import Op
 
         sizes = *b.x.shape, *b.y.shape[1:], *b.x.steps, *b.y.steps, *self.size, *self.stride
-        return (Op(avgpool_forward, (b.x.place, b.y.place, *sizes, self.padding[0], self.padding[2])),)
+        return (Op("pool2d.avgpool_forward", (b.x.place, b.y.place, *sizes, self.padding[0], self.padding[2])),)
 
     def backward(self, b: Buffers) -> Backward:
         """Return the op that shares each window's gradient among its pixels."""
-        from cnncli.kernels.pool2d import avgpool_backward
         from cnncli.kernels.program import Op
 
         if b.dx is None or b.dy is None:
             return Backward()
         sizes = *b.dx.shape, *b.dy.shape[1:], *b.dx.steps, *b.dy.steps, *self.size, *self.stride
         places = b.dy.place, b.dx.place
-        return Backward((Op(avgpool_backward, (*places, *sizes, self.padding[0], self.padding[2])),))
+        return Backward((Op("pool2d.avgpool_backward", (*places, *sizes, self.padding[0], self.padding[2])),))

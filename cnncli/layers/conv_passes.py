@@ -24,7 +24,7 @@ _PARTS = 16
 
 def forward(layer: Conv2D, b: Buffers) -> tuple[Op, ...]:
     """Return the ops of y = x * weight + bias, one a group."""
-    from cnncli.kernels.contraction import Sweep, contract
+    from cnncli.kernels.sweep import Sweep, contract
 
     taps = layer.kernel[0] * layer.kernel[1]
     channels, filters = b.x.shape[0] // layer.groups, layer.filters // layer.groups
@@ -64,7 +64,7 @@ def backward(layer: Conv2D, b: Buffers) -> Backward:
 
 
 def _weight_gradient(layer: Conv2D, b: Buffers, dy: View) -> Iterator[tuple[Op, int]]:
-    from cnncli.kernels.contraction import Sweep, correlate
+    from cnncli.kernels.sweep import Sweep, correlate
 
     (rows, columns), (vertical, horizontal) = layer.kernel, layer.dilation
     channels, filters = b.x.shape[0] // layer.groups, layer.filters // layer.groups
@@ -101,14 +101,13 @@ def _weight_gradient(layer: Conv2D, b: Buffers, dy: View) -> Iterator[tuple[Op, 
 
 def _bias_gradient(layer: Conv2D, b: Buffers, dy: View) -> Iterator[tuple[Op, int]]:
     from cnncli.kernels.program import Op
-    from cnncli.kernels.reduction import sum_lanes_of
 
     if not layer.bias:
         return
     source = dy.place if b.spread else whole_batch(dy.place)
     blocks = 1 if b.spread else b.blocks
     sizes = layer.filters, blocks, *dy.shape[1:], dy.channel_step, dy.place.task_step, dy.row_step, dy.lanes
-    yield Op(sum_lanes_of, (source, b.gradients["bias"], *sizes)), 1
+    yield Op("reduction.sum_lanes_of", (source, b.gradients["bias"], *sizes)), 1
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ def gradient_halo(layer: Conv2D, x: Shape) -> Pads:
 
 
 def _input_gradient(layer: Conv2D, dy: View, dx: View, b: Buffers) -> Iterator[Op]:
-    from cnncli.kernels.contraction import Sweep, contract
+    from cnncli.kernels.sweep import Sweep, contract
 
     taps = layer.kernel[0] * layer.kernel[1]
     channels, filters = dx.shape[0] // layer.groups, layer.filters // layer.groups

@@ -13,8 +13,8 @@ from cnncli.layers.conv import BIAS, INIT
 from cnncli.shapes import Shape, format_hwc
 
 if TYPE_CHECKING:
-    from cnncli.kernels.contraction import Sweep
     from cnncli.kernels.program import Op
+    from cnncli.kernels.sweep import Sweep
 
 _PARTS = 16  # tasks that the weight gradient is shared out over, where there are so many units
 
@@ -77,7 +77,7 @@ class Dense(Layer, kind="dense"):
 
     def forward(self, b: Buffers) -> tuple[Op, ...]:
         """Return the sweep that fills y: rows are units, the reduction runs over the features."""
-        from cnncli.kernels.contraction import contract
+        from cnncli.kernels.sweep import contract
 
         bias = b.weights["bias"] if self.bias else b.zero
         features = b.x.shape[0]
@@ -87,9 +87,8 @@ class Dense(Layer, kind="dense"):
 
     def backward(self, b: Buffers) -> Backward:
         """Return the sweeps that fill dx, and after the whole batch dweight and dbias."""
-        from cnncli.kernels.contraction import contract
         from cnncli.kernels.program import Op
-        from cnncli.kernels.reduction import sum_lanes_of
+        from cnncli.kernels.sweep import contract
 
         if b.dy is None:
             return Backward()
@@ -100,11 +99,11 @@ class Dense(Layer, kind="dense"):
         transposed, after = self._weight_gradient(b, b.dy)
         if self.bias:
             sizes = self.units, b.blocks, 1, 1, b.dy.lanes, b.dy.place.task_step, 0, 0
-            after = (*after, (Op(sum_lanes_of, (whole_batch(b.dy.place), b.gradients["bias"], *sizes)), 1))
+            after = (*after, (Op("reduction.sum_lanes_of", (whole_batch(b.dy.place), b.gradients["bias"], *sizes)), 1))
         return Backward((*now, *transposed), after)
 
     def _sweep(self, rows: int, y: View, lengths: tuple[int, int, int], a_row: int, a_step: int) -> Sweep:
-        from cnncli.kernels.contraction import Sweep
+        from cnncli.kernels.sweep import Sweep
 
         return Sweep(
             rows=rows, columns=1, outer=1, inner=1, a_row=a_row, b_column=y.lanes, b_outer=0, b_inner=0,
@@ -118,9 +117,8 @@ class Dense(Layer, kind="dense"):
         dweight[u, i] = sum over images of dy[image, u] * x[image, i]: with the features in the lanes it is a sweep like
         the others, so x is transposed block by block. Fewer features than lanes are summed lane by lane instead.
         """
-        from cnncli.kernels.contraction import Sweep, contract, correlate
         from cnncli.kernels.program import Op
-        from cnncli.kernels.reduction import transpose_features
+        from cnncli.kernels.sweep import Sweep, contract, correlate
 
         features, lanes = b.x.shape[0], dy.lanes
         target = b.gradients["weight"]
@@ -135,7 +133,7 @@ class Dense(Layer, kind="dense"):
         vectors = -(-features // lanes)
         width = vectors * lanes
         rows = b.allocate(lanes * width)
-        turn = Op(transpose_features, (b.x.place, rows, vectors, width))
+        turn = Op("reduction.transpose_features", (b.x.place, rows, vectors, width))
         parts = max(1, min(_PARTS, self.units // 8))
         sweep = Sweep(
             rows=self.units, columns=vectors, outer=1, inner=1,

@@ -40,9 +40,8 @@ class Dropout(Layer, kind="dropout"):
         return Backward((self._drop(b.dy, b.dx, b),))
 
     def _drop(self, source: View, target: View, b: Buffers) -> Op:
-        from cnncli.kernels.elementwise import dropout
         from cnncli.kernels.program import Op, number
 
         steps = *source.steps, *target.steps
         odds = number(1 / (1 - self.rate)), round(self.rate * 2**32)
-        return Op(dropout, (source.place, target.place, *target.shape, *steps, b.key, *odds))
+        return Op("elementwise.dropout", (source.place, target.place, *target.shape, *steps, b.key, *odds))

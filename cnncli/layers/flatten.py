@@ -31,11 +31,12 @@ class Flatten(Layer, kind="flatten"):
 
     def backward(self, b: Buffers) -> Backward:
         """Return the op that lays the gradient out as feature maps, unless it already is."""
-        from cnncli.kernels.elementwise import copy
         from cnncli.kernels.program import Op
 
         if b.dx is None or b.dy is None or b.dx.place.words() == b.dy.place.words():
             return Backward()
         channels, height, width = b.dx.shape
         steps = height * width * b.dy.lanes, width * b.dy.lanes
-        return Backward((Op(copy, (b.dy.place, b.dx.place, channels, height, width, *steps, *b.dx.steps)),))
+        return Backward(
+            (Op("elementwise.copy", (b.dy.place, b.dx.place, channels, height, width, *steps, *b.dx.steps)),)
+        )

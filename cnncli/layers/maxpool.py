@@ -25,15 +25,13 @@ class MaxPool2D(Pool2D, kind="maxpool"):
 
     def forward(self, b: Buffers) -> tuple[Op, ...]:
         """Return the op that fills y."""
-        from cnncli.kernels.pool2d import maxpool_forward
         from cnncli.kernels.program import Op
 
         sizes = *b.x.shape, *b.y.shape[1:], *b.x.steps, *b.y.steps, *self.size, *self.stride
-        return (Op(maxpool_forward, (b.x.place, b.y.place, *sizes, self.padding[0], self.padding[2])),)
+        return (Op("pool2d.maxpool_forward", (b.x.place, b.y.place, *sizes, self.padding[0], self.padding[2])),)
 
     def backward(self, b: Buffers) -> Backward:
         """Return the op that gives each window's gradient to its first largest pixel."""
-        from cnncli.kernels.pool2d import maxpool_backward
         from cnncli.kernels.program import Op
 
         if b.dx is None or b.dy is None:
@@ -42,4 +40,6 @@ class MaxPool2D(Pool2D, kind="maxpool"):
         steps = *b.x.steps, *b.y.steps, *b.dy.steps, *b.dx.steps
         window = *self.size, *self.stride, self.padding[0], self.padding[2]
         flags = int(b.rectify), int(self.is_disjoint)
-        return Backward((Op(maxpool_backward, (*places, *b.x.shape, *b.y.shape[1:], *steps, *window, *flags)),))
+        return Backward(
+            (Op("pool2d.maxpool_backward", (*places, *b.x.shape, *b.y.shape[1:], *steps, *window, *flags)),)
+        )

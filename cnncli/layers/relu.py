@@ -21,17 +21,15 @@ class ReLU(Layer, kind="relu"):
 
     def forward(self, b: Buffers) -> tuple[Op, ...]:
         """Return the op that fills y."""
-        from cnncli.kernels.elementwise import relu_forward
         from cnncli.kernels.program import Op
 
-        return (Op(relu_forward, (b.x.place, b.y.place, *b.y.shape, *b.x.steps, *b.y.steps)),)
+        return (Op("elementwise.relu_forward", (b.x.place, b.y.place, *b.y.shape, *b.x.steps, *b.y.steps)),)
 
     def backward(self, b: Buffers) -> Backward:
         """Return the op that passes dy on where y is above 0."""
-        from cnncli.kernels.elementwise import relu_backward
         from cnncli.kernels.program import Op
 
         if b.dx is None or b.dy is None:
             return Backward()
         places = b.y.place, b.dy.place, b.dx.place
-        return Backward((Op(relu_backward, (*places, *b.y.shape, *b.y.steps, *b.dy.steps, *b.dx.steps)),))
+        return Backward((Op("elementwise.relu_backward", (*places, *b.y.shape, *b.y.steps, *b.dy.steps, *b.dx.steps)),))

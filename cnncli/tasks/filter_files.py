@@ -35,9 +35,9 @@ def filter_one_file(job: Job, plan: FilterPlan, options: FileOptions, standard_i
         import cnncli.tasks.filter_image  # noqa: F401  takes longer than decoding most pictures
 
         if _is_large(job.source):
-            from cnncli.kernels import native
+            from cnncli.kernels.store import routine
 
-            native.preload("image_filter", "filter_strip")
+            routine("image_filter.filter_strip").preload()
 
         loaded = loading.result()
     return store(0, job, apply(loaded, plan, options), options)

@@ -7,9 +7,10 @@ import sys
 SCRIPT = """
 import sys
 import numpy as np
-from cnncli.kernels.contraction import Sweep, _contract
 from cnncli.kernels.program import Chain, Op, Place, Program
-from cnncli.kernels.simd import LANES
+from cnncli.kernels.host import LANES
+from cnncli.kernels.store import routine
+from cnncli.kernels.sweep import Sweep
 for name in sys.argv[1:]:
     rows, columns = map(int, name.split("x"))
     a = np.arange(1, rows + 1, dtype=np.float32)
@@ -19,7 +20,7 @@ for name in sys.argv[1:]:
                   c_row=(columns + 4) * LANES, c_column=LANES, c_outer=0, c_inner=0,
                   lengths=(1, 1, 1), a_steps=(0, 0, 0), b_steps=(0, 0, 0))
     places = Place(a), Place(b), Place(guarded), Place(zero)
-    op = Op(_contract(rows, columns, True), (*places, *sweep.words()))
+    op = Op(routine("contraction.contract", rows, columns, 1), (*places, *sweep.words()))
     Program([[Chain((op,), 1)]], 1).run()
     wanted = np.zeros_like(guarded)
     wanted[:rows, :columns] = (a[:, None] * b[:, 0])[..., None]
