@@ -60,6 +60,7 @@ def _filter(given: FilterArguments) -> int:
     from cnncli.kernels import threads
     from cnncli.tasks.filter_naming import Job, kernel_label, plan_jobs
     from cnncli.tasks.filter_one import check_target, is_text_matrix
+    from cnncli.tasks.filter_target import default_extension
 
     sources = _sources(given)
     standard_input = sys.stdin.buffer.read() if any(s.path == "-" for s in sources) else None
@@ -69,11 +70,13 @@ def _filter(given: FilterArguments) -> int:
     printing = given.print_ or (given.output is None and not given.compare and all(matrices))
     plan = filter_plan(given, printing=printing)
     settings = file_options(given, threads=threads.resolve(given.threads), align=printing and sys.stdout.isatty())
+    if given.split_channels and (printing or given.output == "-"):
+        raise UsageError("--split-channels writes several files", hint="name one with -o, such as -o out.png")
     if printing:
         jobs = [Job(source.path, None) for source in sources]
     else:
         label = kernel_label(given.kernels) + ("-compare" if given.compare else "")
-        extension, split = _extension(plan), given.split_channels
+        extension, split = default_extension(plan), given.split_channels
         jobs = plan_jobs(sources, given.output, label, default_extension=extension, split_channels=split)
     if given.shard:  # of jobs that were checked together: the shards of a batch may run at the same time
         part, parts = parse_shard(given.shard)
@@ -180,8 +183,3 @@ def _in_words(step: Step) -> str:
     bank = f"{kernel.filters} filters " if kernel.combine == "stack" and kernel.filters > 1 else ""
     depth = "" if kernel.per_channel else f"{kernel.channels}x"
     return f"{step.name}{gradient} {bank}{depth}{kernel.size[0]}x{kernel.size[1]}"
-
-
-def _extension(plan: FilterPlan) -> str:
-    """Return the extension of a default name: PNG unless it could not hold the result."""
-    return ".tif" if plan.dtype == "float32" or plan.range == "raw" else ".png"

@@ -64,6 +64,24 @@ def format_of(path: str) -> str:
     return _BY_EXTENSION[extension]
 
 
+def obstacle(format: str, dtype: np.dtype, channels: int, alpha: bool) -> str:
+    """Return why a format cannot hold samples without loss, or an empty text.
+
+    Examples
+    --------
+    >>> obstacle("GIF", np.dtype(np.uint8), 3, False)
+    'GIF holds 1 channel, the result has 3'
+    """
+    able = _FORMATS[format]
+    if dtype.name not in able.depths:
+        return f"{format} holds no {dtype.name} samples"
+    if channels not in able.channels:
+        few = len(able.channels) < 3
+        held = " or ".join(map(str, able.channels)) if few else f"{able.channels[0]}-{able.channels[-1]}"
+        return f"{format} holds {held} channel{'' if held == '1' else 's'}, the result has {channels}"
+    return f"{format} holds no transparency" if alpha and not able.alpha else ""
+
+
 def check_holds(format: str, dtype: np.dtype, channels: int, alpha: bool, where: str) -> None:
     """Refuse a format that would lose depth, channels or alpha; nothing is ever converted silently.
 
@@ -72,16 +90,10 @@ def check_holds(format: str, dtype: np.dtype, channels: int, alpha: bool, where:
     CnnError
         Names the formats that hold the result.
     """
-    able = _FORMATS[format]
-    if dtype.name not in able.depths:
-        problem = f"{format} holds no {dtype.name} samples"
-    elif channels not in able.channels:
-        held = "1-4" if format == "PNG" else " or ".join(map(str, able.channels))
-        problem = f"{format} holds {held} channels, the result has {channels}"
-    elif alpha and not able.alpha:
-        problem = f"{format} holds no transparency"
-    else:
+    problem = obstacle(format, dtype, channels, alpha)
+    if not problem:
         return
+    able = _FORMATS[format]
     others = [
         c.extensions[0]
         for name, c in _FORMATS.items()

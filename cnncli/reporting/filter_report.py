@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from shutil import get_terminal_size
 from typing import Any, TextIO
@@ -135,8 +136,7 @@ class FilterReport:
         if outcome.status == "written":
             changed = outcome.result_shape != outcome.shape or outcome.result_dtype != outcome.dtype
             result = f" {'x'.join(map(str, outcome.result_shape))} {outcome.result_dtype}" if changed else ""
-            where = "standard output" if outcome.target == "-" else safe(outcome.target or "")
-            self._line(f"wrote {where}{result}")
+            self._line(f"wrote {_places(outcome.outputs)}{result}")
 
     def _show_failure(self, failure: Failure) -> None:
         self.failures.append(failure)
@@ -149,6 +149,18 @@ class FilterReport:
                 self._progress.line(line)
             else:
                 write_line(line, self.err)
+
+
+def _places(outputs: Iterable[str]) -> str:
+    """Return the names of the files that were written.
+
+    Examples
+    --------
+    >>> _places(["-"]), _places(["a-0.png", "a-1.png", "a-2.png"])
+    ('standard output', '3 files a-0.png to a-2.png')
+    """
+    names = ["standard output" if name == "-" else safe(name) for name in outputs]
+    return names[0] if len(names) == 1 else f"{len(names)} files {names[0]} to {names[-1]}"
 
 
 def _fitted(text: str, columns: int) -> list[str]:

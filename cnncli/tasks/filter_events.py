@@ -42,6 +42,10 @@ class Outcome:
 
     Attributes
     ----------
+    target : str, optional
+        The file it went to, ``-`` for standard output; None where it was printed or went to several files.
+    outputs : dict
+        Path -> bytes of every file that was written, or was found finished.
     status : str
         ``written``, ``printed``, ``skipped`` or ``failed``.
     shape, result_shape : list of int
@@ -74,7 +78,7 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
     sha256: str = ""
-    size_bytes: int = 0
+    outputs: dict[str, int] = field(default_factory=dict)
     failure: Failure | None = None
 
 

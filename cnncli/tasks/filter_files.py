@@ -17,6 +17,7 @@ from cnncli.tasks.filter_naming import Job
 from cnncli.tasks.filter_one import Loaded, apply, check_target, load, store
 from cnncli.tasks.filter_options import FileOptions
 from cnncli.tasks.filter_plan import FilterPlan
+from cnncli.tasks.filter_target import Destination, check_destination, destination
 
 _LARGE_FILE = 300_000  # [B] a picture that will be worth compiled code
 
@@ -40,7 +41,9 @@ def filter_one_file(job: Job, plan: FilterPlan, options: FileOptions, standard_i
             routine("image_filter.filter_strip").preload()
 
         loaded = loading.result()
-    return store(0, job, apply(loaded, plan, options), options)
+    where = destination(job, loaded.image, plan, options)
+    check_destination(job, where, options)
+    return store(0, job, where, apply(loaded, plan, options), options)
 
 
 def _is_large(source: str) -> bool:
@@ -87,21 +90,26 @@ def filter_files(
 def _whole(
     index: int, job: Job, plan: FilterPlan, options: FileOptions, manifest: Manifest, standard_input: bytes | None
 ) -> Outcome:
-    loaded = _load(job, options, manifest, standard_input)
-    if loaded is None:
-        return Outcome(index, job.source, job.target, "skipped")
-    return store(index, job, apply(loaded, plan, options, compiled=True), options)
-
-
-def _load(job: Job, options: FileOptions, manifest: Manifest, standard_input: bytes | None) -> Loaded | None:
-    """Return the decoded input, or None where the output is finished."""
     skip = options.skip_existing and job.target is not None
-    if skip and not manifest.kept and os.path.lexists(str(job.target)):
-        return None
+    if skip and not manifest.kept and not options.split_channels and os.path.lexists(str(job.target)):
+        return Outcome(index, job.source, job.target, "skipped")
     loaded = load(job, options, fingerprint=manifest.kept, standard_input=standard_input)
-    if skip and manifest.kept and manifest.finished(job.source, str(job.target), loaded.sha256):
-        return None
-    return loaded
+    where = destination(job, loaded.image, plan, options)
+    if skip:
+        if manifest.kept:
+            finished = manifest.finished(job.source, where.paths, loaded.sha256)
+        else:
+            finished = all(os.path.lexists(path) for path in where.paths)
+        if finished:
+            return _skipped(index, job, where, loaded)
+    check_destination(job, where, options)
+    return store(index, job, where, apply(loaded, plan, options, compiled=True), options)
+
+
+def _skipped(index: int, job: Job, where: Destination, loaded: Loaded) -> Outcome:
+    target = where.paths[0] if len(where.paths) == 1 else None
+    sizes = {path: os.lstat(path).st_size for path in where.paths}
+    return Outcome(index, job.source, target, "skipped", sha256=loaded.sha256, outputs=sizes)
 
 
 def sync_folders(jobs: Sequence[Job]) -> None:

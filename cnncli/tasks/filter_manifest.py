@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,15 @@ class Manifest:
     def __init__(self, path: str | None, digest: str, settings: dict[str, Any]) -> None:
         self._settings = settings
         self._digest = digest
-        self._finished: dict[tuple[str, str], dict[str, Any]] = {}
+        self._finished: dict[str, list[dict[str, Any]]] = {}  # by input
         self._writer: JsonLinesWriter | None = None
         if path is not None:
             for record in read_json_lines(path):
-                key = (str(record.get("input")), str(record.get("output")))
-                self._finished[key] = record
+                records = self._finished.setdefault(str(record.get("input")), [])
+                if record.get("status") in ("written", "skipped"):
+                    records.append(record)
+                else:  # of several outputs some may have been replaced before the failure
+                    records.clear()
             self._writer = JsonLinesWriter(path)
 
     @property
@@ -41,20 +45,17 @@ class Manifest:
         """Whether there is a file."""
         return self._writer is not None
 
-    def finished(self, source: str, target: str, sha256: str) -> bool:
-        """Whether this input with these options has been written, and the output still has its size.
+    def finished(self, source: str, targets: Sequence[str], sha256: str) -> bool:
+        """Whether this input with these options has been written to `targets`, and these still have their sizes.
 
-        Existence alone proves nothing: the output may come from other options or an older input.
+        Existence alone proves nothing: an output may come from other options or an older input.
         """
-        record = self._finished.get((source, target))
-        if record is None or record.get("status") not in ("written", "skipped"):
-            return False
-        if record.get("options") != self._digest or record.get("sha256") != sha256:
-            return False
-        try:
-            return Path(target).stat().st_size == record.get("bytes")
-        except OSError:
-            return False
+        for record in reversed(self._finished.get(source, [])):  # the last word about an output counts
+            outputs = record.get("outputs")
+            if isinstance(outputs, dict) and not outputs.keys().isdisjoint(targets):
+                same = record.get("options") == self._digest and record.get("sha256") == sha256
+                return same and list(outputs) == list(targets) and all(map(_has_size, targets, outputs.values()))
+        return False
 
     def add(self, outcome: Outcome) -> None:
         """Append the record of one file."""
@@ -63,16 +64,12 @@ class Manifest:
         record: dict[str, Any] = {
             "schema": SCHEMA,
             "input": outcome.source,
-            "output": outcome.target,
+            "outputs": outcome.outputs,
             "status": outcome.status,
             "options": self._digest,
             "settings": self._settings,
             "sha256": outcome.sha256 or None,
-            "bytes": outcome.size_bytes,
         }
-        before = self._finished.get((outcome.source, str(outcome.target)))
-        if outcome.status == "skipped" and before is not None:  # what it found finished stays on record
-            record |= {name: before.get(name) for name in ("sha256", "bytes")}
         if outcome.failure is not None:
             record["error"] = asdict(outcome.failure)
         self._writer.write(record)
@@ -82,3 +79,10 @@ class Manifest:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _has_size(path: str, size: int) -> bool:
+    try:
+        return Path(path).stat().st_size == size
+    except OSError:
+        return False

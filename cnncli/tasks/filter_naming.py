@@ -6,8 +6,9 @@ from __future__ import annotations
 # names are taken apart as text, whatever bytes they hold
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cnncli.errors import CnnError, UsageError
 from cnncli.io.image_encode import format_of
@@ -21,10 +22,15 @@ _NAME_BYTES = 100  # of the kernels in a file name
 
 @dataclass(frozen=True)
 class Job:
-    """One input and where its result goes; ``-`` is standard input or output, None means print."""
+    """One input and where its result goes; ``-`` is standard input or output, None means print.
+
+    `fallback` is there where the user did not choose the extension of `target`: with another extension it is a name
+    that no other job has.
+    """
 
     source: str
     target: str | None
+    fallback: str = ""
 
 
 def output_folder(output: str | None) -> str | None:
@@ -81,7 +87,20 @@ def plan_jobs(
     _refuse_clashes(jobs, output)
     if len(jobs) > 1:  # the output of a single job may be its input
         _refuse_inputs_as_outputs(jobs, split_channels)
-    return jobs
+    return _with_fallbacks(jobs) if output is None or pattern.endswith("{ext}") else jobs
+
+
+def _with_fallbacks(jobs: Sequence[Job]) -> list[Job]:
+    """Return the jobs with a name that any extension may follow: ``a-box``, or ``a-box.gif`` where that is in use."""
+    taken = Counter(
+        os.path.splitext(os.path.normpath(name))[0] for job in jobs for name in (job.source, job.target or "")
+    )
+    found = []
+    for job in jobs:
+        target = job.target or ""
+        stem = os.path.splitext(target)[0]
+        found.append(replace(job, fallback=stem if taken[os.path.normpath(stem)] == 1 else target))
+    return found
 
 
 def _refuse_clashes(jobs: Sequence[Job], output: str | None) -> None:
@@ -166,7 +185,7 @@ def _fill(pattern: str, source: Source, kernel: str, default_extension: str) -> 
     fields = {"stem": stem, "kernel": kernel, "ext": extension, "name": name}
     fields |= {"parent": source.folder, "folder": _folder(source.path)}
 
-    def replace(match: re.Match[str]) -> str:
+    def value(match: re.Match[str]) -> str:
         if match[1] not in fields:
             known = " ".join("{" + field + "}" for field in _FIELDS)
             raise UsageError(f"unknown field {match[0]} in {pattern}", where="--output", hint=f"use {known}")
@@ -175,7 +194,7 @@ def _fill(pattern: str, source: Source, kernel: str, default_extension: str) -> 
     for field in ("parent", "folder"):
         if not fields[field]:  # no empty step may stay in the path
             pattern = pattern.replace(f"{{{field}}}/", "")
-    return _FIELD.sub(replace, pattern)
+    return _FIELD.sub(value, pattern)
 
 
 def _folder(path: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-# ruff: noqa: PTH112, PTH120, PTH122
+# ruff: noqa: PTH108, PTH112, PTH120, PTH122
 # names are taken apart as text, whatever bytes they hold
+import contextlib
 import hashlib
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,7 @@ from cnncli.tasks.filter_memory import check_memory
 from cnncli.tasks.filter_naming import Job
 from cnncli.tasks.filter_options import FileOptions
 from cnncli.tasks.filter_plan import FilterPlan
+from cnncli.tasks.filter_target import Destination
 
 if TYPE_CHECKING:
     from cnncli.tasks.filter_image import FilterResult
@@ -118,7 +121,7 @@ def apply(loaded: Loaded, plan: FilterPlan, options: FileOptions, *, compiled: b
     return Filtered(image, result, source, loaded.sha256)
 
 
-def store(index: int, job: Job, filtered: Filtered, options: FileOptions) -> Outcome:
+def store(index: int, job: Job, where: Destination, filtered: Filtered, options: FileOptions) -> Outcome:
     """Encode and write a result; return what became of it.
 
     Raises
@@ -126,22 +129,23 @@ def store(index: int, job: Job, filtered: Filtered, options: FileOptions) -> Out
     CnnError
         The format cannot hold the result, or it cannot be written.
     """
-    image, size, text = filtered.image, 0, []
-    status = "written"
-    if job.target is None:
+    image, text = filtered.image, []
+    outputs: dict[str, int] = {}
+    if not where.paths:
         values = image.pixels if image.alpha is None else np.concatenate([image.pixels, image.alpha[..., None]], axis=2)
         text = matrix_lines(values, precision=options.precision, align=options.align)
-        status = "printed"
-    elif options.split_channels:
-        size = _store_channels(image, job.target, options)
+    elif where.paths == ("-",):
+        data = _encoded(image, "-", options)
+        write_standard_output(data)
+        outputs["-"] = len(data)
     else:
-        size = _store_file(image, job.target, options)
+        outputs = _store_files(image, where.paths, options)
     result, source = filtered.result, filtered.source
     return Outcome(
         index=index,
         source=job.source,
-        target=job.target,
-        status=status,
+        target=where.paths[0] if len(where.paths) == 1 else None,
+        status="written" if where.paths else "printed",
         shape=_shape(source),
         dtype=source.pixels.dtype.name,
         result_shape=_shape(image),
@@ -151,10 +155,10 @@ def store(index: int, job: Job, filtered: Filtered, options: FileOptions) -> Out
         highest=float(result.maximum),
         summary=result.summary,
         clip_report=result.clip_report,
-        notes=[*result.notes, *image.notes],
+        notes=[*result.notes, *image.notes, *([where.note] if where.note else [])],
         text=text,
         sha256=filtered.sha256,
-        size_bytes=size,
+        outputs=outputs,
     )
 
 
@@ -177,43 +181,38 @@ def check_target(job: Job, options: FileOptions) -> None:
         ensure_writable(str(job.target), overwrite=options.overwrite)
 
 
-def _store_file(image: Image, target: str, options: FileOptions) -> int:
-    if target == "-":
-        data: bytes | bytearray = encode_image(
-            image,
-            options.stream_format,
-            where="stdout",
-            level=options.level,
-            quality=options.quality,
-            threads=options.threads,
-        )
-        write_standard_output(data)
-        return len(data)
-    kind = format_of(target)
-    folder = os.path.dirname(target)
+def _store_files(image: Image, paths: Sequence[str], options: FileOptions) -> dict[str, int]:
+    """Write an image to one file, or each of its channels to its own; return the size of each."""
+    planes = [image]
+    if options.split_channels:
+        planes = [
+            replace(image, pixels=np.ascontiguousarray(image.pixels[..., channel : channel + 1]), icc=None)
+            for channel in range(len(paths))
+        ]
+    encoded = [(path, _encoded(plane, path, options)) for path, plane in zip(paths, planes, strict=True)]
+    folder = os.path.dirname(paths[0])
     if options.make_folders and folder and not os.path.isdir(folder):
         make_directory(folder)
+    sizes: dict[str, int] = {}
+    try:
+        for path, data in encoded:
+            view = memoryview(data)
+            write_atomically(path, view, overwrite=options.overwrite, sync_folder=options.sync_folders)
+            sizes[path] = len(data)
+    except BaseException:
+        if not options.overwrite:  # they are ours, and would be in the way of the next attempt
+            for path in sizes:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+        raise
+    return sizes
+
+
+def _encoded(image: Image, target: str, options: FileOptions) -> bytes | bytearray:
+    kind, where = (options.stream_format, "stdout") if target == "-" else (format_of(target), target)
     if kind == "TEXT":
-        data = matrix_bytes(image.pixels, target, precision=options.precision)
-    else:
-        data = encode_image(
-            image, kind, where=target, level=options.level, quality=options.quality, threads=options.threads
-        )
-    write_atomically(target, memoryview(data), overwrite=options.overwrite, sync_folder=options.sync_folders)
-    return len(data)
-
-
-def _encoding(options: FileOptions) -> dict[str, int]:
-    return {"level": options.level, "quality": options.quality, "threads": options.threads}
-
-
-def _store_channels(image: Image, target: str, options: FileOptions) -> int:
-    stem, extension = os.path.splitext(target)
-    total = 0
-    for channel in range(image.pixels.shape[2]):
-        plane = np.ascontiguousarray(image.pixels[..., channel : channel + 1])
-        total += _store_file(replace(image, pixels=plane, icc=None), f"{stem}-{channel}{extension}", options)
-    return total
+        return matrix_bytes(image.pixels, target, precision=options.precision)
+    return encode_image(image, kind, where=where, level=options.level, quality=options.quality, threads=options.threads)
 
 
 def _named_format(path: str) -> str:

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from command_line import expect_error, run_cnn
 from faults.installed import CNN
 from PIL import Image as Pillow
+
+from cnncli.errors import CnnError
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 LECTURE = "105 102 100 97 96\n103 99 103 101 102\n101 98 104 102 100\n99 101 106 104 99\n104 104 104 100 98\n"
@@ -177,9 +180,153 @@ def test_channels(folder):
 def test_split_channels(folder):
     pixels = noise(4, 4, 3)
     write("a.png", pixels)
-    assert run_cnn("filter", "a.png", "-k", "identity", "--split-channels", "-o", "b.png").code == 0
+    words = ["filter", "a.png", "-k", "identity", "--split-channels", "-o", "b.png"]
+    result = run_cnn(*words)
+    assert result.code == 0
     for channel in range(3):
         np.testing.assert_array_equal(read(f"b-{channel}.png"), pixels[..., channel])
+    assert below(".") == ["a.png", "b-0.png", "b-1.png", "b-2.png"]
+    assert "wrote 3 files b-0.png to b-2.png" in result.err
+    body = run_cnn(*words, "--json", "-f").json
+    assert body["target"] is None
+    assert body["outputs"] == {f"b-{n}.png": os.path.getsize(f"b-{n}.png") for n in range(3)}
+
+
+def test_split_channels_of_one_channel(folder):
+    write("a.png", noise(4, 4))
+    result = run_cnn("filter", "a.png", "-k", "box", "--split-channels")
+    assert result.code == 0
+    assert "wrote a-box-0.png\n" in result.err
+
+
+def test_a_channel_that_exists_is_refused_before_another_is_written(folder):
+    write("a.png", noise(4, 4, 3))
+    Path("b-1.png").write_bytes(b"mine")
+    expect_error(run_cnn("filter", "a.png", "-k", "box", "--split-channels", "-o", "b.png"), 1, "b-1.png: exists")
+    assert below(".") == ["a.png", "b-1.png"]
+
+
+def test_channels_are_all_written_or_none(folder, monkeypatch):
+    """A channel that appears or cannot be written in the meantime takes back those before it."""
+    from cnncli.tasks import filter_one
+
+    def fail_at_the_last(path, *arguments, real=filter_one.write_atomically, **options):
+        if path == "b-2.png":
+            raise CnnError("no space left on the disk", where=path, hint="free some space")
+        real(path, *arguments, **options)
+
+    write("a.png", noise(4, 4, 3))
+    monkeypatch.setattr(filter_one, "write_atomically", fail_at_the_last)
+    expect_error(run_cnn("filter", "a.png", "-k", "box", "--split-channels", "-o", "b.png"), 1, "b-2.png: no space")
+    assert below(".") == ["a.png"]
+
+
+@pytest.mark.parametrize("output", [["-o", "-"], ["--print"]])
+def test_channels_cannot_be_split_into_a_stream(folder, output):
+    write("a.png", noise(4, 4, 3))
+    expect_error(run_cnn("filter", "a.png", "-k", "box", "--split-channels", *output), 2, "several files; name one")
+
+
+@pytest.mark.parametrize("manifest", [[], ["--manifest", "m.jsonl"]])
+def test_split_channels_are_resumed(scans, manifest):
+    words = ["scans", "-r", "-k", "box", "-o", "out/", "--split-channels", "--skip-existing", *manifest]
+    assert batch(*words).returncode == 0
+    assert len(below("out")) == 4 + 3
+    assert "5 skipped" in batch(*words).stderr
+    os.unlink("out/deep/0-box-2.jpg")
+    done = batch(*words, "--json", "-q")
+    bodies = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [body["status"] for body in bodies] == ["skipped"] * 4 + ["written"]
+    assert list(bodies[-1]["outputs"]) == [f"out/deep/0-box-{n}.jpg" for n in range(3)]
+    assert len(below("out")) == 4 + 3
+    if manifest:
+        Path("out/1-box-0.png").write_bytes(b"another size")
+        assert "4 skipped" in batch(*words).stderr
+        records = [json.loads(line) for line in Path("m.jsonl").read_text().splitlines()]
+        assert all(Path(name).stat().st_size == size for name, size in records[-1]["outputs"].items())
+
+
+# names that cannot hold the result
+
+
+def test_a_default_name_gets_an_extension_that_holds_the_result(folder):
+    Pillow.fromarray(noise(6, 6, 3)).convert("P").save("p.gif")
+    Pillow.fromarray(noise(6, 6, 3)).save("b.pgm", format="PPM")
+    tifffile.imwrite("f.tif", np.ones((4, 4), np.float32))
+    Path("m.csv").write_text("1,2\n3,4\n")
+    write("a.png", noise(6, 6, 3))
+    done = batch(".", "m.csv", "-r", "-k", "box", "-o", "out/", "-v")
+    assert done.returncode == 0, done.stderr
+    assert below("out") == ["a-box.png", "b-box.png", "f-box.tif", "m-box.csv", "p-box.png"]
+    assert "note: GIF holds 1 channel, the result has 3: written to out/p-box.png" in done.stderr
+    assert "note: PGM holds 1 channel, the result has 3: written to out/b-box.png" in done.stderr
+    np.save("n.npy", np.ones((2, 2)))
+    done = batch("a.png", "f.tif", "m.csv", "n.npy", "p.gif", "-k", "box", "-v")
+    assert done.returncode == 0, done.stderr
+    assert {"a-box.png", "f-box.tif", "m-box.csv", "n-box.npy", "p-box.png"} <= set(below("."))
+    assert "note: PNG holds no float32 samples: written to f-box.tif" in done.stderr
+
+
+@pytest.mark.parametrize("tool", ["torch", "keras", "lecture"])
+def test_tools_that_answer_with_floats_have_a_default_name(folder, tool):
+    write("a.png", noise(6, 6, 3))
+    result = run_cnn("filter", "a.png", "-k", "sobel-x", "--as", tool)
+    assert result.code == 0, result.err
+    assert below(".") == ["a-sobel-x.tif", "a.png"]
+
+
+def test_a_bank_has_a_default_name(folder):
+    np.save("k.npy", np.ones((4, 1, 3, 3)))
+    write("a.png", noise(6, 6))
+    result = run_cnn("filter", "a.png", "-k", "@k.npy")
+    assert result.code == 0, result.err
+    assert "note: PNG holds 1 or 3 channels, the result has 4: written to a-k.tif" in result.err
+    expect_error(run_cnn("filter", "a.png", "-k", "@k.npy"), 1, "a-k.tif: exists")
+    assert run_cnn("filter", "a.png", "-k", "@k.npy", "-f").code == 0
+
+
+def test_no_two_inputs_fall_back_to_one_name(folder):
+    for name in ("x.gif", "x.pgm", "x-box.jpg"):
+        os.makedirs("in", exist_ok=True)
+        picture = Pillow.fromarray(noise(6, 6, 3))
+        kind = {"x.gif": "GIF", "x.pgm": "PPM"}.get(name)
+        (picture.convert("P") if kind == "GIF" else picture).save(f"in/{name}", format=kind)
+    write("in/x.png", noise(6, 6, 3))
+    done = batch("in", "-r", "-k", "box", "-o", "in/")
+    assert done.returncode == 0, done.stderr
+    names = ["x-box-box.jpg", "x-box.gif.png", "x-box.jpg", "x-box.pgm.png", "x-box.png"]
+    assert below("in") == sorted([*names, "x.gif", "x.pgm", "x.png"])
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["-o", "b.jpg", "--range", "raw"], "JPEG holds no float32 samples"),
+        (["-o", "b.gif"], "GIF holds 1 channel, the result has 3"),
+        (["-o", "b.bmp", "--depth", "16"], "BMP holds no uint16 samples"),
+        (["-o", "-", "--to", "pgm"], "PGM holds 1 channel, the result has 3"),
+    ],
+)
+def test_a_name_that_was_asked_for_is_refused_before_the_work(folder, monkeypatch, words, text):
+    import cnncli.tasks.filter_files as task
+
+    def work(*_, **__):
+        raise AssertionError("filtered")
+
+    monkeypatch.setattr(task, "apply", work)
+    write("a.png", noise(6, 6, 3))
+    expect_error(run_cnn("filter", "a.png", "-k", "box", *words), 1, text, "write ")
+    assert below(".") == ["a.png"]
+
+
+def test_results_under_another_name_are_resumed(folder):
+    Pillow.fromarray(noise(6, 6, 3)).convert("P").save("p.gif")
+    write("a.png", noise(6, 6, 3))
+    for manifest in ([], ["--manifest", "m.jsonl"]):
+        words = ["p.gif", "a.png", "-k", "box", "-o", "out/{stem}{ext}", "--skip-existing", *manifest]
+        batch(*words)
+        assert below("out") == ["a.png", "p.png"]
+        assert "2 skipped" in batch(*words).stderr
 
 
 def test_hidden_colours_do_not_bleed(folder):
