@@ -19,20 +19,22 @@ class Image:
 
     Attributes
     ----------
-    pixels : array (H, W, C) of uint8, uint16 or float32
-        Colour samples without alpha; C is 1 for gray, 3 for RGB, anything for ``.npy``.
+    pixels : array (H, W, C) of uint8, uint16, float32 or float64
+        Colour samples without alpha; C is 1 for gray, 3 for RGB, anything for TIFF and ``.npy``.
     mode : str
         How the file stored them: ``RGB``, ``P``, ``CMYK``, ``I;16`` ...
     alpha : array (H, W) of the dtype of `pixels`, optional
         Opacity, straight (not premultiplied).
     icc, exif : bytes, optional
-        Colour profile; EXIF block with its orientation reset to 1.
+        Colour profile; EXIF block, whose orientation is that of `pixels`.
     density : (float, float), optional
         Pixels per inch, horizontal and vertical.
     format : str
         ``PNG``, ``JPEG``, ``TIFF``, ``BMP``, ``WEBP``, ``GIF``, ``PNM`` or ``NPY``.
     sampling : int, optional
         How coarsely a JPEG stored its colours: 0 is 4:4:4, 1 is 4:2:2, 2 is 4:2:0.
+    orientation : int
+        EXIF orientation 1 to 8 of `pixels` as they are; 1 is upright.
     notes : tuple of str
         Every conversion that was made, in words.
     """
@@ -46,6 +48,7 @@ class Image:
     notes: tuple[str, ...] = ()
     exif: bytes | None = None
     sampling: int | None = None
+    orientation: int = 1
 
     @property
     def size(self) -> str:
@@ -76,6 +79,20 @@ def check_size(width: int, height: int, where: str, max_pixels: int) -> None:
     if width * height > max_pixels:
         message = f"{width}x{height} = {_count(width * height)} exceeds {_count(max_pixels)}"
         raise InvalidInputError(message, where=where, hint=f"use --max-pixels {width * height} to allow it")
+
+
+def frame_notes(frame: int | None, count: int) -> tuple[str, ...]:
+    """Return what to say about the choice of one picture out of `count`; None is the choice of nobody."""
+    if count == 1:
+        return ()
+    return (f"first of {count} pictures (--frame N takes another)" if frame is None else f"picture {frame} of {count}",)
+
+
+def no_frame(frame: int, count: int, where: str) -> InvalidInputError:
+    """Return the error for a picture that is not in the file."""
+    return InvalidInputError(
+        f"there is no picture {frame}: the file holds {count}", where=where, hint=f"use --frame 0 to {count - 1}"
+    )
 
 
 def _count(pixels: int) -> str:

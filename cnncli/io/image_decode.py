@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import logging
 import warnings
 from dataclasses import replace
 from typing import Any
@@ -30,8 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import CnnError, InvalidInputError
-from cnncli.io import npy, pnm, tiff_read
-from cnncli.io.image_data import MAX_PIXELS, Image, check_size
+from cnncli.io import npy, pnm, tiff_exif, tiff_read, tiff_samples
+from cnncli.io.image_data import MAX_PIXELS, Image, check_size, frame_notes, no_frame
 from cnncli.io.image_sniff import sniff
 from cnncli.io.pillow_pixels import pillow_planes, split_16_bit
 from cnncli.io.png_chunks import check_png
@@ -44,11 +45,10 @@ _DECODERS = {
     "WEBP": ("PIL.WebPImagePlugin", "WebPImageFile"),
     "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
 }
-_ORIENTATION = 0x0112  # EXIF 2.32, table 4
-_STILL = ("PNG", "JPEG", "BMP")  # formats whose further pictures nobody asks for, unless they are animated
-
 # Decoders warn about what they repair (broken EXIF, odd palettes); what matters is reported as a note or an error.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+logging.getLogger("PIL").propagate = False
 
 
 def decode_image(
@@ -90,97 +90,132 @@ def decode_image(
 
 
 def _decode(data: bytes, where: str, kind: str, exif: bool, frame: int | None, max_pixels: int) -> Image:
-    wide = kind == "PNG" and check_png(data, where, max_pixels).depth == 16
+    if kind == "TIFF":
+        return _decode_tiff(data, where, exif, frame, max_pixels)
+    header = check_png(data, where, max_pixels) if kind == "PNG" else None
     picture = _open(data, kind, where, max_pixels)
-    if picture is None:
-        return _turned(tiff_read.read_tiff(data, where, frame or 0, max_pixels), exif)
     notes = _seek(picture, kind, frame, where)
-    mode = picture.mode
     check_size(picture.width, picture.height, where, max_pixels)
-    if wide or tiff_read.wide_colour(picture):
-        pixels, alpha = split_16_bit(picture, lambda: _open(data, kind, where, max_pixels), frame or 0)
-    elif kind == "TIFF" and tiff_read.needs_tifffile(picture):
-        return _turned(tiff_read.read_tiff(data, where, frame or 0, max_pixels), exif)
+    if header is not None and header.depth == 16:
+        pixels, alpha, more = split_16_bit(picture, lambda: _open(data, kind, where, max_pixels), frame or 0)
     else:
         pixels, alpha, more = pillow_planes(picture, where)
-        notes += more
-    orientation, block = _orientation(picture) if exif else (1, picture.info.get("exif"))
-    if kind == "TIFF":  # Pillow has turned it already
-        stored = getattr(picture, "stored_orientation", 1)
-        notes += _turning(stored if exif else 1)
-        orientation = 1 if exif else {6: 8, 8: 6}.get(stored, stored)
-    else:
-        notes += _turning(orientation)
+        if header is not None and header.colour_type == 0:
+            more += _scaling(header.depth)
+    image = _described(picture, Image(pixels, alpha=alpha, format=kind, notes=notes + more))
+    orientation, block, unread = _exif(picture, upright=exif)
+    image = replace(image, orientation=orientation, exif=block).noted(*unread)
+    return _turned(image) if exif else image
+
+
+def _decode_tiff(data: bytes, where: str, exif: bool, frame: int | None, max_pixels: int) -> Image:
+    tiff_samples.silence_libtiff()
+    image = None
+    try:
+        picture = _open(data, "TIFF", where, max_pixels)
+        notes = _seek(picture, "TIFF", frame, where)
+        kept = tiff_read.pillow_keeps_all(picture)
+    except CnnError:
+        raise
+    except Exception:  # a layout that Pillow does not know; what is really wrong, tifffile finds as well
+        kept = False
+    if kept:
+        image = _pillow_tiff(picture, where, notes)
+    if image is None:
+        image = tiff_read.read_tiff(data, where, frame, max_pixels)
+    image = replace(image, exif=tiff_exif.exif_of(data, 1 if exif else image.orientation))
+    return _turned(image) if exif else image
+
+
+def _pillow_tiff(picture: Any, where: str, notes: tuple[str, ...]) -> Image | None:
+    """Return a TIFF as Pillow decodes it, not yet turned; None where it fails and there is another decoder."""
+    tags = picture.tag_v2
+    compression, bits = tiff_read.compression_of(picture), tags.get(258, (1,))
+    tiff_read.check_compression(compression, where)
+    orientation = tiff_exif.orientation_of(tags.get(tiff_exif.ORIENTATION), tags.get(700))
+    # Pillow would turn the picture while it loads
+    picture.load_end = lambda: None
+    picture._size = picture._tile_size
+    try:
+        pixels, alpha, more = pillow_planes(picture, where)
+    except CnnError:
+        raise
+    except Exception:
+        if tiff_samples.readable(compression):
+            return None
+        raise
+    if picture.mode == "L":
+        more += _scaling(max(bits))
+    image = Image(pixels, alpha=alpha, format="TIFF", notes=notes + more + tiff_read.lossy_notes(picture))
+    return replace(_described(picture, image), orientation=orientation)
+
+
+def _described(picture: Any, image: Image) -> Image:
+    """Return `image` with the profile, density and sampling that an opened picture names."""
     icc = picture.info.get("icc_profile") or None
-    if mode == "CMYK" and icc:
+    if picture.mode == "CMYK" and icc:
         icc = None
-        notes += ("CMYK colour profile dropped",)
-    return Image(
-        pixels=_upright(pixels, orientation),
-        alpha=None if alpha is None else _upright(alpha, orientation),
-        mode=mode,
-        icc=icc,
-        density=_density(picture.info.get("dpi")),
-        format=kind,
-        notes=notes,
-        exif=block,
-        sampling=_sampling(picture) if kind == "JPEG" else None,
-    )
+        image = image.noted("CMYK colour profile dropped")
+    sampling = _sampling(picture) if image.format == "JPEG" else None
+    return replace(image, mode=picture.mode, icc=icc, density=_density(picture.info.get("dpi")), sampling=sampling)
 
 
 def _open(data: bytes, kind: str, where: str, max_pixels: int) -> Any:
-    """Return the opened picture, its pixels not yet decoded; None for a TIFF whose layout Pillow does not know."""
+    """Return the opened picture, its pixels not yet decoded."""
     module, name = _DECODERS[kind]
     opener = getattr(importlib.import_module(module), name)
-    try:
-        picture = opener(io.BytesIO(data))
-    except SyntaxError as error:
-        if kind == "TIFF" and "unknown pixel mode" in str(error):
-            return None
-        raise
+    # `check_size` decides, and --max-pixels moves it
+    setattr(importlib.import_module("PIL.Image"), "MAX_IMAGE_PIXELS", None)  # noqa: B010
+    picture = opener(io.BytesIO(data))
     check_size(picture.width, picture.height, where, max_pixels)
-    if kind == "TIFF":
-        value = picture.tag_v2.get(_ORIENTATION, 1)
-        picture.stored_orientation = value if value in range(1, 9) else 1
     return picture
 
 
 def _seek(picture: Any, kind: str, frame: int | None, where: str) -> tuple[str, ...]:
     if not getattr(picture, "is_animated", False):
         if frame:
-            raise _no_frame(frame, 1, where)
+            raise no_frame(frame, 1, where)
         return ()
     count = picture.n_frames
     if frame is None:
-        return () if kind == "JPEG" else (f"first of {count} pictures (--frame N takes another)",)
+        return () if kind == "JPEG" else frame_notes(None, count)
     if frame >= count:
-        raise _no_frame(frame, count, where)
+        raise no_frame(frame, count, where)
     picture.seek(frame)
-    return (f"picture {frame} of {count}",)
+    return frame_notes(frame, count)
 
 
 def _only_frame(image: Image, frame: int | None, where: str) -> Image:
     if frame:
-        raise _no_frame(frame, 1, where)
+        raise no_frame(frame, 1, where)
     return image
 
 
-def _no_frame(frame: int, count: int, where: str) -> InvalidInputError:
-    return InvalidInputError(
-        f"there is no picture {frame}: the file holds {count}", where=where, hint=f"use --frame 0 to {count - 1}"
-    )
+def _scaling(depth: int) -> tuple[str, ...]:
+    """Return what to say about gray of 2 or 4 bits, which every decoder spreads over 8."""
+    return (f"{depth}-bit samples were scaled from 0..{(1 << depth) - 1} to 0..255",) if depth in (2, 4) else ()
 
 
-def _orientation(picture: Any) -> tuple[int, bytes | None]:
-    """Return the EXIF orientation 1-8 and the EXIF block with the orientation reset."""
-    if not picture.info.get("exif") or picture.format == "TIFF":  # there it is the file's own directory
-        return 1, None
-    block = picture.getexif()
-    value = block.get(_ORIENTATION, 1)
-    if value in range(1, 9) and value != 1:
-        block[_ORIENTATION] = 1
-        return value, block.tobytes()
-    return 1, picture.info.get("exif")
+def _exif(picture: Any, *, upright: bool) -> tuple[int, bytes | None, tuple[str, ...]]:
+    """Return the stored orientation 1-8, the EXIF block to pass on, and notes.
+
+    The block is the file's own, ImageMagick's text ("Raw profile type exif"), or made for an orientation that only XMP
+    names. Where the picture will be turned upright its orientation is 1.
+    """
+    info = picture.info
+    own = bool(info.get("exif") or info.get("Raw profile type exif"))
+    if not own and not info.get("xmp") and not info.get("XML:com.adobe.xmp"):
+        return 1, None, ()
+    try:
+        found = picture.getexif()
+        value = found.get(tiff_exif.ORIENTATION, 1)
+        if value not in range(2, 9):
+            return 1, info.get("exif") or (found.tobytes() if own else None), ()
+        if upright:
+            found[tiff_exif.ORIENTATION] = 1
+        return value, found.tobytes() if own or not upright else None, ()
+    except Exception:  # EXIF is written by many programs; the picture can be read without it
+        return 1, None, ("EXIF cannot be read and was dropped",)
 
 
 def _sampling(picture: Any) -> int | None:
@@ -190,19 +225,14 @@ def _sampling(picture: Any) -> int | None:
     return {(1, 1): 0, (2, 1): 1, (2, 2): 2}.get(picture.layer[0][1:3])
 
 
-def _turning(orientation: int) -> tuple[str, ...]:
-    return (f"turned upright (EXIF orientation {orientation})",) if orientation != 1 else ()
-
-
-def _turned(image: Image, exif: bool) -> Image:
-    """Return a picture of tifffile, whose mode carries the orientation that it was stored with, turned upright."""
-    name, _, number = image.mode.partition(" orientation ")
-    orientation = int(number or 1)
-    image = replace(image, mode=name)
-    if orientation == 1 or not exif:
+def _turned(image: Image) -> Image:
+    """Return a picture turned from its orientation to 1."""
+    if image.orientation == 1:
         return image
-    alpha = None if image.alpha is None else _upright(image.alpha, orientation)
-    return replace(image, pixels=_upright(image.pixels, orientation), alpha=alpha).noted(*_turning(orientation))
+    alpha = None if image.alpha is None else _upright(image.alpha, image.orientation)
+    pixels = _upright(image.pixels, image.orientation)
+    note = f"turned upright (EXIF orientation {image.orientation})"
+    return replace(image, pixels=pixels, alpha=alpha, orientation=1).noted(note)
 
 
 def _upright(samples: NDArray, orientation: int) -> NDArray:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import CnnError, UsageError
-from cnncli.io import npy, png_write, pnm
+from cnncli.io import npy, png_write, pnm, tiff_exif
 from cnncli.io.image_data import Image
 
 PNG_LEVEL = 1  # chosen by the table in benchmarks/README.md
@@ -186,10 +186,10 @@ def _tiff(samples: NDArray, image: Image, level: int) -> bytes:
         "compression": "zlib" if level else None,
         "compressionargs": {"level": level} if level else None,
     }
-    if image.alpha is not None:
-        options["extrasamples"] = ["unassalpha"]
-    elif samples.shape[2] not in (1, 3):
-        options["extrasamples"] = ["unspecified"] * (samples.shape[2] - 1)
+    colours = 3 if image.pixels.shape[2] == 3 else 1
+    extra = ["unspecified"] * (image.pixels.shape[2] - colours) + ["unassalpha"] * (image.alpha is not None)
+    if extra:
+        options["extrasamples"] = extra
     if image.icc:
         options["iccprofile"] = image.icc
     if image.density:
@@ -197,7 +197,7 @@ def _tiff(samples: NDArray, image: Image, level: int) -> bytes:
     if samples.shape[2] == 1:
         samples = samples[..., 0]
     encoded: bytes = imageio.imwrite("<bytes>", samples, extension=".tif", plugin="tifffile", **options)
-    return encoded
+    return tiff_exif.with_exif(encoded, image.exif) if image.exif else encoded
 
 
 def _by_imageio(samples: NDArray, image: Image, format: str, quality: int) -> bytes:

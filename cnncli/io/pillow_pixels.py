@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError
+from cnncli.io.colours import rgb_of_inks
 
 _STRIP = 64  # [rows] copied at once: stays in cache, and no second copy of the whole picture is ever made
 _SMALL = 1_000_000  # [px] not worth strips
@@ -40,8 +41,7 @@ def pillow_planes(picture: Any, where: str) -> tuple[NDArray, NDArray | None, tu
     mode = picture.mode
     transparent = picture.info.get("transparency")
     if mode in ("L", "RGB"):
-        pixels = pillow_array(picture)
-        return pixels, _colour_key(pixels, transparent), ()
+        return _keyed(pillow_array(picture), transparent)
     if mode in ("LA", "RGBA"):
         both = pillow_array(picture)
         return np.ascontiguousarray(both[..., :-1]), np.ascontiguousarray(both[..., -1]), ()
@@ -51,10 +51,9 @@ def pillow_planes(picture: Any, where: str) -> tuple[NDArray, NDArray | None, tu
         return _from_palette(picture, transparent)
     if mode == "CMYK":
         note = "CMYK became RGB by (255 - C)(255 - K) / 255"
-        return _from_cmyk(pillow_array(picture)), None, (note,)
+        return rgb_of_inks(pillow_array(picture)), None, (note,)
     if mode in _NATIVE_16:
-        pixels = np.asarray(picture).astype(np.uint16)[..., None]
-        return pixels, _colour_key(pixels, transparent), ()
+        return _keyed(np.asarray(picture).astype(np.uint16)[..., None], transparent)
     if mode in ("F", "I"):
         notes = () if mode == "F" else ("32-bit integers became float32",)
         return np.asarray(picture).astype(np.float32)[..., None], None, notes
@@ -65,31 +64,32 @@ def pillow_planes(picture: Any, where: str) -> tuple[NDArray, NDArray | None, tu
     )
 
 
-def split_16_bit(picture: Any, reopen: Callable[[], Any], frame: int) -> tuple[NDArray, NDArray | None]:
-    """Return the samples of a picture whose decoder would drop the low byte of each 16-bit sample.
+def split_16_bit(
+    picture: Any, reopen: Callable[[], Any], frame: int
+) -> tuple[NDArray, NDArray | None, tuple[str, ...]]:
+    """Return (pixels, alpha, notes) of a 16-bit PNG, whose decoder would drop the low byte of each colour sample.
 
     Pillow keeps 16-bit gray but reads 16-bit colour with unpackers that take one byte of each pair: naming the
     unpacker of the other byte order takes the other byte. Decoding twice gives both, exactly.
 
     Parameters
     ----------
-    picture : PIL image file
+    picture : PIL.PngImagePlugin.PngImageFile
         Opened, positioned at its frame, not loaded.
     reopen : callable
         Opens it again.
     frame : int
         Which picture of the file.
     """
-    tile = picture.tile[0]
+    (tile,) = picture.tile
     rawmode = tile.args if isinstance(tile.args, str) else tile.args[0]
     if picture.mode in _NATIVE_16:
         picture.load()
-        pixels = np.asarray(picture).astype(np.uint16)[..., None]
-        return pixels, _colour_key(pixels, picture.info.get("transparency"))
+        return _keyed(np.asarray(picture).astype(np.uint16)[..., None], picture.info.get("transparency"))
     if rawmode == "LA;16B":  # four bytes a pixel, big-endian: read them as they are
         _read_as(picture, "RGBA", "RGBA")
         both = pillow_array(picture).view(">u2").astype(np.uint16)
-        return both[..., :1].copy(), both[..., 1].copy()
+        return both[..., :1].copy(), both[..., 1].copy(), ()
     colours, order = rawmode.split(";16")
     other = reopen()
     if frame:
@@ -100,12 +100,12 @@ def split_16_bit(picture: Any, reopen: Callable[[], Any], frame: int) -> tuple[N
     pixels <<= 8
     pixels |= pillow_array(other)
     if colours == "RGBA":
-        return pixels[..., :3].copy(), pixels[..., 3].copy()
-    return pixels, _colour_key(pixels, picture.info.get("transparency"))
+        return pixels[..., :3].copy(), pixels[..., 3].copy(), ()
+    return _keyed(pixels, picture.info.get("transparency"))
 
 
 def _read_as(picture: Any, mode: str, rawmode: str) -> None:
-    tile = picture.tile[0]
+    (tile,) = picture.tile
     arguments = rawmode if isinstance(tile.args, str) else (rawmode, *tile.args[1:])
     picture.tile = [tile._replace(args=arguments)]
     picture._mode = mode
@@ -123,18 +123,12 @@ def _from_palette(picture: Any, transparent: Any) -> tuple[NDArray, NDArray | No
     return pixels, alpha, ("palette with transparency became RGB and alpha",)
 
 
-def _from_cmyk(inks: NDArray) -> NDArray:
-    out = np.empty((*inks.shape[:2], 3), np.uint8)
-    for top in range(0, len(inks), _STRIP):
-        light = 255 - inks[top : top + _STRIP].astype(np.uint32)
-        out[top : top + _STRIP] = (light[..., :3] * light[..., 3:] + 127) // 255
-    return out
-
-
-def _colour_key(pixels: NDArray, transparent: Any) -> NDArray | None:
-    """Return alpha for a PNG whose tRNS names one colour as transparent."""
+def _keyed(pixels: NDArray, transparent: Any) -> tuple[NDArray, NDArray | None, tuple[str, ...]]:
+    """Return the pixels, and alpha for a PNG whose tRNS names one colour as transparent."""
     if transparent is None or isinstance(transparent, bytes):
-        return None
+        return pixels, None, ()
     top = np.iinfo(pixels.dtype).max
     match = (pixels == np.asarray(transparent, pixels.dtype)).all(axis=-1)
-    return np.where(match, 0, top).astype(pixels.dtype)
+    alpha = np.where(match, 0, top).astype(pixels.dtype)
+    colour = ", ".join(map(str, np.atleast_1d(transparent)))
+    return pixels, alpha, (f"the transparent colour ({colour}) became alpha",)

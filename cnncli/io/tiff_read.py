@@ -1,4 +1,4 @@
-"""TIFF pictures that Pillow does not hold: float colour, planes apart, 16-bit gray with alpha, stacks of those."""
+"""TIFF pages that Pillow does not hold as they are: beyond 8 bits, floats, signed, extra or premultiplied samples."""
 
 from __future__ import annotations
 
@@ -10,100 +10,227 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError
-from cnncli.io.image_data import Image, check_size
+from cnncli.io import tiff_exif
+from cnncli.io.colours import rgb_of_inks, straight
+from cnncli.io.image_data import Image, check_size, frame_notes, no_frame
+from cnncli.io.tiff_samples import codec_is_there, read_samples, readable
 
-_EXPANSION = 1100  # deflate makes at most 1032 bytes of one
-_BITS, _FORMAT, _PLANES = 258, 339, 284  # TIFF 6.0: BitsPerSample, SampleFormat, PlanarConfiguration
+# TIFF 6.0: tags
+_BITS, _COMPRESSION, _PHOTOMETRIC, _PLANES, _EXTRA, _FORMAT = 258, 259, 262, 284, 338, 339
+_X_RESOLUTION, _COLORMAP, _XMP, _ICC = 282, 320, 700, 34675
+_MAX_CHANNELS = 64
+_WHITE_IS_ZERO, _RGB, _PALETTE, _CMYK = 0, 2, 3, 5
+# black is zero, RGB, palette, mask, colour filter array, linear raw: what needs no other formula
+_PLAIN = {0: 1, 1: 1, _RGB: 3, _PALETTE: 1, 4: 1, _CMYK: 4, 32803: 1, 34892: 3}
+_COLOUR_SPACES = {6: "YCbCr", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*", 32844: "LogL", 32845: "LogLuv"}
+_UNSIGNED, _SIGNED, _FLOAT, _VOID = 1, 2, 3, 4
+_PREMULTIPLIED, _STRAIGHT = 1, 2  # ExtraSamples
+_ALPHA_ONLY = ((), (_STRAIGHT,), (999,))  # 999 is how Corel Draw writes alpha
 
 # tifffile reports what it repairs through logging, which would reach the terminal
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 logging.getLogger("tifffile").propagate = False
 
 
-def wide_colour(picture: Any) -> bool:
-    """Whether Pillow opened a 16-bit colour TIFF and would drop half of each sample."""
-    if picture.format != "TIFF" or len(picture.tile) == 0:
+def pillow_keeps_all(picture: Any) -> bool:
+    """Whether Pillow holds an opened TIFF bit for bit: the one place that decides who decodes.
+
+    Pillow where nothing is lost, `read_tiff` elsewhere: Pillow halves 16-bit colours, leaves 16-bit negatives negative,
+    takes signed samples for unsigned ones, drops unspecified channels, rounds premultiplied colours down, and mixes
+    up planes that lie in tiles.
+    """
+    tags = picture.tag_v2
+    if max(tags.get(_BITS, (1,))) > 8 or any(k not in (_UNSIGNED, _VOID) for k in tags.get(_FORMAT, (_UNSIGNED,))):
         return False
-    arguments = picture.tile[0].args
-    rawmode = arguments if isinstance(arguments, str) else arguments[0]
-    return isinstance(rawmode, str) and rawmode.split(";16")[0] in ("RGB", "RGBA") and ";16" in rawmode
+    doubtful = tuple(tags.get(_EXTRA, ())) not in _ALPHA_ONLY or tags.get(_PLANES, 1) == 2
+    # JPEG inside TIFF and YCbCr are decoded by nobody else: `lossy_notes` says what is missing
+    return not (doubtful and tags.get(_PHOTOMETRIC, 0) in _PLAIN and readable(compression_of(picture)))
 
 
-def needs_tifffile(picture: Any) -> bool:
-    """Whether Pillow opened a TIFF that it would convert: planes apart, signed or 64-bit samples."""
-    tags = getattr(picture, "tag_v2", {})
-    bits = tags.get(_BITS, (1,))
-    wide = max(bits) > 8
-    return (wide and len(bits) > 1) or max(bits) == 64 or (wide and tags.get(_PLANES, 1) == 2)
+def lossy_notes(picture: Any) -> tuple[str, ...]:
+    """Return what Pillow changes in a TIFF that no other decoder reads."""
+    extra = tuple(picture.tag_v2.get(_EXTRA, ()))
+    if extra in _ALPHA_ONLY:
+        return ()
+    notes = ("colours were stored premultiplied and were divided by alpha",) if _PREMULTIPLIED in extra else ()
+    dropped = len(extra) - (extra[0] in (_PREMULTIPLIED, _STRAIGHT))
+    return notes + ((f"{dropped} extra channels dropped",) if dropped else ())
 
 
-def read_tiff(data: bytes, where: str, frame: int, max_pixels: int) -> Image:
-    """Decode one page of a TIFF with tifffile.
+def compression_of(picture: Any) -> int:
+    """Return the number of the compression of an opened TIFF."""
+    return int(picture.tag_v2.get(_COMPRESSION, 1))
+
+
+def read_tiff(data: bytes, where: str, frame: int | None, max_pixels: int) -> Image:
+    """Decode one page of a TIFF; its `orientation` is as stored.
 
     Raises
     ------
     InvalidInputError
-        Damaged, too large, complex samples, or a compression that needs a decoder which is not here.
+        Damaged, too large, or a kind that is not read: complex samples, a colour space or a compression without a
+        decoder.
     """
     from tifffile import TiffFile
 
     with TiffFile(io.BytesIO(data)) as file:
         count = len(file.pages)
-        if frame >= count:
-            raise InvalidInputError(
-                f"there is no picture {frame}: the file holds {count}",
-                where=where,
-                hint=f"use --frame 0 to {count - 1}",
-            )
-        page = file.pages[frame].aspage()
+        if (frame or 0) >= count:
+            raise no_frame(frame or 0, count, where)
+        page = file.pages[frame or 0].aspage()
         check_size(page.imagewidth, page.imagelength, where, max_pixels)
-        if page.samplesperpixel > 64:
-            raise InvalidInputError(f"TIFF with {page.samplesperpixel} channels", where=where, hint="store at most 64")
-        if page.compression not in (1, 8, 32946, 32773):
-            name = getattr(page.compression, "name", page.compression)
-            message = f"{name}-compressed TIFF of {page.dtype} {page.samplesperpixel} channels is not supported"
-            raise InvalidInputError(message, where=where, hint="store it uncompressed or with deflate")
-        promised = page.imagewidth * page.imagelength * page.samplesperpixel * (page.bitspersample // 8)
-        if promised > _EXPANSION * len(data):
-            message = f"TIFF header promises {promised} B of samples, the file has {len(data)} B"
-            raise InvalidInputError(message, where=where, hint="delete it or fetch it again")
-        samples = page.asarray()
-        extra = page.extrasamples
-        icc = page.tags.get(34675)
-        tag = page.tags.get(274)
-        orientation = int(tag.value) if tag is not None and tag.value in range(1, 9) else 1
-        resolution = page.get_resolution("inch") if 282 in page.tags else (0.0, 0.0)
-        if page.planarconfig == 2 and samples.ndim == 3:
-            samples = np.moveaxis(samples, 0, -1)
-    if samples.dtype.kind not in "buif" or samples.ndim not in (2, 3):
-        raise InvalidInputError(f"TIFF of {samples.dtype} is not supported", where=where, hint="store numbers")
-    notes: tuple[str, ...] = () if count == 1 or frame else (f"first of {count} pictures (--frame N takes another)",)
-    if samples.dtype not in (np.uint8, np.uint16, np.float32):
-        notes += (f"{samples.dtype} became float32",)
-        samples = samples.astype(np.float32)
-    samples = np.ascontiguousarray(samples.reshape(*samples.shape[:2], -1), samples.dtype.newbyteorder("="))
-    alpha = None
-    if samples.shape[2] in (2, 4) and extra and int(extra[0]) in (1, 2):
-        samples, alpha = np.ascontiguousarray(samples[..., :-1]), np.ascontiguousarray(samples[..., -1])
-        if int(extra[0]) == 1:
-            samples = _straight(samples, alpha)
-            notes += ("colours were stored premultiplied and were divided by alpha",)
+        _check_kind(page, where)
+        stored = read_samples(page, data, where)
+        notes = frame_notes(frame, count)
+        samples, more = _numbers(page, stored, where)
+        pixels, alpha, colour_notes = _colours(page, samples, where)
+        icc = page.tags.get(_ICC)
+        orientation = tiff_exif.orientation_of(*(page.tags.valueof(tag) for tag in (tiff_exif.ORIENTATION, _XMP)))
+        resolution = page.get_resolution("inch") if _X_RESOLUTION in page.tags else (0.0, 0.0)
     return Image(
-        samples,
-        mode=f"TIFF {samples.dtype}" + (f" orientation {orientation}" if orientation != 1 else ""),
+        pixels,
+        mode=f"TIFF {page.dtype} x {page.samplesperpixel}",
         alpha=alpha,
-        icc=bytes(icc.value) if icc is not None else None,
+        icc=bytes(icc.value) if icc is not None and page.photometric != _CMYK else None,
         density=resolution if min(resolution) > 0 else None,
         format="TIFF",
-        notes=notes,
+        notes=notes + more + colour_notes,
+        orientation=orientation,
     )
 
 
-def _straight(samples: NDArray, alpha: NDArray) -> NDArray:
-    """Return colours divided by the opacity they were multiplied with (TIFF 6.0, ExtraSamples 1)."""
-    white = np.iinfo(alpha.dtype).max if alpha.dtype.kind == "u" else 1
-    share = alpha[..., None].astype(np.float64) / white
-    straight = np.divide(samples, share, out=np.zeros(samples.shape), where=share > 0)
-    if alpha.dtype.kind == "u":
-        straight = np.rint(np.clip(straight, 0, white))
-    return np.asarray(straight, samples.dtype)
+def unsupported(what: str, where: str, hint: str) -> InvalidInputError:
+    """Return the error for a valid TIFF of a kind that is not read."""
+    return InvalidInputError(f"this kind of TIFF is not supported: {what}", where=where, hint=hint)
+
+
+def check_compression(compression: int, where: str) -> None:
+    """Refuse a compression that no decoder here knows, by its name.
+
+    Raises
+    ------
+    InvalidInputError
+        No decoder for it.
+    """
+    if compression == 1 or codec_is_there(compression):
+        return
+    raise unsupported(f"{_compression_name(compression)} compression", where, "store it with deflate, LZW or none")
+
+
+def _compression_name(compression: int) -> str:
+    from tifffile import COMPRESSION
+
+    try:
+        return COMPRESSION(compression).name
+    except ValueError:
+        return f"unknown ({compression})"
+
+
+def _check_kind(page: Any, where: str) -> None:
+    """Refuse what `read_samples` and `_colours` have no rule for."""
+    compression, photometric = int(page.compression), int(page.photometric)
+    bits, kind = page.bitspersample, page.sampleformat
+    if page.samplesperpixel > _MAX_CHANNELS:
+        what, hint = f"{page.samplesperpixel} channels", f"store at most {_MAX_CHANNELS}"
+    elif not isinstance(bits, int) or not isinstance(kind, int):
+        what, hint = f"channels of different depth ({bits} bits)", "store the same number of bits in every channel"
+    elif int(kind) not in (_UNSIGNED, _SIGNED, _FLOAT, _VOID):
+        what, hint = "complex samples", "store real and imaginary part as two channels of float32"
+    elif int(kind) == _FLOAT and bits not in (16, 32, 64):
+        what, hint = f"{bits}-bit floats", "store float32"
+    elif not (1 <= bits <= 16 or bits in (24, 32, 64)):
+        what, hint = f"{bits}-bit samples", "store 8, 16 or 32 bits"
+    elif not readable(compression):
+        name = _compression_name(compression)
+        what = f"{name} compression of {page.samplesperpixel} channels of {bits} bits"
+        hint = "store it with deflate, LZW or none"
+    elif photometric not in _PLAIN:
+        what, hint = f"colour space {_COLOUR_SPACES.get(photometric, photometric)}", "convert it to RGB or gray"
+    elif page.imagedepth > 1:
+        what, hint = f"a volume of {page.imagedepth} slices", "store each slice as a page"
+    elif int(page.predictor) not in (1, 2, 3) or (int(page.predictor) == 3 and int(kind) != _FLOAT):
+        what, hint = f"predictor {int(page.predictor)} of {bits}-bit samples", "store it without a predictor"
+    else:
+        return
+    raise unsupported(what, where, hint)
+
+
+def _numbers(page: Any, stored: NDArray, where: str) -> tuple[NDArray, tuple[str, ...]]:
+    """Return uint8, uint16 or float32 of the stored bits, and what was converted."""
+    bits, kind = page.bitspersample, int(page.sampleformat)
+    if kind == _FLOAT:
+        values = stored.view(f"f{bits // 8}")
+        if bits == 32:
+            return values, ()
+        with np.errstate(over="ignore"):  # beyond float32: infinity, which is refused with its place
+            return values.astype(np.float32), (f"float{bits} became float32",)
+    if kind == _SIGNED:
+        if bits not in (8, 16, 32, 64):
+            raise unsupported(f"{bits}-bit signed samples", where, "store 8, 16 or 32 bits")
+        return stored.view(f"i{bits // 8}").astype(np.float32), (f"int{bits} became float32",)
+    if bits > 16:
+        return stored.astype(np.float32), (f"uint{bits} became float32",)
+    if page.photometric == _PALETTE or bits in (8, 16):
+        return stored, ()
+    top = (1 << bits) - 1
+    if bits > 8:
+        return stored, (f"samples run from 0 to {top} and are kept so",)
+    scaled = (stored.astype(np.uint16) * 255 + top // 2) // top
+    return scaled.astype(np.uint8), (f"{bits}-bit samples were scaled from 0..{top} to 0..255",)
+
+
+def _colours(page: Any, samples: NDArray, where: str) -> tuple[NDArray, NDArray | None, tuple[str, ...]]:
+    """Return (pixels, alpha, notes): colours by the photometric interpretation, and the channel that is opacity."""
+    photometric = int(page.photometric)
+    base = _PLAIN[photometric]
+    if page.samplesperpixel < base:
+        raise unsupported(f"{page.samplesperpixel} channels of colour space {photometric}", where, "convert it to RGB")
+    extra = [int(kind) for kind in page.extrasamples]
+    notes: tuple[str, ...] = ()
+    if photometric == _RGB and page.samplesperpixel == 4 and not extra:
+        extra, notes = [_STRAIGHT], ("the fourth channel has no description and was taken for alpha",)
+    extra += [0] * (page.samplesperpixel - base - len(extra))
+    place = next((base + n for n, kind in enumerate(extra) if kind in (_PREMULTIPLIED, _STRAIGHT)), None)
+    alpha = None
+    if place is not None and place < page.samplesperpixel:
+        alpha = np.ascontiguousarray(samples[..., place])
+        samples = np.delete(samples, place, axis=2)
+        if extra[place - base] == _PREMULTIPLIED:
+            samples = straight(samples, alpha)
+            notes += ("colours were stored premultiplied and were divided by alpha",)
+    if photometric == _WHITE_IS_ZERO:
+        samples = _inverted(page, samples)
+    elif photometric == _PALETTE:
+        samples = _looked_up(page, samples, where)
+        notes += ("palette became RGB",)
+    elif photometric == _CMYK:
+        if samples.dtype.kind != "u":
+            raise unsupported("CMYK of floats", where, "convert it to RGB")
+        rgb = rgb_of_inks(samples[..., :4])
+        samples = np.concatenate([rgb, samples[..., 4:]], axis=2) if samples.shape[2] > 4 else rgb
+        notes += (f"CMYK became RGB by ({np.iinfo(samples.dtype).max} - ink)({np.iinfo(samples.dtype).max} - K)",)
+        notes += ("CMYK colour profile dropped",) if _ICC in page.tags else ()
+    return np.ascontiguousarray(samples), alpha, notes
+
+
+def _inverted(page: Any, samples: NDArray) -> NDArray:
+    """Return the first channel with black at 0; floats have no largest number and stay."""
+    if samples.dtype.kind != "u":
+        return samples
+    top = (1 << page.bitspersample) - 1 if page.bitspersample > 8 else 255
+    out = samples.copy()
+    out[..., 0] = top - samples[..., 0]
+    return out
+
+
+def _looked_up(page: Any, samples: NDArray, where: str) -> NDArray:
+    """Return RGB of indices: uint8 for up to 8 bits, as everywhere else, and uint16 for 16."""
+    tag = page.tags.get(_COLORMAP)
+    table: NDArray = np.zeros(0, np.uint16) if tag is None else np.asarray(tag.value, np.uint16)
+    if samples.dtype.kind != "u" or table.size != 3 << page.bitspersample:
+        message = f"damaged TIFF (palette of {table.size} numbers for {page.bitspersample} bits)"
+        raise InvalidInputError(message, where=where, hint="write it again")
+    if page.bitspersample <= 8:
+        table = (table >> 8).astype(np.uint8) if table.max() > 255 else table.astype(np.uint8)
+    rgb = table.reshape(3, -1).T[samples[..., 0]]
+    return np.concatenate([rgb, samples[..., 1:].astype(rgb.dtype)], axis=2) if samples.shape[2] > 1 else rgb
