@@ -96,6 +96,52 @@ def filter_image(image, kernel, *, padding="same", border="replicate", value=0.0
     return np.stack(out, axis=2)
 
 
+def visible_mean(window, opacity, share, otherwise):
+    """Return the mean of a window with the weights `share` times `opacity`; `otherwise` where nothing is visible."""
+    weights = share * opacity
+    return (weights * window).sum() / weights.sum() if weights.sum() > 1e-6 * share.sum() else otherwise
+
+
+def filter_visible(
+    image, alpha, kernel, *, padding="same", border="replicate", value=0.0, stride=(1, 1), dilation=(1, 1)
+):
+    """Return responses (H, W, C) and opacity (H, W) for an image (H, W, C) and its opacity (H, W) from 0 to 1.
+
+    Positive and negative numbers of the kernel each take the mean of what they see; see `cnncli.tasks.filter_alpha`.
+    """
+    (kh, kw), channels = kernel.size, image.shape[2]
+    pads = pads_for(kernel.size, padding, dilation)
+    planes = [pad_plane(image[..., c].astype(np.float64), pads, border, value) for c in range(channels)]
+    shown = pad_plane(alpha, pads, border, 1.0)
+    reach = dilation[0] * (kh - 1) + 1, dilation[1] * (kw - 1) + 1
+    height = (shown.shape[0] - reach[0]) // stride[0] + 1
+    width = (shown.shape[1] - reach[1]) // stride[1] + 1
+    responses = np.zeros((kernel.filters, kernel.channels, channels, height, width))
+    opacity = np.zeros((height, width))
+    for r in range(height):
+        for c in range(width):
+            y, x = r * stride[0], c * stride[1]
+            place = np.s_[y : y + reach[0] : dilation[0], x : x + reach[1] : dilation[1]]
+            seen = shown[place]
+            opacity[r, c] = seen[(kh - 1) // 2, (kw - 1) // 2]
+            for f, k, plane in np.ndindex(responses.shape[:3]):
+                window, numbers = planes[plane][place], kernel.numerators[f, k]
+                centre = window[(kh - 1) // 2, (kw - 1) // 2]
+                plus, minus = np.maximum(numbers, 0), np.maximum(-numbers, 0)
+                mean_plus = visible_mean(window, seen, plus, visible_mean(window, seen, minus, centre))
+                mean_minus = visible_mean(window, seen, minus, visible_mean(window, seen, plus, centre))
+                responses[f, k, plane, r, c] = plus.sum() * mean_plus - minus.sum() * mean_minus
+    if kernel.per_channel:
+        parts = responses[:, 0] / kernel.divisor + kernel.biases[:, None, None, None]
+        if kernel.combine == "magnitude":
+            parts = np.sqrt((parts**2).sum(axis=0, keepdims=True))
+        elif kernel.combine == "maximum":
+            parts = parts.max(axis=0, keepdims=True)
+        return parts.reshape(-1, height, width).transpose(1, 2, 0), opacity
+    own = responses[:, range(channels), range(channels)].sum(axis=1) / kernel.divisor
+    return (own + kernel.biases[:, None, None]).transpose(1, 2, 0), opacity
+
+
 def pool_plane(plane, size, stride, mode):
     """Return the maximum or mean of each window."""
     height, width = (plane.shape[0] - size) // stride + 1, (plane.shape[1] - size) // stride + 1

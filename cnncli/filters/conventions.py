@@ -29,6 +29,8 @@ class Convention:
     rounding : str
         How a value becomes an integer: ``rint`` (half to even), ``half_up``, ``truncate``, ``wrap`` (truncate, then
         modulo 2^bits), ``quantum`` (to 16 bits first, then to 8), ``float`` (it stays a float32).
+    halved : bool
+        ``same`` puts half of all padding before the image, the dilation counted in.
     copy_border : bool
         Pixels whose window leaves the image are copied from the input.
     order : str
@@ -46,13 +48,15 @@ class Convention:
     normalise: bool = False
     copy_border: bool = False
     keras_same: bool = False
+    halved: bool = False
     order: str = ""
     note: str = ""
 
 
 CONVENTIONS = {
     "torch": Convention(
-        "torch.nn.functional.conv2d(x, k)", "correlation", "valid", "zero", "early", "float", order="FCHW",
+        "torch.nn.functional.conv2d(x, k)", "correlation", "valid", "zero", "early", "float", halved=True,
+        order="FCHW",
         note="no padding unless -p says so; float32, nothing is clipped"),
     "keras": Convention(
         "keras.layers.Conv2D(1, k)", "correlation", "valid", "zero", "early", "float", keras_same=True, order="HWCF",

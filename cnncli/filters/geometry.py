@@ -25,6 +25,8 @@ class Geometry:
         Pixels added at the top, bottom, left and right.
     size : (int, int)
         Rows and columns of the result.
+    centre : (int, int)
+        Row and column of the pixel in the middle of each window, counted from the first pixel of the window.
     """
 
     kernel: Pair
@@ -32,6 +34,7 @@ class Geometry:
     dilation: Pair
     pads: Pads
     size: Pair
+    centre: Pair
 
 
 def resolve(
@@ -43,12 +46,14 @@ def resolve(
     dilation: Pair = (1, 1),
     late_anchor: tuple[bool, bool] = (False, False),
     keras_same: bool = False,
+    halved: bool = False,
 ) -> Geometry:
     """Return pads and result size.
 
-    ``same`` puts ``d*(k-1)`` pixels around, the odd one of an even kernel at the end (at the start of
-    an axis with `late_anchor`), whatever the stride; with `keras_same` it pads what ``ceil(n/s)`` outputs need.
-    ``full`` adds ``d*(k-1)`` on each side.
+    ``same`` puts ``d*(k-1)`` pixels around, whatever the stride: ``d*((k-1)//2)`` of them before the image, or
+    ``d*(k//2)`` on an axis with `late_anchor`. With `halved` it is ``d*(k-1)//2``, which differs where an even kernel
+    is dilated (PyTorch). With `keras_same` it pads what ``ceil(n/s)`` outputs need. ``full`` adds ``d*(k-1)`` on each
+    side.
 
     Raises
     ------
@@ -61,8 +66,14 @@ def resolve(
     (26, 26)
     """
     pads: list[int] = []
+    centre: list[int] = []
     for axis in (0, 1):
         span = dilation[axis] * (kernel[axis] - 1)
+        late = late_anchor[axis]
+        if halved:
+            centre.append((span + 1) // 2 if late else span // 2)
+        else:
+            centre.append(dilation[axis] * (kernel[axis] // 2 if late else (kernel[axis] - 1) // 2))
         if not isinstance(padding, str):
             pads += padding[2 * axis : 2 * axis + 2]
         elif padding == "valid":
@@ -73,8 +84,7 @@ def resolve(
             total = max((-(-image[axis] // stride[axis]) - 1) * stride[axis] + span + 1 - image[axis], 0)
             pads += [total // 2, total - total // 2]
         else:
-            before = dilation[axis] * (kernel[axis] // 2 if late_anchor[axis] else (kernel[axis] - 1) // 2)
-            pads += [before, span - before]
+            pads += [centre[axis], span - centre[axis]]
     top, bottom, left, right = pads
     height = out_length(image[0], kernel[0], stride[0], (top, bottom), dilation[0])
     width = out_length(image[1], kernel[1], stride[1], (left, right), dilation[1])
@@ -89,7 +99,7 @@ def resolve(
             f"output would be {plain[0]}x{plain[1]}",
             hint="use --padding same",
         )
-    return Geometry(kernel, stride, dilation, (top, bottom, left, right), (height, width))
+    return Geometry(kernel, stride, dilation, (top, bottom, left, right), (height, width), (centre[0], centre[1]))
 
 
 def parse_padding(text: str) -> Padding:

@@ -82,13 +82,23 @@ def pool_max(padded: NDArray[Any], kernel: Pair, stride: Pair, size: Pair, out: 
             np.maximum(out, _window(padded, i, j, stride, (1, 1), size), out=out)
 
 
-def pool_mean(padded: NDArray[Any], kernel: Pair, stride: Pair, size: Pair, out: NDArray[Any]) -> None:
-    """Fill `out` with the mean of each window of `padded`."""
+def pool_mean(
+    padded: NDArray[Any], inside: NDArray[Any], kernel: Pair, stride: Pair, size: Pair, out: NDArray[Any]
+) -> None:
+    """Fill `out` with the mean of the pixels of each window of `padded` that lie in the image.
+
+    Parameters
+    ----------
+    inside : ndarray, shape (PH, PW, 1)
+        1 for a pixel of the image, 0 for padding, which must be 0 in `padded`.
+    """
     out[:] = 0
+    count = np.zeros((*size, 1), out.dtype)
     for i in range(kernel[0]):
         for j in range(kernel[1]):
             out += _window(padded, i, j, stride, (1, 1), size)
-    out /= kernel[0] * kernel[1]
+            count += _window(inside, i, j, stride, (1, 1), size)
+    out /= count
 
 
 def _window(padded: NDArray[Any], i: int, j: int, stride: Pair, dilation: Pair, size: Pair) -> NDArray[Any]:

@@ -38,25 +38,28 @@ class KernelStage(WindowStage):
 
     def rows(self, first: int, last: int) -> Rows:
         """As Stage."""
-        out = self._compiled_rows(first, last) if self.compiled else self._numpy_rows(first, last)
-        if self.copy_border:
-            self._restore_border(out, first, last)
-        return out
-
-    def _compiled_rows(self, first: int, last: int) -> Rows:
-        """Return the rows as float32; on the thread of the caller."""
-        from cnncli.kernels.image_filter_job import FilterJob
-
-        if isinstance(self.source, SourceStage) and self.source.channels is None:
+        if self.compiled and isinstance(self.source, SourceStage) and self.source.channels is None:
             block, places = self.source.pixels, self.wanted_rows(first, last)
         else:
             block, places = self.source_rows(first, last)
+        out = self.respond(block, places, last - first)
+        if self.copy_border:
+            self.restore_border(out, self.source.rows(first, last), first)
+        return out
+
+    def respond(self, block: Rows, places: NDArray[np.int64], height: int) -> Rows:
+        """As WindowStage; float32 from compiled code (on the thread of the caller), else the float type of `block`."""
+        return (self._compiled if self.compiled else self._in_numpy)(block, places, (height, self.shape[1]))
+
+    def _compiled(self, block: Rows, places: NDArray[np.int64], size: Pair) -> Rows:
+        from cnncli.kernels.image_filter_job import FilterJob
+
         kernel, geometry, left = self.kernel, self.geometry, self.geometry.pads[2]
-        size = (last - first, self.shape[1])
         starts = kernel.biases * kernel.divisor
         shared: dict[str, Any] = {"divisor": kernel.divisor, "stride": geometry.stride, "dilation": geometry.dilation}
         if kernel.per_channel:
-            out = np.empty((*size, self.shape[2]), np.float32)
+            stacked = kernel.filters if kernel.combine == "stack" else 1
+            out = np.empty((*size, stacked * block.shape[2]), np.float32)
             FilterJob(
                 block, places, self.column_index, left, self.border.value, kernel.numerators[:, 0],
                 starts=starts, combine=kernel.combine, **shared,
@@ -74,18 +77,18 @@ class KernelStage(WindowStage):
                 out[..., f : f + 1] += part
         return out
 
-    def _numpy_rows(self, first: int, last: int) -> Rows:
-        """Return the rows in the source's kind of float."""
-        padded = self.padded_rows(first, last)
-        size = (last - first, self.shape[1])
+    def _in_numpy(self, block: Rows, places: NDArray[np.int64], size: Pair) -> Rows:
+        padded = arithmetic.pad(block, places, self.column_index, self.border.value)
         responses = [self._response(padded, f, size) for f in range(self.kernel.filters)]
+        return self.combined(responses)
+
+    def combined(self, responses: list[Rows]) -> Rows:
+        """Return what becomes of the responses of the filters."""
         if self.kernel.combine == "magnitude":
-            out = np.sqrt(sum(r * r for r in responses))
-        elif self.kernel.combine == "maximum":
-            out = np.maximum.reduce(responses)
-        else:
-            out = responses[0] if len(responses) == 1 else np.concatenate(responses, axis=2)
-        return out
+            return np.asarray(np.sqrt(sum(r * r for r in responses)))
+        if self.kernel.combine == "maximum":
+            return np.asarray(np.maximum.reduce(responses))
+        return responses[0] if len(responses) == 1 else np.concatenate(responses, axis=2)
 
     def _response(self, padded: Rows, index: int, size: Pair) -> Rows:
         kernel, geometry = self.kernel, self.geometry
@@ -117,12 +120,14 @@ class KernelStage(WindowStage):
             total /= kernel.divisor
         return total
 
-    def _restore_border(self, out: Rows, first: int, last: int) -> None:
-        """Put back the input where a window would leave the image."""
+    def restore_border(self, out: Rows, original: Rows, first: int) -> None:
+        """Put back the input where a window would leave the image; `original` are the rows of the input from `first`.
+
+        Pillow does so.
+        """
         top, bottom, left, right = self.geometry.pads
-        original = self.source.rows(first, last)
         height, width = self.shape[:2]
-        rows = np.arange(first, last)
+        rows = np.arange(first, first + len(out))
         outside = (rows < top) | (rows >= height - bottom)
         out[outside] = original[outside]
         out[:, :left] = original[:, :left]
@@ -190,4 +195,5 @@ def kernel_geometry(shape: tuple[int, int, int], kernel: Kernel, resolved: Resol
         dilation=resolved.plan.dilation,
         late_anchor=resolved.late(),
         keras_same=resolved.keras_same,
+        halved=resolved.halved,
     )

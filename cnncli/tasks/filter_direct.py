@@ -25,12 +25,25 @@ def worth_compiling(pixels: NDArray[Any], plan: FilterPlan, resolved: ResolvedPl
     Matrices stay in float64, as do peers that round in a way of their own. Small images are left to NumPy only where
     both ways provably give the same bits: then a first command neither compiles nor loads compiled code.
     """
-    if pixels.dtype == np.float64 or resolved.rounding != "rint" or resolved.copy_border:
+    if not _compilable(pixels, resolved):
         return False
-    if wanted or "cnncli.kernels.image_filter" in sys.modules or not _exact(plan.steps, plan, resolved, pixels.dtype):
+    if wanted or "cnncli.kernels.image_filter" in sys.modules:
+        return True
+    return worth_compiling_alone(pixels, plan, resolved)
+
+
+def worth_compiling_alone(pixels: NDArray[Any], plan: FilterPlan, resolved: ResolvedPlan) -> bool:
+    """Do as `worth_compiling` from the picture and the plan alone, so that the result depends on nothing else."""
+    if not _compilable(pixels, resolved):
+        return False
+    if not _exact(plan.steps, plan, resolved, pixels.dtype):
         return True
     products = sum(step.kernel.numerators.size for step in plan.steps if isinstance(step, KernelStep))
     return pixels.size * products > _SMALL
+
+
+def _compilable(pixels: NDArray[Any], resolved: ResolvedPlan) -> bool:
+    return pixels.dtype != np.float64 and resolved.rounding == "rint" and not resolved.copy_border
 
 
 def _exact(steps: tuple[Step, ...], plan: FilterPlan, resolved: ResolvedPlan, dtype: np.dtype) -> bool:

@@ -27,7 +27,7 @@ from cnncli.tasks.filter_stages import Stage, WindowStage
 __all__ = ["FilterPlan", "FilterResult", "apply_filter", "parse_steps"]
 
 T = TypeVar("T")
-_STRIP_VALUES = 1 << 20  # per strip: a few MiB of work numbers on each thread
+_STRIP_VALUES = 1 << 20  # per strip at most: a few MiB of work numbers on each thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,18 +161,53 @@ def apply_filter(
     elif (out.shape, out.dtype) != (stage.shape, resolved.dtype) or not out.flags.c_contiguous:
         raise UsageError(f"the result is {stage.shape} {resolved.dtype}, the array for it {out.shape} {out.dtype}")
     workers = threads or available()
-    mapper = Mapper(resolved, pixels.dtype)
-    if isinstance(stage, KernelStage):
-        mapper.rounding_start = stage.rounding_start
-    direct = run_direct(stage, mapper, out, workers)
+    direct = run_direct(stage, Mapper(resolved, pixels.dtype), out, workers)
     if direct is not None:
         _check_range(direct, pixels)
         return _result(out, direct, resolved)
+    return run_stages(stage, stage, pixels, resolved, workers, out)
+
+
+def run_stages(
+    stage: Stage,
+    last: Stage,
+    pixels: NDArray,
+    resolved: ResolvedPlan,
+    workers: int,
+    out: NDArray | None = None,
+) -> FilterResult:
+    """Store what `stage` gives, strip by strip.
+
+    Parameters
+    ----------
+    stage : Stage
+    last : Stage
+        The last stage that computes.
+    pixels : ndarray
+        The input.
+    workers : int
+        Threads.
+    out : ndarray, optional
+        As `apply_filter`.
+
+    Raises
+    ------
+    InvalidInputError, NumericError
+        As `apply_filter`.
+    """
+    out = np.empty(stage.shape, resolved.dtype) if out is None else out
+    mapper = Mapper(resolved, pixels.dtype)
+    if isinstance(last, KernelStage):
+        mapper.rounding_start = last.rounding_start
     _check_finite(pixels)
     if resolved.range in ("minmax", "equalize"):
         _survey(stage, mapper, workers)
     tally = Tally()
-    for part in _in_strips(stage, workers, lambda first, last: mapper.store(stage.rows(first, last), out[first:last])):
+
+    def stored(first: int, last: int) -> Tally:
+        return mapper.store(stage.rows(first, last), out[first:last])
+
+    for part in _in_strips(stage, workers, stored):
         tally.add(part)
     _check_range(tally, pixels)
     return _result(out, tally, resolved)
@@ -196,8 +231,8 @@ def _survey(stage: Stage, mapper: Mapper, workers: int) -> None:
     """Find the extremes of all values, and for ``equalize`` the curve of each channel."""
 
     def extremes(first: int, last: int) -> Tally:
-        values = stage.rows(first, last)
-        return Tally(float(values.min()), float(values.max()))
+        values = stage.counted(first, last)
+        return Tally(float(values.min()), float(values.max())) if values.size else Tally()
 
     tally = Tally()
     for part in _in_strips(stage, workers, extremes):
@@ -211,8 +246,8 @@ def _survey(stage: Stage, mapper: Mapper, workers: int) -> None:
         return
 
     def histogram(first: int, last: int) -> NDArray[np.int64]:
-        places = bins(stage.rows(first, last), mapper.lowest, mapper.highest)
-        return np.stack([np.bincount(places[..., c].ravel(), minlength=LEVELS) for c in range(depth)])
+        places = bins(stage.counted(first, last), mapper.lowest, mapper.highest)
+        return np.stack([np.bincount(places[:, c], minlength=LEVELS) for c in range(depth)])
 
     counts = np.zeros((depth, LEVELS), np.int64)
     for part_counts in _in_strips(stage, workers, histogram):
@@ -223,7 +258,10 @@ def _survey(stage: Stage, mapper: Mapper, workers: int) -> None:
 def _in_strips(stage: Stage, workers: int, work: Callable[[int, int], T]) -> Iterable[T]:
     """Call ``work(first, last)`` for strips of rows on `workers` threads; results in the order of the strips."""
     height = stage.shape[0]
-    rows = max(1, min(height, _STRIP_VALUES // max(_values_of_a_row(stage), 1)))
+    busiest, reach = _busiest_row(stage)
+    # a strip computes again what its windows share with those of its neighbours
+    rows = max(stage.strip_values // busiest, min(reach, _STRIP_VALUES // busiest))
+    rows = max(1, min(height, rows))
     strips = [(first, min(first + rows, height)) for first in range(0, height, rows)]
     if workers == 1 or len(strips) == 1:
         return (work(first, last) for first, last in strips)
@@ -231,15 +269,17 @@ def _in_strips(stage: Stage, workers: int, work: Callable[[int, int], T]) -> Ite
         return list(pool.map(lambda strip: work(*strip), strips))
 
 
-def _values_of_a_row(stage: Stage) -> int:
-    """Return how many values the busiest stage computes for one row of the last one."""
-    most, rows = 0, 1
+def _busiest_row(stage: Stage) -> tuple[int, int]:
+    """Return how many values the busiest stage computes for one row of the last one, and the rows a window reads."""
+    most, rows, reach = 1, 1, 1
     link: Stage | None = stage
     while link is not None:
         most = max(most, rows * link.shape[1] * link.shape[2])
-        rows *= link.geometry.stride[0] if isinstance(link, WindowStage) else 1
+        if isinstance(link, WindowStage):
+            reach += rows * link.geometry.dilation[0] * (link.geometry.kernel[0] - 1)
+            rows *= link.geometry.stride[0]
         link = getattr(link, "source", None)
-    return most
+    return most, reach
 
 
 def _result(out: NDArray, tally: Tally, resolved: ResolvedPlan) -> FilterResult:

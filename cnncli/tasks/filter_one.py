@@ -107,7 +107,7 @@ def apply(loaded: Loaded, plan: FilterPlan, options: FileOptions, *, compiled: b
     else:
         whole = options.alpha == "filter"
         result, alpha = filter_with_alpha(
-            source.pixels, source.alpha, plan, filter_alpha=whole, threads=options.threads
+            source.pixels, source.alpha, plan, filter_alpha=whole, threads=options.threads, compiled=compiled
         )
         if alpha.dtype != result.pixels.dtype:
             alpha = _rescaled(alpha, result.pixels.dtype)

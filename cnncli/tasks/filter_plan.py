@@ -93,6 +93,7 @@ class ResolvedPlan:
     border: Border
     late_anchor: bool
     keras_same: bool
+    halved: bool
     copy_border: bool
     rounding: str
     range: str
@@ -181,6 +182,7 @@ def resolve_plan(plan: FilterPlan, dtype: np.dtype) -> ResolvedPlan:
         border,
         late_anchor=bool(rule and rule.anchor == "late"),
         keras_same=bool(rule and rule.keras_same and padding == "same"),
+        halved=bool(rule and rule.halved),
         copy_border=bool(rule and rule.copy_border and plan.border is None and padding == "same"),
         rounding=rounding,
         range=chosen,

@@ -76,7 +76,8 @@ class Mapper:
             return tally
         ratio = full_scale(out.dtype) / full_scale(self.source)
         if ratio != 1 and kind not in ("minmax", "equalize"):
-            values = values * ratio
+            # a quotient is rounded once, a product with a fraction twice
+            values = values / (1 / ratio) if (1 / ratio).is_integer() else values * ratio
         white = full_scale(out.dtype)
         if self.resolved.rounding == "wrap":
             out[:] = np.trunc(values).astype(np.int64).astype(out.dtype)
@@ -106,8 +107,12 @@ class Mapper:
 
     def _stretched(self, values: Rows) -> Rows:
         factor, summand = self.stretch()
-        stretched: Rows = (values - self.lowest) * factor if factor != 1 or summand else values
-        return np.clip(stretched, 0, self._white())
+        if factor == 1 and not summand:
+            return np.clip(values, 0, self._white())
+        if values.dtype == np.float32:  # as compiled code does: rounded once
+            product = values * np.float64(np.float32(factor)) + np.float64(np.float32(summand))
+            return np.clip(product, 0, self._white()).astype(np.float32)
+        return np.asarray(np.clip((values - self.lowest) * factor, 0, self._white()))
 
     def _equalized(self, values: Rows) -> Rows:
         result = np.empty_like(values)
@@ -123,7 +128,7 @@ class Mapper:
 def bins(values: Rows, lowest: float, highest: float) -> NDArray[np.int64]:
     """Return the bin of each value on a grid of LEVELS between the two."""
     scaled = (values.astype(np.float64) - lowest) * ((LEVELS - 1) / (highest - lowest))
-    return np.rint(scaled).astype(np.int64)
+    return np.clip(np.rint(scaled), 0, LEVELS - 1).astype(np.int64)
 
 
 def equalizing_curve(counts: NDArray[np.int64]) -> NDArray[np.float64] | None:

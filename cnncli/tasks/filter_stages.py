@@ -24,7 +24,14 @@ class Stage(ABC):
     ----------
     shape : (int, int, int)
         Rows, columns, channels of what comes out.
+
+    Attributes
+    ----------
+    strip_values : int
+        How many values to ask for at a time.
     """
+
+    strip_values = 1 << 20
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
         self.shape = shape
@@ -32,6 +39,10 @@ class Stage(ABC):
     @abstractmethod
     def rows(self, first: int, last: int) -> Rows:
         """Return rows `first` up to but not including `last`, shape (last - first, W, C); never written to."""
+
+    def counted(self, first: int, last: int) -> Rows:
+        """Return the pixels of these rows that `minmax` and `equalize` go by, shape (n, C)."""
+        return self.rows(first, last).reshape(-1, self.shape[2])
 
 
 class SourceStage(Stage):
@@ -63,7 +74,10 @@ class GrayStage(Stage):
 
     def rows(self, first: int, last: int) -> Rows:
         """As Stage."""
-        block = self.source.rows(first, last)
+        return self.changed(self.source.rows(first, last))
+
+    def changed(self, block: Rows) -> Rows:
+        """Return the gray values of colours."""
         if block.shape[2] == 1:
             return block
         weights = [block.dtype.type(w) for w in self.weights]
@@ -82,7 +96,11 @@ class PointStage(Stage):
 
     def rows(self, first: int, last: int) -> Rows:
         """As Stage."""
-        changed: Rows = self._changed(self.source.rows(first, last), self.step.kind, self.step.values)
+        return self.changed(self.source.rows(first, last))
+
+    def changed(self, block: Rows) -> Rows:
+        """Return the value for each value of `block`."""
+        changed: Rows = self._changed(block, self.step.kind, self.step.values)
         return changed
 
     def _changed(self, x: Rows, kind: str, values: tuple[float, ...]) -> Any:
@@ -122,19 +140,34 @@ class WindowStage(Stage):
         stride, reach = self.geometry.stride[0], self.geometry.dilation[0] * (self.geometry.kernel[0] - 1)
         return self.row_index[first * stride : (last - 1) * stride + reach + 1]
 
-    def source_rows(self, first: int, last: int) -> tuple[Rows, NDArray[np.int64]]:
-        """Return a block of source rows, and where in it each wanted row stands."""
+    def source_runs(self, first: int, last: int) -> tuple[list[tuple[int, int]], NDArray[np.int64]]:
+        """Return the runs of source rows to fetch, and where each wanted row stands when they are joined."""
         wanted = self.wanted_rows(first, last)
         inside = np.unique(wanted[wanted >= 0])
         runs = np.split(inside, np.flatnonzero(np.diff(inside) > 1) + 1) if inside.size else []
-        blocks = [self.source.rows(int(run[0]), int(run[-1]) + 1) for run in runs] or [self.source.rows(0, 1)]
-        block = np.concatenate(blocks) if len(blocks) != 1 else blocks[0]
-        return block, np.where(wanted >= 0, np.searchsorted(inside, wanted), -1)
+        places = np.where(wanted >= 0, np.searchsorted(inside, wanted), -1)
+        return [(int(run[0]), int(run[-1]) + 1) for run in runs] or [(0, 1)], places
 
-    def padded_rows(self, first: int, last: int) -> Rows:
-        """Return the rows of the padded source that rows `first` to `last` of the result read."""
-        block, places = self.source_rows(first, last)
-        return arithmetic.pad(block, places, self.column_index, self.border.value)
+    def source_rows(self, first: int, last: int) -> tuple[Rows, NDArray[np.int64]]:
+        """Return a block of source rows, and where in it each wanted row stands."""
+        runs, places = self.source_runs(first, last)
+        return joined([self.source.rows(*run) for run in runs]), places
+
+    def rows(self, first: int, last: int) -> Rows:
+        """As Stage."""
+        return self.respond(*self.source_rows(first, last), last - first)
+
+    @abstractmethod
+    def respond(self, block: Rows, places: NDArray[np.int64], height: int) -> Rows:
+        """Return `height` rows of the result.
+
+        Parameters
+        ----------
+        block : ndarray, shape (H, W, C)
+            Rows of the source.
+        places : ndarray of int64
+            For each row that the windows cover, its place in `block`; -1 for the constant of the border.
+        """
 
 
 class PoolStage(WindowStage):
@@ -144,12 +177,21 @@ class PoolStage(WindowStage):
         geometry = resolve(source.shape[:2], step.size, step.padding, stride=step.stride)
         border = Border("constant", -np.inf) if step.kind == "maxpool" else Border("zero")
         super().__init__(source, geometry, border, source.shape[2])
-        self.pool = arithmetic.pool_max if step.kind == "maxpool" else arithmetic.pool_mean
+        self.kind = step.kind
 
-    def rows(self, first: int, last: int) -> Rows:
-        """As Stage."""
-        padded = self.padded_rows(first, last)
-        size = (last - first, self.shape[1])
-        out = np.empty((*size, self.shape[2]), padded.dtype)
-        self.pool(padded, self.geometry.kernel, self.geometry.stride, size, out)
+    def respond(self, block: Rows, places: NDArray[np.int64], height: int) -> Rows:
+        """As WindowStage."""
+        padded = arithmetic.pad(block, places, self.column_index, self.border.value)
+        size, kernel, stride = (height, self.shape[1]), self.geometry.kernel, self.geometry.stride
+        out = np.empty((*size, block.shape[2]), padded.dtype)
+        if self.kind == "maxpool":
+            arithmetic.pool_max(padded, kernel, stride, size, out)
+        else:
+            inside = np.outer(places >= 0, self.column_index >= 0)[..., None].astype(padded.dtype)
+            arithmetic.pool_mean(padded, inside, kernel, stride, size, out)
         return out
+
+
+def joined(blocks: list[Rows]) -> Rows:
+    """Return blocks of rows as one, without a copy where there is only one."""
+    return np.concatenate(blocks) if len(blocks) != 1 else blocks[0]
