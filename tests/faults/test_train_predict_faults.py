@@ -193,6 +193,12 @@ TRAIN = {
         "header says 2147483647x2147483647x2147483647 = 9903520300447984150353281023 B, file has 12 B",
     ),
     "60 zero and huge": (MNIST, with_mnist(train_images=idx((0, 2**31, 2**31), b"")), 3, "out of range"),
+    "60 no images": (
+        MNIST,
+        with_mnist(train_images=idx((0, 28, 28), b""), train_labels=idx((0,), b"")),
+        3,
+        "header says 0x28x28; a dimension is out of range",
+    ),
     "61 one label short": (
         MNIST,
         with_mnist(train_labels=idx((59,))),

@@ -16,7 +16,7 @@ from cnncli.errors import CnnError, InvalidInputError, UnavailableError, UsageEr
 from cnncli.io.datasets import DATASETS, load_dataset
 from cnncli.io.datasets.dataset import pixel_statistics
 from cnncli.io.datasets.digits import test_mask as mask_of_test_images
-from cnncli.io.datasets.download import RemoteFile, cache_folder, download
+from cnncli.io.datasets.download import RemoteFile, cache_folder, download, is_offline
 from cnncli.io.datasets.mnist import MNIST, find_copy, load_idx_set
 
 NAMES = [file.name for file in MNIST.files]
@@ -222,3 +222,11 @@ def test_no_home_directory_says_what_to_do(monkeypatch):
     monkeypatch.setattr(os, "getuid", lambda: 54_321)
     with pytest.raises(CnnError, match=r"no home directory .*; give --data-dir, or set CNN_DATA_DIR or HOME"):
         cache_folder(None)
+
+
+@pytest.mark.parametrize(("value", "expected"), [(None, False), ("", False), ("0", False), ("1", True), ("yes", True)])
+def test_offline_is_what_the_environment_says(value, expected, monkeypatch):
+    monkeypatch.delenv("CNN_OFFLINE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("CNN_OFFLINE", value)
+    assert is_offline() is expected
