@@ -58,7 +58,7 @@ def _filter(given: FilterArguments) -> int:
     # NumPy's linear algebra starts its threads at import, which takes longer than a small filter, and is not used here
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from cnncli.kernels import threads
-    from cnncli.tasks.filter_naming import Job, kernel_label, plan_jobs
+    from cnncli.tasks.filter_naming import Job, kernel_label, plan_jobs, remove_abandoned
     from cnncli.tasks.filter_one import check_target, is_text_matrix
     from cnncli.tasks.filter_target import default_extension
 
@@ -90,7 +90,10 @@ def _filter(given: FilterArguments) -> int:
     if not given.skip_existing:
         for job in jobs:
             check_target(job, settings)
-    return _run(jobs, plan, settings, given, standard_input) if jobs else 0
+    if not jobs:
+        return 0
+    remove_abandoned(jobs)
+    return _run(jobs, plan, settings, given, standard_input)
 
 
 def _sources(given: FilterArguments) -> list[Source]:

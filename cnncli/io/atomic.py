@@ -13,6 +13,7 @@ import errno
 import os
 import re
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 from cnncli.errors import CnnError, InvalidInputError
@@ -130,10 +131,10 @@ def ensure_writable(path: Path | str, *, overwrite: bool = True) -> None:
         folder = os.path.dirname(os.path.realpath(name))
         if not stat.S_ISDIR(os.stat(folder).st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:  # before the rights: nobody has any there
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), folder)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
-        if os.statvfs(folder).f_flag & os.ST_RDONLY:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS), folder)
     except (OSError, ValueError) as error:
         raise write_error(name, error, 0) from None
 
@@ -159,17 +160,46 @@ def make_directory(path: Path | str) -> None:
         raise write_error(name, error, 0) from None
 
 
+@dataclass(frozen=True)
+class Temporary:
+    """An unfinished file: where it lies, the name it was to get, and the process that was writing it."""
+
+    path: Path
+    target: str
+    pid: int
+
+    def is_abandoned(self) -> bool:
+        """Whether that process has ended; of this machine only, another one may share the folder."""
+        try:
+            os.kill(self.pid, 0)
+        except (ProcessLookupError, OverflowError):
+            return True
+        except PermissionError:  # somebody else's
+            return False
+        return False
+
+
+def temporaries(folder: Path | str) -> list[Temporary]:
+    """Return the unfinished files in a folder; a folder that cannot be read has none."""
+    found = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            match = re.fullmatch(r"\.(.+)\.tmp\.([0-9]+)", entry.name, re.DOTALL)
+            if match and entry.is_file(follow_symlinks=False):
+                found.append(Temporary(Path(entry.path), match[1], int(match[2])))
+    return found
+
+
 def remove_stale_temporaries(folder: Path | str) -> int:
     """Remove what killed writers of this folder left behind; return how many files.
 
     Call it under a lock that keeps other writers out.
     """
     removed = 0
-    for entry in Path(folder).iterdir():
-        if re.fullmatch(r"\..+\.tmp\.\d+", entry.name) and entry.is_file():
-            with contextlib.suppress(OSError):
-                entry.unlink()
-                removed += 1
+    for leftover in temporaries(folder):
+        with contextlib.suppress(OSError):
+            leftover.path.unlink()
+            removed += 1
     return removed
 
 

@@ -61,6 +61,8 @@ def write_error(name: str, error: OSError | ValueError, size: int) -> CnnError:
         return CnnError(f"larger than the allowed file size (needs {size} B)", where=name, hint=hint)
     if error.errno == errno.ENOENT:
         shown = os.path.dirname(name) or folder
+        if os.path.isdir(folder):  # such as /proc
+            return CnnError(f"no file can be made in {shown}", where=name, hint="choose another folder")
         return CnnError(f"the folder {shown} does not exist", where=name, hint=f"mkdir -p {shown}")
     if error.errno == errno.ENOTDIR:
         return CnnError("a part of this path is a file, not a folder", where=name, hint="check the path")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # ruff: noqa: PTH112, PTH114, PTH118, PTH119, PTH120, PTH122, PTH206
 # names are taken apart as text, whatever bytes they hold
+import contextlib
 import os
 import re
 from collections import Counter
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cnncli.errors import CnnError, UsageError
+from cnncli.io.atomic import temporaries
 from cnncli.io.image_encode import format_of
 from cnncli.io.image_listing import Source
 
@@ -155,6 +157,25 @@ def _refuse_inputs_as_outputs(jobs: Sequence[Job], split_channels: bool) -> None
                 where="--output",
                 hint=f"write to a folder (-o out/), or leave {reader} out",
             )
+
+
+def remove_abandoned(jobs: Sequence[Job]) -> None:
+    """Remove what killed runs left of these outputs: ``.a-box.png.tmp.4711``, where process 4711 has ended.
+
+    Other names stay: another machine may be writing them, as another shard of the same batch.
+    """
+    names: dict[str, set[str]] = {}
+    for job in jobs:
+        if job.target not in (None, "-"):
+            folder, name = os.path.split(job.target or "")
+            names.setdefault(folder or ".", set()).update((name, os.path.splitext(name)[0]))
+    for folder, known in names.items():
+        for leftover in temporaries(folder):
+            stem = os.path.splitext(leftover.target)[0]
+            ours = {leftover.target, stem, re.sub(r"-[0-9]+$", "", stem)} & known  # any extension, any channel
+            if ours and leftover.is_abandoned():
+                with contextlib.suppress(OSError):
+                    leftover.path.unlink()
 
 
 def kernel_label(specs: Sequence[str]) -> str:

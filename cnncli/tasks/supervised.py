@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cnncli.errors import CnnError, InterruptedRunError
+from cnncli.io.atomic import temporaries
 from cnncli.tasks.filter_events import Event, Failure, Outcome, Started, from_json, to_json
 from cnncli.tasks.filter_naming import Job
 
 Work = Callable[[Iterable[int]], Iterator[Event]]
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _AHEAD = 3  # numbers a child holds beyond what it works on, so that it never waits for the parent
 
 
@@ -37,12 +39,15 @@ class _Child:
         self.started: list[int] = []
         self.ended = False
         self._rest = b""
-        self.pid = os.fork()
-        if self.pid == 0:
-            # a pipe that a sibling holds open as well would never end
-            for descriptor in (self.numbers, self.events, *(d for other in others for d in other.descriptors())):
-                os.close(descriptor)
-            _serve(numbers_in, events_out, work)
+        foreign = (self.numbers, self.events, *(d for other in others for d in other.descriptors()))
+        # a signal that meets the child before it is ready would end it as if it were the parent
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        try:
+            self.pid = os.fork()
+            if self.pid == 0:
+                _serve(numbers_in, events_out, foreign, work, mask)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(numbers_in)
         os.close(events_out)
 
@@ -172,7 +177,7 @@ def _hear_out(child: _Child, record: Callable[[Outcome], None]) -> None:
     """Record what a child that was told to stop has still finished."""
     child.no_more()
     while (records := child.read()) is not None:
-        with contextlib.suppress(CnnError):  # its own word that it was interrupted
+        with contextlib.suppress(CnnError, BrokenPipeError):  # its own word that it was interrupted
             for outcome in _outcomes(child, records):
                 record(outcome)
 
@@ -190,6 +195,8 @@ def _outcomes(child: _Child, records: Sequence[dict[str, Any]]) -> Iterator[Outc
         if "interrupted" in record:
             number = record["interrupted"]
             raise InterruptedRunError("interrupted", hint="finished files are complete", signal_number=number)
+        if "closed" in record:
+            raise BrokenPipeError
         if "error" in record:
             raise Failure(**record["error"]).error()
         if "end" in record:
@@ -209,40 +216,57 @@ def _bury(jobs: Sequence[Job], child: _Child, status: int, waiting: deque[int], 
     if not child.started:  # nothing to blame, and nothing to gain from trying for ever
         raise CnnError(f"a process that filters died ({_dying_words(status)})", hint="use fewer --workers")
     for folder in {Path(jobs[index].target or ".").parent for index in child.started}:
-        for leftover in folder.glob(f".*.tmp.{child.pid}"):  # what it was writing
-            leftover.unlink(missing_ok=True)
+        for leftover in temporaries(folder):  # what it was writing
+            if leftover.pid == child.pid:
+                leftover.path.unlink(missing_ok=True)
     suspects.extend(child.started)
     waiting.extendleft(reversed([index for index in child.assigned if index not in child.started]))
 
 
-def _serve(numbers: int, events: int, work: Work) -> NoReturn:
-    """Do the work in the child and leave without the parent's clean-up."""
-    code = 0
+def _serve(numbers: int, events: int, foreign: Iterable[int], work: Work, mask: Iterable[int]) -> NoReturn:
+    """Do the work in the child and leave, whatever happens, without the parent's clean-up and error messages.
+
+    `foreign` are ends of pipes that belong to the parent: a pipe that a sibling holds open as well would never end.
+    """
     try:
+        for descriptor in foreign:
+            os.close(descriptor)
+        last = _work_off(numbers, events, work, mask)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        _send(events, last)
+    finally:
+        os._exit(0)
+
+
+def _work_off(numbers: int, events: int, work: Work, mask: Iterable[int]) -> dict[str, Any]:
+    """Send the events of the work; return the last thing to say.
+
+    When the parent has died, the next event has no reader, and the work ends.
+    """
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         with os.fdopen(numbers, "rb") as stream:
             for event in work(int(line) for line in iter(stream.readline, b"")):
                 _send(events, to_json(event))
-        _send(events, {"end": True})
     except CnnError as error:
         number = getattr(error, "signal_number", None)
-        _send(events, {"interrupted": number} if number else {"error": vars(Failure.of(error))})
+        return {"interrupted": number} if number else {"error": vars(Failure.of(error))}
     except KeyboardInterrupt:
-        _send(events, {"interrupted": int(signal.SIGINT)})
+        return {"interrupted": int(signal.SIGINT)}
+    except BrokenPipeError:  # of standard output, or of the parent
+        return {"closed": True}
     except MemoryError:
-        _send(events, {"error": vars(Failure(1, "out of memory", "", "use fewer --workers"))})
-    except BrokenPipeError:
-        code = 141
+        return {"error": vars(Failure(1, "out of memory", "", "use fewer --workers"))}
     except BaseException as error:
         hint = "this is a fault of cnn; set CNN_DEBUG=1 to see where, and report it"
-        _send(events, {"error": vars(Failure(1, f"unexpected {type(error).__name__}: {error}", "", hint))})
-    os._exit(code)
+        return {"error": vars(Failure(1, f"unexpected {type(error).__name__}: {error}", "", hint))}
+    return {"end": True}
 
 
 def _send(events: int, record: dict[str, Any]) -> None:
     data = json.dumps(record).encode() + b"\n"
-    with contextlib.suppress(BrokenPipeError):
-        while data:
-            data = data[os.write(events, data) :]
+    while data:
+        data = data[os.write(events, data) :]
 
 
 def _dying_words(status: int) -> str:

@@ -3,6 +3,9 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
+import types
 
 import pytest
 
@@ -13,6 +16,7 @@ from cnncli.io.atomic import (
     make_directory,
     read_regular_file,
     remove_stale_temporaries,
+    temporaries,
     write_atomically,
 )
 
@@ -169,6 +173,150 @@ def test_stale_temporaries_are_removed_and_nothing_else(tmp_path):
     assert sorted(os.listdir(tmp_path)) == [".a.tmp.x", ".hidden", "a.tmp.17"]
 
 
+def test_only_a_process_that_has_ended_abandons_its_temporaries(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    numbers = {os.getpid(): False, 1: False, ended.pid: True, 10**30: True}
+    for number in numbers:
+        (tmp_path / f".a.tmp.{number}").touch()
+    (tmp_path / f".b.tmp.{ended.pid}").mkdir()
+    found = {temporary.pid: temporary.is_abandoned() for temporary in temporaries(tmp_path)}
+    assert found == numbers
+    assert temporaries("no such folder") == []
+
+
+def test_somebody_elses_process_has_not_ended(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError
+
+    (tmp_path / ".a.tmp.17").touch()
+    monkeypatch.setattr(atomic.os, "kill", refuse)
+    assert not temporaries(tmp_path)[0].is_abandoned()
+
+
+def test_without_hard_links_a_new_file_is_renamed(tmp_path, monkeypatch):
+    """Such as on FAT; a file that has appeared meanwhile is refused there as well."""
+
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, "no hard links")
+
+    monkeypatch.setattr(atomic.os, "link", refuse)
+    write_atomically("a", b"new", overwrite=False)
+    assert os.listdir(tmp_path) == ["a"]
+    check = atomic._check_target
+    seen = []
+
+    def check_then_create(name, overwrite):
+        check(name, overwrite)
+        if not seen:
+            (tmp_path / "b").write_bytes(b"other")
+        seen.append(name)
+
+    monkeypatch.setattr(atomic, "_check_target", check_then_create)
+    with pytest.raises(CnnError, match="b: exists"):
+        write_atomically("b", b"mine", overwrite=False)
+    assert (tmp_path / "b").read_bytes() == b"other"
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("number", "fails"), [(errno.EINVAL, False), (errno.EIO, True)])
+def test_a_folder_that_cannot_be_synced(tmp_path, monkeypatch, number, fails):
+    """Some network file systems cannot sync a folder; an error of the disk is told."""
+    fsync = os.fsync
+
+    def fail_for_folders(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(atomic.os, "fsync", fail_for_folders)
+    if fails:
+        with pytest.raises(CnnError, match="a: cannot be written: Input/output error; check the disk"):
+            write_atomically("a", b"new")
+    else:
+        write_atomically("a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_read_only_file_system_is_foreseen(tmp_path, monkeypatch):
+    """`access` refuses there as well, even root, and would lead to a useless chmod."""
+    real = os.statvfs(tmp_path)
+    state = types.SimpleNamespace(f_flag=real.f_flag | os.ST_RDONLY)
+    monkeypatch.setattr(atomic.os, "statvfs", lambda folder: state)
+    monkeypatch.setattr(atomic.os, "access", lambda *_: False)
+    with pytest.raises(CnnError, match="a: the file system is read-only; choose another folder"):
+        ensure_writable("a")
+
+
+def test_a_mounted_read_only_file_system(tmp_path):
+    (tmp_path / "disk").mkdir()
+    program = (
+        "from cnncli.errors import CnnError\n"
+        "from cnncli.io.atomic import ensure_writable, make_directory, write_atomically\n"
+        "for act in (ensure_writable, make_directory, lambda name: write_atomically(name, b'1')):\n"
+        "    try:\n        act('disk/a')\n    except CnnError as error:\n        print(error)\n"
+    )
+    script = f'mount -t tmpfs -o ro none disk && exec "{sys.executable}" -c "$0"'
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", script, program], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no mounts here: {done.stderr[:80]}")
+    assert done.stdout == "disk/a: the file system is read-only; choose another folder\n" * 3
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (errno.EACCES, "permission denied; chmod \\+r"),
+        (errno.EPERM, "permission denied"),
+        (errno.ENXIO, "is not a regular file; use - to read a stream"),
+        (errno.EIO, "cannot be read: Input/output error; check the disk"),
+    ],
+)
+@pytest.mark.parametrize("call", ["open", "read"])
+def test_errors_of_reading(tmp_path, monkeypatch, call, number, text):
+    (tmp_path / "a").write_bytes(b"1")
+
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(atomic.os, call, fail)
+    with pytest.raises(CnnError, match=f"a: {text}"):
+        read_regular_file("a", 10)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (errno.EACCES, "permission denied; choose a folder you may write, or chmod \\+w"),
+        (errno.EROFS, "the file system is read-only; choose another folder"),
+        (errno.EMFILE, "cannot be written: Too many open files; check the disk"),
+    ],
+)
+def test_errors_of_creating(tmp_path, monkeypatch, number, text):
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(atomic.os, "open", fail)
+    with pytest.raises(CnnError, match=f"a: {text}"):
+        write_atomically("a", b"1")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_closed_pipe_is_passed_on(monkeypatch):
+    os.mkfifo("pipe")
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write = os.write
+
+    def close_then_write(*arguments):
+        os.close(reader)
+        return write(*arguments)
+
+    monkeypatch.setattr(atomic.os, "write", close_then_write)
+    with pytest.raises(BrokenPipeError):
+        write_atomically("pipe", b"1")
+
+
 @pytest.mark.parametrize(
     ("path", "text"),
     [
@@ -221,3 +369,19 @@ def test_make_directory(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CnnError, match="file: is a file, not a folder"):
         make_directory("file")
+    with pytest.raises(CnnError, match="file/a: a part of this path is a file"):
+        make_directory("file/a")
+    with pytest.raises(CnnError, match="the name holds a zero byte"):
+        make_directory("a\0b")
+    with pytest.raises(CnnError, match="/proc/a: no folder can be made here; choose another folder"):
+        make_directory("/proc/a")
+    with pytest.raises(CnnError, match=r"/proc/a\.png: no file can be made in /proc; choose another folder"):
+        write_atomically("/proc/a.png", b"1")
+
+
+def test_a_folder_that_may_not_be_written(monkeypatch):
+    monkeypatch.setattr(atomic.os, "access", lambda *_: False)
+    with pytest.raises(CnnError, match="a: permission denied; choose a folder you may write"):
+        make_directory("a")
+    with pytest.raises(CnnError, match="b: permission denied; choose a folder you may write"):
+        ensure_writable("b")
