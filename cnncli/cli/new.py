@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from difflib import get_close_matches
+from pathlib import Path
 
 import click
 
@@ -28,12 +29,17 @@ def command(preset: str | None, schema: bool, list_presets: bool, output: str | 
 
     With the schema beside it, begin a file with `# yaml-language-server: $schema=cnn.schema.json`.
     """
-    from cnncli.model.sources import preset_names, preset_text
+    from cnncli.model.sources import ALIASES, preset_names, preset_text
 
     if schema + list_presets + (preset is not None) != 1:
         hint = "give the name of a preset, --list or --schema"
-        raise UsageError("one of three things can be written", hint=hint)
+        raise UsageError("nothing to write" if not preset else "only one thing can be written at a time", hint=hint)
     names = preset_names()
+    preset = ALIASES.get((preset or "").lower(), preset)
+    known = (".json",) if schema else (".txt", ".md") if list_presets else (".yaml", ".yml")
+    suffix = Path(output).suffix.lower() if output and output != "-" else ""
+    if suffix and suffix not in known:
+        raise UsageError(f"{suffix} is not a form of this output", where=output or "", hint=f"use {known[0]}")
     if schema:
         from cnncli.model.schema import language_schema
 
@@ -44,10 +50,10 @@ def command(preset: str | None, schema: bool, list_presets: bool, output: str | 
     elif preset in names:
         text = preset_text(preset or "")
     else:
-        near = get_close_matches((preset or "").lower(), names, 1)
+        near = get_close_matches((preset or "").lower(), names, 1) or get_close_matches((preset or ""), ALIASES, 1)
         hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(names)}"
         raise UsageError(f"unknown preset {(preset or '')[:40]!r}", hint=hint)
-    hand_out(text, output, force=force)
+    hand_out(text, output, force=force, say=True)
 
 
 def _title(text: str) -> str:

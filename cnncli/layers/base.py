@@ -180,7 +180,7 @@ def require_image(name: str, x: Shape) -> None:
     if len(x) != 3:
         raise ShapeError(
             f"{name} needs height x width x channels, its input is a vector of {x[0]:,} values",
-            hint="put it before flatten",
+            hint="put it before flatten, dense or global pooling",
         )
 
 

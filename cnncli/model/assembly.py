@@ -39,6 +39,7 @@ class Assembly:
         self.max_parameters = max_parameters
         self.nodes: list[Node] = []
         self.taken: set[str] = set()
+        self.reserved: set[str] = set()  # names that stand in the file further down
         self.numbers: dict[str, int] = {}
         self.parameters = 0
         self.layers = 0
@@ -88,20 +89,27 @@ class Assembly:
         )
         return index
 
-    def numbered(self, prefix: str) -> str:
-        """Return the next free name: ``conv1``, ``conv2``, ..."""
+    def numbered(self, prefix: str, scope: tuple[str, ...] = ()) -> str:
+        """Return the next free name: ``conv1``, ``conv2``, ...; free inside `scope` as well."""
         while True:
             self.numbers[prefix] = self.numbers.get(prefix, 0) + 1
             name = f"{prefix}{self.numbers[prefix]}"
-            if name not in self.taken:
+            if "/".join((*scope, name)) not in self.taken and name not in self.taken | self.reserved:
                 return name
+
+    def claim(self, label: str, scope: tuple[str, ...], place: Place) -> None:
+        """Take the name of a block call, so that neither a layer nor another call can have it."""
+        full = "/".join((*scope, label))
+        if full in self.taken:
+            raise fail(place, f"the name {full!r} is used twice", "choose another name")
+        self.taken.add(full)
 
     def failure(self, place: Place, what: str, error: ShapeError) -> LayerError:
         """Return `error` with its place and the number of the layer."""
         return LayerError(f"{self.number(what)}: {error.message}", where=str(place), hint=error.hint)
 
     def number(self, what: str) -> str:
-        """Return how a message calls the layer that comes next: ``layer 4 (conv)``."""
+        """Return how a message calls the layer that comes next, counted as in a table: ``layer 4 (conv)``."""
         done = sum(node.owner == index for index, node in enumerate(self.nodes))
         return f"layer {done + 1} ({what})"
 

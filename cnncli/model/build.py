@@ -22,6 +22,7 @@ from cnncli.spec.items import Item, fail, nearest
 from cnncli.spec.tree import ScalarNode, TreeNode
 
 MAX_STEPS = 10_000  # entries visited; an empty block repeated in an empty block ends here
+MAX_NESTING = 64  # blocks in blocks, and branches in them
 
 
 def build_model(
@@ -108,14 +109,29 @@ class _Builder(Assembly):
         self.document = document
         self.globals = {} if classes is None else {"classes": classes}
         self.steps = 0
+        self.nesting = 0
         self.called = ""  # label of the block that was unfolded last
         self.repeats: dict[tuple[str, ...], str] = {}
+        self.reserve(document.layers)
+
+    def reserve(self, items: tuple[Item, ...]) -> None:
+        """Keep the names that are written at the top level from being given to layers without a name."""
+        for item in items:
+            if item.name is not None and item.repeat is None:
+                self.reserved.add(item.name.text)
+            elif item.name is not None and isinstance(item.repeat, ScalarNode) and type(item.repeat.value) is int:
+                self.reserved.update(f"{item.name.text}{n + 1}" for n in range(min(item.repeat.value, MAX_LAYERS)))
+            for branch in item.branches:
+                self.reserve(branch)
 
     def names(self, frame: _Frame, index: int) -> dict[str, int]:
         return {**self.globals, **frame.names, "in_channels": self.shape_of(index)[0]}
 
     def sequence(self, items: tuple[Item, ...], index: int, frame: _Frame) -> int:
         """Add `items` one after the other behind node `index`; return the last node's index."""
+        self.nesting += 1
+        if self.nesting > MAX_NESTING and items:
+            raise fail(items[0].place, f"blocks and branches nested deeper than {MAX_NESTING}", "use fewer levels")
         for item in items:
             repeat = 1
             if item.repeat is not None:
@@ -128,7 +144,9 @@ class _Builder(Assembly):
             if repeat > 1 and item.kind in self.document.blocks:
                 stem = labels[0].rstrip("0123456789")
                 group = f"{labels[0]}-{labels[-1][len(stem) :]}"
-                self.repeats.update({(*frame.scope, label): group for label in labels})
+                if "/".join((*frame.scope, group)) not in self.taken | self.reserved:
+                    self.repeats.update({(*frame.scope, label): group for label in labels})
+        self.nesting -= 1
         return index
 
     def item(self, item: Item, index: int, frame: _Frame, number: int | None) -> int:
@@ -175,10 +193,17 @@ class _Builder(Assembly):
         """Return the index that `from: name` stands for."""
         if node.text == "input":
             return NETWORK_INPUT
-        found = frame.find(node.text)
+        found = self.inside(node.text) if "/" in node.text else frame.find(node.text)
         if found is None:
             raise fail(node, f"from: no layer named {node.text!r} above", nearest(node.text, [*frame.known(), "input"]))
         return found
+
+    def inside(self, path: str) -> int | None:
+        """Return the index of a layer in a block, named as in a table: ``stage1/conv``."""
+        for index, node in enumerate(self.nodes):
+            if node.name == path and node.owner == index:
+                return [i for i in range(index, len(self.nodes)) if self.nodes[i].owner == index][-1]
+        return None
 
     def call(self, item: Item, index: int, frame: _Frame, name: str) -> int:
         """Unfold a block."""
@@ -195,7 +220,8 @@ class _Builder(Assembly):
                 raise fail(item.place, f"block {item.kind} needs a value for {parameter}", hint)
             known = outside if parameter in item.options else {**outside, **values}
             values[parameter] = read_int(parameter, written, known, -1_000_000, 1_000_000)
-        label = name or self.numbered(item.kind)
+        label = name or self.numbered(item.kind, frame.scope)
+        self.claim(label, frame.scope, item.name.place if item.name else item.place)
         inner = _Frame(values, (*frame.scope, label), (*frame.calls, item.kind), {}, frame)
         last = self.sequence(block.layers, index, inner)
         self.called = label
@@ -211,13 +237,11 @@ class _Builder(Assembly):
             how = written.text if isinstance(written, ScalarNode) else "auto"
             short = self.shortcut(item, how, index, last, frame)
         if self.shape_of(short) != self.shape_of(last):
-            raise self.failure(
-                item.place,
-                "residual",
-                ShapeError(
-                    f"main gives {format_hwc(self.shape_of(last))} but shortcut is {format_hwc(self.shape_of(short))}",
-                    hint="use shortcut: auto or project",
-                ),
+            main, shortcut = self.shape_of(last), self.shape_of(short)
+            raise LayerError(
+                f"residual: main gives {format_hwc(main)} but shortcut is {format_hwc(shortcut)}",
+                where=str(item.place),
+                hint=_residual_hint(item, main, self.shape_of(index)),
             )
         owner = self.add(Add(), (last, short), item.place, frame.scope, name, "residual")
         return self.activation(item, owner, owner, frame)
@@ -263,7 +287,8 @@ class _Builder(Assembly):
                     message = f"{self.number(name or item.kind)}: {error.message}"
                     raise InvalidInputError(message, where=error.where, hint=error.hint) from None
             elif option.default is REQUIRED:
-                hint = f"write `{item.kind}: {{{key}: ...}}`"
+                given = [f"{k}: {node.text}" for k, node in item.options.items() if isinstance(node, ScalarNode)]
+                hint = f"write `{item.kind}: {{{', '.join([*given, f'{key}: ...'])}}}`"
                 raise fail(item.place, f"{item.kind} needs {key}", hint)
         normalise = values.pop("bn", False)
         values.pop("activation", None)
@@ -298,3 +323,15 @@ class _Builder(Assembly):
         return self.add(
             KINDS[kind].build(options, self.shape_of(last)), (last,), item.place, frame.scope, "", kind, owner
         )
+
+
+def _residual_hint(item: Item, main: Shape, source: Shape) -> str:
+    """Return what makes both paths of a residual fit; a 1x1 convolution can change channels and divide sizes."""
+    if len(main) != len(source):
+        return "give main and shortcut the same number of axes"
+    written = item.options.get("shortcut")
+    fixed = len(item.branches) > 1 or (isinstance(written, ScalarNode) and written.text == "identity")
+    projected = tuple(-(-n // max(1, round(n / m))) for n, m in zip(source[1:], main[1:], strict=True))
+    if fixed and projected == main[1:]:
+        return "use shortcut: auto or project"
+    return "keep the size in main with `padding: same`, or give shortcut as a list of layers"

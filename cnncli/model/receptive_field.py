@@ -1,7 +1,9 @@
 """The receptive field: which pixels of the input one value of a layer depends on.
 
 For windows one after the other the field grows by ``(k - 1) * d * jump`` pixels, the jump by the factor `s`, and the
-first pixel moves by ``-p * jump``. Branches that join give the smallest field that holds both.
+first pixel moves by ``-p * jump``. Behind an upsampling layer neighbours see different numbers of pixels, in a pattern
+that repeats; the pattern is kept, and the size is that of the largest field. Branches that join give the smallest
+field that holds both.
 
 References
 ----------
@@ -10,39 +12,63 @@ Araujo, Norris, Sim 2019, "Computing Receptive Fields of Convolutional Neural Ne
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil
+from math import floor, gcd, lcm
 
 from cnncli.layers.upsample import Upsample2D
 from cnncli.model.network import NETWORK_INPUT, Model, Node
 
+MAX_PERIOD = 1024  # values whose fields are kept one by one; a longer pattern becomes its bounds
+
 
 @dataclass(frozen=True)
 class Reach:
-    """What the values of a layer see along one axis, in pixels of the input.
+    """What the values of a layer see along one axis, in pixels of the input (beyond the image: padding).
 
-    Value `i` sees the pixels `first` + i * `jump` to `last` + i * `jump` (beyond the image: padding).
+    Value ``i = q * period + r`` sees the pixels ``firsts[r] + q * shift`` to ``lasts[r] + q * shift``; the period is
+    the number of `firsts`, 1 where no layer upsamples.
     """
 
-    first: Fraction = Fraction(0)
-    last: Fraction = Fraction(0)
-    jump: Fraction = Fraction(1)
+    firsts: tuple[Fraction | int, ...] = (0,)
+    lasts: tuple[Fraction | int, ...] = (0,)
+    shift: Fraction | int = 1
+
+    @property
+    def period(self) -> int:
+        """Return after how many values the fields repeat, `shift` pixels on."""
+        return len(self.firsts)
+
+    @property
+    def jump(self) -> Fraction:
+        """Return the pixels from one value's field to the next one's, on average."""
+        return Fraction(self.shift) / self.period
 
     @property
     def size(self) -> int:
-        """Return the number of pixels that one value sees."""
-        return ceil(self.last - self.first) + 1
+        """Return the number of pixels that the value with the largest field sees."""
+        return max(floor(last - first) + 1 for first, last in zip(self.firsts, self.lasts, strict=True))
 
     @property
     def centre(self) -> float:
         """Return the middle of the first value's field; pixel 0 has its middle at 0."""
-        return float((self.first + self.last) / 2)
+        return float(Fraction(self.firsts[0] + self.lasts[0]) / 2)
+
+    def first(self, index: int) -> Fraction | int:
+        """Return the first pixel that a value sees; indices before 0 lie in the padding."""
+        q, r = divmod(index, self.period)
+        return self.firsts[r] + q * self.shift
+
+    def last(self, index: int) -> Fraction | int:
+        """Return the last pixel that a value sees."""
+        q, r = divmod(index, self.period)
+        return self.lasts[r] + q * self.shift
 
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """The reach along rows and columns; None where a layer sees the whole image."""
+    """The reach along rows and columns."""
 
     rows: Reach
     columns: Reach
@@ -64,19 +90,69 @@ def receptive_fields(model: Model) -> tuple[ReceptiveField | None, ...]:
     return tuple(fields)
 
 
-def last_field(fields: tuple[ReceptiveField | None, ...]) -> ReceptiveField | None:
-    """Return the field of the last layer that still has rows and columns."""
-    return next((field for field in reversed(fields) if field is not None), None)
+def last_field(model: Model, fields: Sequence[ReceptiveField | None]) -> ReceptiveField | None:
+    """Return the field of the output, or before a flatten or pooling over the whole image the largest that reaches it.
+
+    None where no window lies before the output.
+    """
+    reached: list[ReceptiveField] = []
+    todo, seen = [len(model.nodes) - 1], set()
+    while todo:
+        index = todo.pop()
+        if index in seen or index == NETWORK_INPUT:
+            continue
+        seen.add(index)
+        field = fields[index]
+        if field is None:
+            todo += model.nodes[index].inputs
+        else:
+            reached.append(field)
+    if not reached:
+        return None
+    rows = max((field.rows for field in reached), key=lambda reach: reach.size)
+    return ReceptiveField(rows, max((field.columns for field in reached), key=lambda reach: reach.size))
 
 
 def _step(node: Node, axis: int, reaches: list[Reach]) -> Reach:
-    jump = max(reach.jump for reach in reaches)
-    first = min(reach.first for reach in reaches)
-    last = max(reach.last for reach in reaches)
+    """Return what the values of a node see along one axis, from what the values of its inputs see."""
+    reach = _joined(reaches, node.in_shapes[0][1 + axis]) if len(set(reaches)) > 1 else reaches[0]
     if isinstance(node.layer, Upsample2D):
-        # the finer values between two pixels see one of them; half a pixel is rounded up by `size`
-        return Reach(first, last, jump / node.layer.factor[axis])
+        factor = node.layer.factor[axis]
+        if reach.period * factor > MAX_PERIOD:
+            reach = _bounds(reach, factor)
+            return Reach(reach.firsts, reach.lasts, reach.jump / factor)
+        firsts = tuple(first for first in reach.firsts for _ in range(factor))
+        return Reach(firsts, tuple(last for last in reach.lasts for _ in range(factor)), reach.shift)
     window = node.layer.window()
-    first -= window.padding[2 * axis] * jump
-    last += ((window.kernel[axis] - 1) * window.dilation[axis] - window.padding[2 * axis]) * jump
-    return Reach(first, last, jump * window.stride[axis])
+    stride, before = window.stride[axis], window.padding[2 * axis]
+    after = (window.kernel[axis] - 1) * window.dilation[axis] - before
+    common = gcd(reach.period, stride)
+    values = [value * stride for value in range(reach.period // common)]
+    firsts = tuple(reach.first(value - before) for value in values)
+    return Reach(firsts, tuple(reach.last(value + after) for value in values), reach.shift * (stride // common))
+
+
+def _joined(reaches: list[Reach], length: int) -> Reach:
+    """Return the smallest reach that holds all `reaches` at every one of `length` values."""
+    period = lcm(*(reach.period for reach in reaches))
+    if len({reach.jump for reach in reaches}) == 1 and period <= MAX_PERIOD:
+        values = range(period)
+        firsts = tuple(min(reach.first(value) for reach in reaches) for value in values)
+        lasts = tuple(max(reach.last(value) for reach in reaches) for value in values)
+        return Reach(firsts, lasts, reaches[0].jump * period)
+    # paths of different steps drift apart: bounds that hold from the first value to the last
+    jump = max(reach.jump for reach in reaches)
+    bounds = [_bounds(reach, 1) for reach in reaches]
+    ends = (0, length - 1)
+    first = min(reach.first(end) - end * jump for reach in bounds for end in ends)
+    last = max(reach.last(end) - end * jump for reach in bounds for end in ends)
+    return Reach((first,), (last,), jump)
+
+
+def _bounds(reach: Reach, factor: int) -> Reach:
+    """Return a reach of period 1 that holds `reach`, for values that are about to be repeated `factor` times."""
+    jump = reach.jump
+    # the last of the repeated values lies up to (factor - 1)/factor of a step beyond the first
+    drift = jump * (factor - 1) / factor
+    first = min(first - r * jump for r, first in enumerate(reach.firsts)) - drift
+    return Reach((first,), (max(last - r * jump for r, last in enumerate(reach.lasts)),), jump)

@@ -16,8 +16,10 @@ from cnncli.model.values import PADDING_WORDS
 from cnncli.model.vocabulary import ACTIVATIONS, options_of
 from cnncli.spec.items import JOINS, SHORTCUTS
 
-EXPRESSION = {"type": "string", "pattern": r"^[A-Za-z0-9_+\-*/() ]{1,100}$"}
-NAME = {"type": "string", "pattern": r"^[^/\s][^/]{0,63}$"}
+# a number in quotation marks is refused, an expression of numbers is not
+EXPRESSION = {"type": "string", "pattern": r"^(?![0-9]+$)[A-Za-z0-9_+\-*/() ]{1,100}$"}
+NAME = {"type": "string", "pattern": r"^(?!input$)[^/\s][^/]{0,63}$"}
+SOURCE = {"type": "string", "pattern": r"^[^/\s][^/]*(/[^/]+)*$"}
 
 
 def language_schema(presets: Sequence[str] = ()) -> dict[str, Any]:
@@ -49,9 +51,9 @@ def language_schema(presets: Sequence[str] = ()) -> dict[str, Any]:
             "cnn": {"const": 1, "description": "version of the language"},
             "name": {"type": "string", "maxLength": 64},
             "input": {
-                "description": "height, width, channels; or text as 28x28x1 or 1@28x28",
+                "description": "height, width, channels; one number for a vector; or text as 28x28x1 or 1@28x28",
                 "anyOf": [
-                    {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 3},
+                    {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 3},
                     {"type": "string"},
                     {"type": "integer", "minimum": 1},
                 ],
@@ -98,7 +100,7 @@ def _mapping(properties: dict[str, Any], required: Sequence[str] = ()) -> dict[s
     common = {
         "name": {**NAME, "description": "name of the layer, for tables, checkpoints and `from`"},
         "repeat": _number(1, MAX_LAYERS),
-        "from": {"description": "the layer or layers it reads", "anyOf": [NAME, {"type": "array", "items": NAME}]},
+        "from": {"description": "the layer or layers it reads", "anyOf": [SOURCE, {"type": "array", "items": SOURCE}]},
     }
     result = {"type": "object", "additionalProperties": False, "properties": {**properties, **common}}
     return {**result, "required": list(required)} if required else result

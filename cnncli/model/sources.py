@@ -25,6 +25,9 @@ ALIASES = {
     "googlenet": "inception-v1", "lenet": "lenet5", "mobilenet": "mobilenet-v1", "resnet20": "resnet20-cifar",
     "squeezenet1_0": "squeezenet",
 }  # fmt: skip
+# models and pictures of other programs
+FOREIGN = (".onnx", ".h5", ".hdf5", ".keras", ".pt", ".pth", ".pb", ".tflite", ".caffemodel", ".prototxt", ".cfg",
+           ".pkl", ".npz", ".npy", ".mat", ".png", ".jpg", ".jpeg", ".zip")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,9 @@ def read_source(source: str) -> Source:
         from cnncli.io.checkpoint import read_checkpoint
 
         return Source(read_checkpoint(path).architecture, str(path))
+    if path.suffix.lower() in FOREIGN:
+        hint = "write the network as an architecture file, see `cnn new lenet5`"
+        raise InvalidInputError(f"{path.suffix} files are not read by cnn", where=source, hint=hint)
     from cnncli.io.atomic import read_regular_file
 
     where = source if path == Path(source) else str(path)

@@ -17,6 +17,8 @@ from cnncli.spec.tree import ListNode, ScalarNode, TreeNode, describe, shorten
 
 PADDING_WORDS = ("valid", "same", "full")
 
+_WORD = re.compile(r"[A-Za-z_]\w*")
+_ALWAYS = {"in", "in_channels", "classes"}  # the names that are known outside blocks
 _BY = re.compile(r"\s*(\d{1,12})\s*x\s*(\d{1,12})\s*")
 
 
@@ -65,6 +67,10 @@ def read_int(name: str, node: TreeNode, names: Mapping[str, int], low: float = 1
     if isinstance(node, ScalarNode) and type(node.value) is int:
         value = node.value
     elif isinstance(node, ScalarNode) and isinstance(node.value, str) and node.text and not node.text.isdigit():
+        known = _ALWAYS.union(names)
+        if _WORD.fullmatch(node.text) and known == _ALWAYS and not nearest(node.text, known).startswith("did"):
+            # a word where there are no parameters it could be
+            raise fail(node, f"{wanted}, got {describe(node)}")
         try:
             value = evaluate(node.text, names)
         except InvalidInputError as error:
@@ -106,9 +112,10 @@ def _pair(option: Option, node: TreeNode, names: Mapping[str, int]) -> Pair:
 
 def _pads(option: Option, node: TreeNode, names: Mapping[str, int]) -> Any:
     if isinstance(node, ScalarNode) and isinstance(node.value, str):
-        if node.text in PADDING_WORDS:
-            return node.text
-        near = nearest(node.text, PADDING_WORDS)
+        word = node.text.strip().lower()
+        if word in PADDING_WORDS:
+            return word
+        near = nearest(word, PADDING_WORDS)
         if node.text.isalpha() and node.text not in names and near.startswith("did"):
             raise fail(node, f"{option.name}: unknown word {shorten(node.text)!r}", near)
     if isinstance(node, ListNode):

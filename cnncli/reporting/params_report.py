@@ -165,7 +165,7 @@ def expected_values(model: Model) -> dict[str, int | str]:
     """Return everything that ``--expect key=value`` can ask for."""
     from cnncli.shapes import format_hwc
 
-    field = last_field(receptive_fields(model))
+    field = last_field(model, receptive_fields(model))
     values: dict[str, int | str] = {
         "total": model.parameter_count + model.non_trainable_count,
         "trainable": model.parameter_count,
@@ -263,7 +263,7 @@ def _footer(model: Model, memory: Memory) -> list[str]:
         f"{format_bytes(memory.parameters)} fp32",
         f"{format_count(model.macs)} MACs/image (bias not counted)",
     ]
-    field = last_field(receptive_fields(model))
+    field = last_field(model, receptive_fields(model))
     if field is not None:
         rows, columns = field.rows.size, field.columns.size
         parts.append(f"receptive field {rows if rows == columns else f'{rows}x{columns}'}")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Align = Literal["left", "right"]
 
 _RULE = "─"
+_WIDTH = 80  # of a terminal that does not say
 _GAP = 2  # blanks between columns
 _FIRST_COLUMN = 24  # characters that the first column keeps before the table is divided
 _COUNT = re.compile(r"(= )?[-+]?\d{1,3}(,\d{3})*")
@@ -45,7 +46,7 @@ def render_plain(table: Table) -> str:
     """Return aligned text, two spaces between columns, for pipes and files."""
     titles = [column.title for column in table.columns]
     lines = [titles, *table.rows, *([table.total] if table.total else [])]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(titles))]
+    widths = [max(_cells(line[index]) for line in lines) for index in range(len(titles))]
     return "\n".join([*(_plain_line(line, widths, table.columns) for line in lines), *table.footer]) + "\n"
 
 
@@ -92,7 +93,9 @@ def render_terminal(table: Table, width: int | None = None) -> str:
 
     terminal = Console(file=sys.stdout)
     buffer = io.StringIO()
-    console = Console(file=buffer, force_terminal=terminal.is_terminal, width=width or terminal.width, highlight=False)
+    # COLUMNS=0 says nothing about the terminal
+    width = width or terminal.width or _WIDTH
+    console = Console(file=buffer, force_terminal=terminal.is_terminal, width=width, highlight=False)
     parts = _parts(table, console.width)
     for number, columns in enumerate(parts):
         console.print(_drawn(table, columns, console.width), crop=False)
@@ -143,7 +146,7 @@ def _drawn(table: Table, indices: Sequence[int], width: int) -> RichTable:
 
 def _widths(table: Table, indices: Sequence[int], width: int) -> list[int]:
     """Return the width of each column: titles break where that is needed, then the first column wraps."""
-    widths = [max(_narrowest(table, index), len(table.columns[index].title)) for index in indices]
+    widths = [max(_narrowest(table, index), _cells(table.columns[index].title)) for index in indices]
     excess = sum(widths) + _GAP * (len(widths) - 1) - width
     for place in sorted(range(len(indices)), key=lambda place: _narrowest(table, indices[place]) - widths[place]):
         spare = widths[place] - _narrowest(table, indices[place])
@@ -157,7 +160,16 @@ def _widths(table: Table, indices: Sequence[int], width: int) -> list[int]:
 def _narrowest(table: Table, index: int) -> int:
     """Return the width of a column whose title may break between words."""
     cells = [row[index] for row in table.rows] + ([table.total[index]] if table.total else [])
-    return max([len(word) for word in table.columns[index].title.split()] + [len(cell) for cell in cells])
+    return max(_cells(text) for text in (*table.columns[index].title.split(), *cells))
+
+
+def _cells(text: str) -> int:
+    """Return how many columns of a terminal a text fills: East Asian signs fill two."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def _bare(cell: str) -> str:
@@ -169,8 +181,11 @@ def _bare(cell: str) -> str:
 
 def _plain_line(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
     padded = (
-        cell.rjust(width) if column.align == "right" else cell.ljust(width)
-        for cell, width, column in zip(cells, widths, columns, strict=True)
+        blanks + cell if column.align == "right" else cell + blanks
+        for cell, column, blanks in (
+            (cell, column, " " * (width - _cells(cell)))
+            for cell, width, column in zip(cells, widths, columns, strict=True)
+        )
     )
     return "  ".join(padded).rstrip()
 

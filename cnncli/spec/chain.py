@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from cnncli.errors import UsageError
-from cnncli.spec.items import Item, Words, nearest
+from cnncli.spec.items import Item, Words, layer_hint, nearest
 from cnncli.spec.tree import ListNode, Place, ScalarNode, TreeNode, plain_value, shorten
 
 # what a value without a key means here: the lecture speaks of the kernel first
@@ -56,7 +56,7 @@ def parse_layer(text: str, words: Mapping[str, Words]) -> Item:
     kind = kind.strip().lower().replace("-", "_")
     kind = kind if kind in words else OTHER_KINDS.get(kind, kind)
     if kind not in words:
-        raise UsageError(f"unknown layer {shorten(kind)!r}", where=str(place), hint=nearest(kind, words))
+        raise UsageError(f"unknown layer {shorten(kind)!r}", where=str(place), hint=layer_hint(kind, words))
     known = words[kind].options
     options: dict[str, TreeNode] = {}
     for number, part in enumerate(rest.split(",") if rest else ()):

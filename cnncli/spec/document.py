@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from cnncli.errors import InvalidInputError
 from cnncli.shapes import Shape
 from cnncli.spec.items import JOINS, Block, Item, ItemReader, Words, fail, keys, nearest, word
-from cnncli.spec.notation import checked_shape, parse_shape
+from cnncli.spec.notation import checked_shape, checked_vector, parse_shape
 from cnncli.spec.tree import ListNode, MapNode, ScalarNode, TreeNode, describe, shorten
 
 TOP_KEYS = ("cnn", "name", "input", "classes", "defaults", "blocks", "layers")
@@ -62,7 +62,7 @@ def parse_document(tree: TreeNode, words: Mapping[str, Words]) -> Document:
     reader = ItemReader(words, block_names)
     document = Document(
         name=word(top["name"], "name", 64) if "name" in top else "",
-        input_shape=_input_shape(top["input"]) if "input" in top else None,
+        input_shape=_input_shape(top["input"], vector=_begins_with_dense(top["layers"])) if "input" in top else None,
         classes=_classes(top["classes"]) if "classes" in top else None,
         defaults=_defaults(top["defaults"], words) if "defaults" in top else {},
         blocks=reader.blocks(top["blocks"]) if "blocks" in top else {},
@@ -77,6 +77,13 @@ def parse_document(tree: TreeNode, words: Mapping[str, Words]) -> Document:
             failure.document = replace(document, layers=tuple(layers))
             raise failure from None
     return replace(document, layers=tuple(layers))
+
+
+def _begins_with_dense(layers: TreeNode) -> bool:
+    """Return whether the first layer of a list is a dense one."""
+    first = layers.items[0] if isinstance(layers, ListNode) and layers.items else None
+    key = first.entries[0][0] if isinstance(first, MapNode) and first.entries else first
+    return isinstance(key, ScalarNode) and key.text == "dense"
 
 
 def _block_names(node: TreeNode | None, words: Mapping[str, Words]) -> tuple[str, ...]:
@@ -115,18 +122,23 @@ def _classes(node: TreeNode) -> int:
     raise fail(node, f"classes: expected a whole number from 1 to 1,000,000, got {describe(node)}")
 
 
-def _input_shape(node: TreeNode) -> Shape:
-    hint = "write [height, width, channels], or text such as 28x28x1 or 1@28x28"
+def _input_shape(node: TreeNode, *, vector: bool) -> Shape:
+    """Return the input shape; with `vector`, one number is a vector, as it is before `dense` on the command line."""
+    hint = "write [height, width, channels], [values] for a vector, or text such as 28x28x1 or 1@28x28"
     if isinstance(node, ListNode):
         sizes = [n.value for n in node.items if isinstance(n, ScalarNode) and type(n.value) is int]
-        if len(sizes) != len(node.items) or len(sizes) not in (2, 3):
+        if len(sizes) != len(node.items) or len(sizes) not in (1, 2, 3):
             raise fail(node, "input: expected three whole numbers", hint)
         try:
+            if len(sizes) == 1:
+                return checked_vector(sizes[0])
             return checked_shape(sizes[0], sizes[1], sizes[2] if len(sizes) == 3 else 1)
         except InvalidInputError as error:
             raise error.located(str(node.place)) from None
     if isinstance(node, ScalarNode) and isinstance(node.value, str | int) and not isinstance(node.value, bool):
         try:
+            if vector and type(node.value) is int:
+                return checked_vector(node.value)
             return parse_shape(node.text)
         except InvalidInputError as error:
             raise error.located(str(node.place)) from None

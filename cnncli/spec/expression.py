@@ -101,6 +101,6 @@ def _lookup(name: str, names: Mapping[str, int]) -> int:
     known = sorted("in" if known == "in_channels" else known for known in names)
     if name == "classes":
         raise InvalidInputError("`classes` is not set", hint="add `classes: 10` to the file or give --classes")
-    near = get_close_matches(name, known, 1)
+    near = get_close_matches(name, (*known, "classes"), 1)
     hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}" if known else "use a number"
     raise InvalidInputError(f"unknown name {name!r}", hint=hint)

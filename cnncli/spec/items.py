@@ -15,6 +15,30 @@ JOINS = ("concat", "add")
 SHORTCUTS = ("auto", "identity", "project")
 
 
+# what other programs call the layers
+OTHER_WORDS = {
+    "fc": "dense", "linear": "dense", "fully_connected": "dense", "bn": "batchnorm", "batch_norm": "batchnorm",
+    "batchnorm2d": "batchnorm", "batchnormalization": "batchnorm", "pool": "maxpool", "max_pool": "maxpool",
+    "maxpooling2d": "maxpool", "avg_pool": "avgpool", "averagepooling2d": "avgpool", "gap": "globalavgpool",
+    "concatenate": "concat", "cat": "concat", "sum": "add", "plus": "add", "conv2d": "conv",
+    "depthwiseconv2d": "depthwise", "swish": "silu", "zeropadding2d": "pad", "upsampling2d": "upsample",
+}  # fmt: skip
+_UNKNOWN = "the language has no such layer"
+ABSENT = {
+    "input": "the input shape stands at the top: `input: [28, 28, 1]`",
+    "reshape": f"{_UNKNOWN}; flatten makes a vector",
+    "crop": f"{_UNKNOWN}; a convolution without padding takes the border away",
+    "deconv": f"{_UNKNOWN}; use upsample and conv",
+    "conv_transpose": f"{_UNKNOWN}; use upsample and conv",
+    "convtranspose2d": f"{_UNKNOWN}; use upsample and conv",
+    "groupnorm": f"{_UNKNOWN}; use batchnorm",
+    "layernorm": f"{_UNKNOWN}; use batchnorm",
+    "instancenorm": f"{_UNKNOWN}; use batchnorm",
+    "multiply": f"{_UNKNOWN}; branches are joined by add or concat",
+    "mul": f"{_UNKNOWN}; branches are joined by add or concat",
+}
+
+
 @dataclass(frozen=True)
 class Words:
     """The words of one layer kind: the option that a bare value stands for, and all options."""
@@ -53,7 +77,7 @@ class Block:
 def fail(node: TreeNode | Place, message: str, hint: str = "") -> InvalidInputError:
     """Return an error at the place of `node`."""
     place = node if isinstance(node, Place) else node.place
-    return InvalidInputError(message, where=str(place), hint=hint or "write one" * ("expected" in message))
+    return InvalidInputError(message, where=str(place), hint=hint)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -69,6 +93,22 @@ def nearest(word: str, known: Iterable[str]) -> str:
         return "there are none"
     near = get_close_matches(word.lower(), known, 1, 0.5)
     return f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
+
+
+def layer_hint(kind: str, known: Iterable[str]) -> str:
+    """Return a hint for an unknown layer: its name here, what stands in its place, or the nearest word.
+
+    Examples
+    --------
+    >>> layer_hint("linear", ("conv", "dense")), layer_hint("cnov", ("conv", "dense"))
+    ('did you mean dense?', 'did you mean conv?')
+    """
+    lower = kind.lower().replace("-", "_")
+    if lower in OTHER_WORDS:
+        return f"did you mean {OTHER_WORDS[lower]}?"
+    if lower in ABSENT:
+        return ABSENT[lower]
+    return nearest(kind, known)
 
 
 def keys(node: MapNode, known: Iterable[str], what: str) -> dict[str, TreeNode]:
@@ -153,8 +193,8 @@ class ItemReader:
         if kind in self.block_names:
             return self._call(key, value)
         if kind not in self.words:
-            everything = (*self.words, "residual", *self.block_names)
-            raise fail(key, f"unknown layer {shorten(kind)!r}", nearest(kind, everything))
+            everything = (*self.words, "residual", *JOINS, *self.block_names)
+            raise fail(key, f"unknown layer {shorten(kind)!r}", layer_hint(kind, everything))
         return self._layer(key, value)
 
     def _layer(self, key: ScalarNode, value: TreeNode | None) -> Item:
@@ -226,13 +266,18 @@ def _item(key: ScalarNode, entries: Mapping[str, TreeNode], branches: tuple[tupl
     if "from" in entries:
         written = entries["from"]
         for source in written.items if isinstance(written, ListNode) else (written,):
-            word(source, "from", 200)
+            # a layer inside a block is named as in a table: block1/conv1
+            path = source.text.split("/") if isinstance(source, ScalarNode) else ()
+            for part in path if len(path) > 1 and isinstance(source, ScalarNode) else ():
+                word(ScalarNode(part, part, source.place), "from", 200)
+            if len(path) < 2:
+                word(source, "from", 200)
             if isinstance(source, ScalarNode):
                 sources.append(source)
         if not sources:
             raise fail(written, "from: the list is empty", "name a layer above")
-    if name is not None:
-        word(name, "name")
+    if name is not None and word(name, "name") == "input":
+        raise fail(name, "name: 'input' is the input of the network", "choose another name")
     return Item(
         key.text,
         key.place,

@@ -9,6 +9,7 @@ from cnncli.shapes import Shape
 
 MAX_SIDE = 65_535
 MAX_CHANNELS = 1_000_000
+MAX_VECTOR = 10**12
 
 _HWC = re.compile(r"(\d{1,12})(?:x(\d{1,12}))?(?:x(\d{1,12}))?")
 _DWH = re.compile(r"(\d{1,12})@(\d{1,12})x(\d{1,12})")
@@ -81,3 +82,12 @@ def checked_shape(height: int, width: int, channels: int) -> Shape:
         if not 1 <= value <= high:
             raise InvalidInputError(f"{name} {value} of the input is out of range", hint=f"use 1 to {high:,}")
     return channels, height, width
+
+
+def checked_vector(length: int) -> Shape:
+    """Return (n,), or raise `InvalidInputError` for a length out of range."""
+    if not 1 <= length <= MAX_VECTOR:
+        raise InvalidInputError(
+            f"a vector of {length} values as input is out of range", hint=f"use 1 to {MAX_VECTOR:,}"
+        )
+    return (length,)

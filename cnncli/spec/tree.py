@@ -80,6 +80,8 @@ def describe(node: TreeNode) -> str:
     if node.value is None:
         return "nothing"
     if isinstance(node.value, str):
+        if node.quoted and _INT.fullmatch(node.text):
+            return f"text {shorten(node.value)!r} (without the quotation marks it is a number)"
         if _INT.fullmatch(node.text):
             return f"a number of {len(node.text)} digits"
         return f"text {shorten(node.value)!r}"
@@ -113,7 +115,9 @@ def plain_value(text: str) -> str | int | float | bool | None:
 def decode(data: bytes, file: str) -> str:
     """Return UTF-8 bytes as text; a byte-order mark is accepted."""
     if len(data) > MAX_BYTES:
-        raise InvalidInputError(f"has {len(data):,} B, the limit is {MAX_BYTES:,} B", where=file, hint="shorten it")
+        # standard input is read no further than one byte beyond the limit
+        size = f"{len(data):,} B" if len(data) > MAX_BYTES + 1 else f"more than {MAX_BYTES:,} B"
+        raise InvalidInputError(f"has {size}, the limit is {MAX_BYTES:,} B", where=file, hint="shorten it")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

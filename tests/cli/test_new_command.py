@@ -101,6 +101,10 @@ def test_presets_follow_the_schema(name):
         "layers: [conv: {filters: 0, kernel: 3}]",
         "layers: [conv: {filters: true, kernel: 3}]",
         "layers: [dropout: 1]",
+        "layers: [conv: {filters: '8', kernel: 3}]",
+        "layers: [relu: {name: input}]",
+        "layers: [relu: {name: a/b}]",
+        "input: []\nlayers: [relu]",
         "layers: [relu]\nclases: 3",
         "layers: [conv: {filters: 3, kernel: 3, padding: sme?}]",
     ],
@@ -113,7 +117,7 @@ def test_the_schema_finds_mistakes(text):
 def test_bad_requests():
     expect_error(run_cnn("new", "lenet6"), 2, "did you mean lenet5?")
     expect_error(run_cnn("new"), 2, "--list")
-    expect_error(run_cnn("new", "lenet5", "--schema"), 2, "one of three")
+    expect_error(run_cnn("new", "lenet5", "--schema"), 2, "only one thing")
 
 
 def test_no_file_is_overwritten(tmp_path):
@@ -121,3 +125,45 @@ def test_no_file_is_overwritten(tmp_path):
     assert run_cnn("new", "lenet5", "-o", path).code == 0
     expect_error(run_cnn("new", "vgg16", "-o", path), 1, "exists")
     assert path.read_text() == TEXTS["lenet5"]
+
+
+@pytest.mark.parametrize(
+    "text", ["input: [784]\nlayers: [dense: 3]", "layers: [relu: {from: x/c}]", "layers: [dense: 2*3]"]
+)
+def test_the_schema_lets_pass(text):
+    schema = language_schema()
+    assert valid(plain(read_tree(text, "a.yaml")), schema, schema)
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"), [("lenet", "lenet5"), ("googlenet", "inception-v1"), ("squeezenet1_0", "squeezenet")]
+)
+def test_other_names_of_presets(alias, name):
+    assert run_cnn("new", alias).out == TEXTS[name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "known"),
+    [
+        (["lenet5", "-o", "x.png"], ".yaml"),
+        (["--schema", "-o", "x.yaml"], ".json"),
+        (["--list", "-o", "x.svg"], ".txt"),
+    ],
+)
+def test_the_extension_says_what_is_written(arguments, known, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    expect_error(run_cnn("new", *arguments), 2, "is not a form of this output", known)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_written_is_said(tmp_path):
+    assert run_cnn("new", "lenet5", "-o", tmp_path / "my.yaml").err == f"wrote {tmp_path / 'my.yaml'}\n"
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_that_is_written_reads_back(name, tmp_path):
+    path = tmp_path / "my.yml"
+    assert run_cnn("new", name, "-o", path).code == 0
+    again = run_cnn("params", path, "--json")
+    assert again.code == 0, again.err
+    assert again.json == run_cnn("params", name, "--json").json

@@ -318,3 +318,89 @@ layers:
 def test_a_layer_called_total_does_not_hide_the_total():
     text = "input: [8, 8, 1]\nlayers: [conv: {name: total, filters: 2, kernel: 3}, conv: {filters: 1, kernel: 1}]"
     assert run_cnn("params", "-", "--expect", "total=23", stdin=text).code == 0
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        ("concta: 3", ["did you mean concat?"]),
+        ("addd: 3", ["did you mean add?"]),
+        ("concatenate: [[], []]", ["did you mean concat?"]),
+        ("sum: [[], []]", ["did you mean add?"]),
+        ("linear: 3", ["did you mean dense?"]),
+        ("Conv2D: 3", ["did you mean conv?"]),
+        ("reshape: 3", ["no such layer", "flatten"]),
+        ("crop: 3", ["no such layer"]),
+        ("deconv: 3", ["no such layer", "upsample"]),
+        ("groupnorm: 3", ["no such layer", "batchnorm"]),
+        ("input: 3", ["at the top"]),
+        ("conv: 8", ["write `conv: {filters: 8, kernel: ...}`"]),
+        ("conv: {filters: '8', kernel: 3}", ["text '8'", "quotation marks"]),
+        ("conv: {filters: five, kernel: 3}", ["whole number from 1 to 1,000,000", "got text 'five'"]),
+        ("conv: {filters: clases, kernel: 3}", ["did you mean classes?"]),
+        ("residual: {main: [conv: {filters: 3, kernel: 3}], shortcut: auto}", ["6x6x3", "8x8x3", "padding: same"]),
+        ("residual: {main: [maxpool: 2], shortcut: identity}", ["shortcut: auto or project"]),
+        ("residual: {main: [upsample: 2], shortcut: project}", ["16x16x3", "list of layers"]),
+    ],
+)
+def test_a_wrong_layer_is_answered_with_what_helps(layer, words):
+    result = run_cnn("params", "-", stdin=f"input: [8, 8, 3]\nlayers:\n  - {layer}\n")
+    expect_error(result, 3, "<stdin>:3:", *words)
+    assert "write one" not in result.err
+
+
+@pytest.mark.parametrize("padding", ['"same "', "SAME", "'same'"])
+def test_a_word_of_padding_may_have_blanks_around_it(padding):
+    text = f"input: [8, 8, 3]\nlayers: [conv: {{filters: 2, kernel: 3, padding: {padding}}}]"
+    assert run_cnn("shape", "-", "--json", stdin=text).json["output"] == [8, 8, 2]
+
+
+def test_a_shape_that_a_pool_over_everything_leaves():
+    result = run_cnn("params", "8x8x3", "globalavgpool", "conv:3")
+    expect_error(result, 3, "vector of 3 values", "global pooling")
+
+
+@pytest.mark.parametrize("written", ["784", "[784]"])
+def test_a_vector_as_input_of_a_file(written):
+    text = f"input: {written}\nlayers: [dense: 10]"
+    assert run_cnn("params", "-", "--json", stdin=text).json["total"] == 7850
+    assert run_cnn("params", "-", "--json", stdin="input: 28\nlayers: [flatten, dense: 10]").json["total"] == 7850
+    expect_error(run_cnn("params", "-", stdin="input: [0]\nlayers: [dense: 10]"), 3, "<stdin>:1:8", "vector of 0")
+    assert run_cnn("params", "-", "--json", stdin="input: 786432\nlayers: [dense: 1]").json["total"] == 786433
+
+
+@pytest.mark.parametrize("name", ["net.onnx", "net.h5", "net.pt", "net.PNG"])
+def test_files_of_other_programs(name, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(b"")
+    expect_error(run_cnn("params", path), 3, str(path), "not read by cnn", "architecture file")
+
+
+def test_a_stream_beyond_the_limit():
+    expect_error(run_cnn("params", "-", stdin="#" * (3 << 20)), 3, "<stdin>", "more than 1,048,576 B")
+
+
+def test_columns_stand_below_each_other_in_any_script():
+    from rich.cells import cell_len
+
+    layers = [f"conv: {{name: {name}, filters: 2, kernel: 3}}" for name in ("畳み込み層", "층")]
+    text = f"input: [8, 8, 3]\nlayers: [{', '.join(layers)}]"
+    lines = run_cnn("params", "-", stdin=text).out.splitlines()[:4]
+    assert len({cell_len(line) for line in lines}) == 1
+    drawn = terminal_of(text, 60)
+    assert "畳み込み層" in drawn
+
+
+def terminal_of(text, width):
+    from cnncli.model import parse_model
+    from cnncli.model.summary import memory
+    from cnncli.reporting.params_report import View, params_table
+    from cnncli.reporting.table import render_terminal
+
+    model = parse_model(text)
+    return render_terminal(params_table(model, View(), memory(model, 1, "sgd")), width)
+
+
+def test_a_terminal_that_says_it_has_no_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "0")
+    assert "61,706" in run_cnn("params", "lenet5", "--format", "table").out

@@ -47,7 +47,7 @@ def test_shapes(text, shape, out):
         ("conv:0", "from 1 to 255"),
         ("conv:3,s=0", "from 1"),
         ("conv:3,s=-1", "from 1"),
-        ("conv:x", "unknown name"),
+        ("conv:x", "whole number"),
         ("conv:3,p=-1", "from 0"),
         ("conv:3,p=1000000", "from 0 to 4,096"),
         ("dense:2.5", "whole number"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+import re
+
+from command_line import run_cnn
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cnncli.layers.base import Window
@@ -30,3 +33,24 @@ def test_corners_are_read_once():
     assert (counts[0][0], counts[0][-1], counts[-1][0], counts[-1][-1]) == (1, 1, 1, 1)
     assert max(map(max, counts)) == 9
     assert sum(map(sum, counts)) == 4 * 6 * 9
+
+
+@settings(max_examples=200)
+@given(
+    st.integers(1, 24),
+    st.integers(1, 4),
+    st.integers(1, 5),
+    st.integers(0, 3),
+    st.integers(1, 3),
+    st.sampled_from(["floor", "ceil"]),
+)
+def test_every_pixel_that_is_never_read_is_noted(length, kernel, stride, padding, dilation, rounding):
+    layer = f"conv:{kernel},s={stride},p={padding},d={dilation},round={rounding}"
+    result = run_cnn("shape", f"{length}x{length}", layer, "--coverage", "--json")
+    assume(result.code == 0)
+    unread = sum(not any(row) for row in result.json["coverage"])
+    said = 0
+    for note in result.json.get("notes", ()):
+        if found := re.match(r"(\d+) rows? and .* (never read|skipped)$", note):
+            said += int(found[1])
+    assert said == unread

@@ -79,12 +79,14 @@ def _unread(window: Window, shape: Shape, out: Shape) -> list[str]:
     for axis, (what, side) in enumerate(SIDES):
         length, outputs, stride = shape[1 + axis], out[1 + axis], window.stride[axis]
         reach = window.dilation[axis] * (window.kernel[axis] - 1) + 1
-        tail = max(length - ((outputs - 1) * stride - window.padding[2 * axis] + reach), 0)
+        tail = length - ((outputs - 1) * stride - window.padding[2 * axis] + reach)
+        tail = min(max(tail, 0), length)
         if tail:
             ends.append(_count(tail, what))
             sides.append(side)
         holes = 0
-        if stride > window.kernel[axis] and outputs * window.kernel[axis] <= MAX_READS:
+        gaps = stride > window.kernel[axis] or window.dilation[axis] > 1
+        if gaps and outputs * window.kernel[axis] <= MAX_READS:
             holes = visits(length, outputs, window, axis)[: length - tail].count(0)
         if holes:
             skipped.append(_count(holes, what))
@@ -93,7 +95,9 @@ def _unread(window: Window, shape: Shape, out: Shape) -> list[str]:
         verb = "is" if len(ends) == 1 and ends[0].startswith("1 ") else "are"
         found.append(f"{' and '.join(ends)} on the {'/'.join(sides)} {verb} never read")
     if skipped:
-        found.append(f"{' and '.join(skipped)} between the windows are skipped")
+        verb = "is" if len(skipped) == 1 and skipped[0].startswith("1 ") else "are"
+        where = "between the windows" if window.dilation == (1, 1) else "between the taps of the windows"
+        found.append(f"{' and '.join(skipped)} {where} {verb} skipped")
     return found
 
 
