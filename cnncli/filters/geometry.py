@@ -47,6 +47,8 @@ def resolve(
     late_anchor: tuple[bool, bool] = (False, False),
     keras_same: bool = False,
     halved: bool = False,
+    what: str = "kernel",
+    hint: str = "use --padding same",
 ) -> Geometry:
     """Return pads and result size.
 
@@ -58,7 +60,7 @@ def resolve(
     Raises
     ------
     ShapeError
-        The kernel is larger than the padded image.
+        The kernel is larger than the padded image; the message calls it `what` and ends with `hint`.
 
     Examples
     --------
@@ -95,9 +97,9 @@ def resolve(
         ]
         dilated = f" (dilated to {reach[0]}x{reach[1]})" if max(dilation) > 1 else ""
         raise ShapeError(
-            f"{image[0]}x{image[1]} image, {kernel[0]}x{kernel[1]} kernel{dilated}: "
+            f"{image[0]}x{image[1]} image, {kernel[0]}x{kernel[1]} {what}{dilated}: "
             f"output would be {plain[0]}x{plain[1]}",
-            hint="use --padding same",
+            hint=hint,
         )
     return Geometry(kernel, stride, dilation, (top, bottom, left, right), (height, width), (centre[0], centre[1]))
 

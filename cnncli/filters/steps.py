@@ -39,8 +39,8 @@ class PointStep:
     """Change each value by itself.
 
     ``relu``, ``leaky_relu`` (slope), ``abs``, ``sigmoid``, ``tanh``, ``threshold`` (high where the value is at
-    least the level, else 0), ``round`` (half to even), ``clip`` (low, high; infinity is the
-    full scale of the image).
+    least the level, else 0), ``round`` (half to even), ``clip`` (low, high). Infinity is the full scale of the image
+    (255, 65535 or 1) as a high, and minus infinity the middle of it (128, 32768 or 0.5) as a level.
     """
 
     kind: str
@@ -49,15 +49,18 @@ class PointStep:
     @property
     def name(self) -> str:
         """The step as a user may type it."""
-        given = ",".join(f"{v:g}" for v in self.values if v != math.inf)
-        return f"{self.kind}:{given}" if given else self.kind
+        names = _POINTS[self.kind][0]
+        given = [(name, v) for name, v in zip(names, self.values, strict=True) if math.isfinite(v)]
+        in_order = [name for name, _ in given] == list(names[: len(given)])
+        text = ",".join(f"{v:g}" if in_order else f"{name}={v:g}" for name, v in given)
+        return f"{self.kind}:{text}" if text else self.kind
 
 
 @dataclass(frozen=True)
 class PoolStep:
     """Take the maximum or the mean of each window, channel by channel.
 
-    Zeros of `padding` count in a mean and never win a maximum.
+    `padding` counts neither in a mean nor in a maximum, as in the layers of a network.
     """
 
     kind: str  # maxpool or avgpool
@@ -68,7 +71,9 @@ class PoolStep:
     @property
     def name(self) -> str:
         """The step as a user may type it."""
-        return f"{self.kind}:{_pair_text(self.size)},s={_pair_text(self.stride)}"
+        down, _, across, _ = self.padding
+        padding = f",p={_pair_text((down, across))}" if down or across else ""
+        return f"{self.kind}:{_pair_text(self.size)},s={_pair_text(self.stride)}{padding}"
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ _POINTS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     "abs": ((), ()),
     "sigmoid": ((), ()),
     "tanh": ((), ()),
-    "threshold": (("level", "high"), (128.0, math.inf)),
+    "threshold": (("level", "high"), (-math.inf, math.inf)),
     "round": ((), ()),
     "clip": (("low", "high"), (0.0, math.inf)),
 }
@@ -103,11 +108,11 @@ STEP_PURPOSES = {
     "abs": "absolute values",
     "sigmoid": "1 / (1 + exp(-x))",
     "tanh": "hyperbolic tangent",
-    "threshold[:level,high]": "high (full scale) from the level (128) on, else 0",
+    "threshold[:level,high]": "high (full scale) from the level (half) on, else 0",
     "round": "nearest whole number, half to even",
     "clip[:low,high]": "limit to an interval (0, full scale)",
     "maxpool:N[,s=N,p=N]": "largest value of each window (stride = size)",
-    "avgpool:N[,s=N,p=N]": "mean of each window (stride = size)",
+    "avgpool:N[,s=N,p=N]": "mean of each window, padding left out",
     "gray[:bt601|bt709|mean]": "one channel from three",
 }
 _CHECKPOINT = re.compile(r".+:[\w./-]+\[(?:[0-9]+|\*)\]")

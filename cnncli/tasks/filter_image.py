@@ -14,7 +14,7 @@ from cnncli.errors import InvalidInputError, NumericError, UsageError
 from cnncli.filters.conventions import convention
 from cnncli.filters.kernel import Kernel
 from cnncli.filters.kernel_text import MAX_BYTES
-from cnncli.filters.steps import Step
+from cnncli.filters.steps import KernelStep, Step
 from cnncli.filters.steps import parse_steps as _parse_steps
 from cnncli.io.atomic import read_regular_file
 from cnncli.kernels.threads import available
@@ -45,9 +45,11 @@ class FilterResult:
     clipped : float
         Their share of all values, 0 to 1.
     range, operation, padding, border : str
-        What was done, in words.
+        What was done, in words; `operation` is empty where no step is a kernel.
     notes : tuple of str
         What a user should know: the convention, the centre of even kernels.
+    white : float
+        Values above it were clipped, in the scale of the input as `minimum` and `maximum`.
     """
 
     pixels: NDArray
@@ -60,6 +62,7 @@ class FilterResult:
     padding: str
     border: str
     notes: tuple[str, ...] = ()
+    white: float = 255.0
 
     @property
     def clipped(self) -> float:
@@ -69,17 +72,17 @@ class FilterResult:
     @property
     def summary(self) -> str:
         """What was done, on one line."""
-        return f"{self.operation} · {self.padding}, border={self.border} · range={self.range}"
+        kernels = f"{self.operation} · {self.padding}, border={self.border} · " if self.operation else ""
+        return f"{kernels}range={self.range}"
 
     @property
     def clip_report(self) -> str:
         """What was cut off and how to keep it; empty if nothing was."""
         if not self.below + self.above:
             return ""
-        white = full_scale(self.pixels.dtype)
         parts = []
         if self.above:
-            parts.append(f"{_percent(self.above / self.pixels.size)} of values above {white:g} clipped "
+            parts.append(f"{_percent(self.above / self.pixels.size)} of values above {self.white:g} clipped "
                          f"(max {self.maximum:.6g})")  # fmt: skip
         if self.below:
             parts.append(f"{_percent(self.below / self.pixels.size)} below 0 clipped (min {self.minimum:.6g})")
@@ -164,7 +167,7 @@ def apply_filter(
     direct = run_direct(stage, Mapper(resolved, pixels.dtype), out, workers)
     if direct is not None:
         _check_range(direct, pixels)
-        return _result(out, direct, resolved)
+        return _result(out, direct, resolved, pixels)
     return run_stages(stage, stage, pixels, resolved, workers, out)
 
 
@@ -210,7 +213,7 @@ def run_stages(
     for part in _in_strips(stage, workers, stored):
         tally.add(part)
     _check_range(tally, pixels)
-    return _result(out, tally, resolved)
+    return _result(out, tally, resolved, pixels)
 
 
 def _check_finite(pixels: NDArray) -> None:
@@ -282,7 +285,8 @@ def _busiest_row(stage: Stage) -> tuple[int, int]:
     return most, reach
 
 
-def _result(out: NDArray, tally: Tally, resolved: ResolvedPlan) -> FilterResult:
+def _result(out: NDArray, tally: Tally, resolved: ResolvedPlan, pixels: NDArray) -> FilterResult:
+    kernels = any(isinstance(step, KernelStep) for step in resolved.plan.steps)
     return FilterResult(
         out,
         tally.minimum,
@@ -290,10 +294,11 @@ def _result(out: NDArray, tally: Tally, resolved: ResolvedPlan) -> FilterResult:
         tally.below,
         tally.above,
         resolved.range,
-        resolved.operation_text,
+        resolved.operation_text if kernels else "",
         resolved.padding_text,
         str(resolved.border),
         resolved.notes,
+        full_scale(pixels.dtype),
     )
 
 

@@ -7,64 +7,58 @@ from math import prod
 import numpy as np
 
 from cnncli.errors import CnnError
-from cnncli.filters.geometry import resolve
-from cnncli.filters.steps import GrayStep, KernelStep, PoolStep
+from cnncli.kernels.threads import available
 from cnncli.shapes import Shape
+from cnncli.tasks.filter_chain import build_stages
 from cnncli.tasks.filter_plan import FilterPlan, resolve_plan
+from cnncli.tasks.filter_stages import Stage
 from cnncli.tasks.free_memory import free_memory
 
 _SHARE = 0.8  # of what is free: the rest is for encoders and everybody else
 _SMALL = 64 << 20  # [B] never worth a question
+_ARRAYS = 14  # of a strip in work numbers, in use at a time
 
 
 def result_shape(shape: Shape, plan: FilterPlan, dtype: np.dtype) -> Shape:
-    """Return (H, W, C) of the result for pixels (H, W, C), in Python's integers.
+    """Return (H, W, C) of the result for pixels (H, W, C).
 
     Raises
     ------
     ShapeError
-        A kernel that is larger than its padded input.
+        The plan does not fit the image.
     """
-    resolved = resolve_plan(plan, dtype)
-    height, width, channels = shape
-    if plan.channels is not None:
-        channels = len(plan.channels)
-    channels = 1 if plan.gray else channels
-    for step in plan.steps:
-        if isinstance(step, KernelStep):
-            kernel = step.kernel
-            geometry = resolve(
-                (height, width),
-                kernel.size,
-                resolved.padding,
-                stride=plan.stride,
-                dilation=plan.dilation,
-                keras_same=resolved.keras_same,
-            )
-            stacked = kernel.filters if kernel.combine == "stack" else 1
-            channels = stacked * channels if kernel.per_channel else stacked
-            height, width = geometry.size
-        elif isinstance(step, PoolStep):
-            height, width = resolve((height, width), step.size, step.padding, stride=step.stride).size
-        elif isinstance(step, GrayStep):
-            channels = 1
-    return height, width, channels
+    nothing = np.broadcast_to(np.zeros((), dtype), shape)
+    return build_stages(nothing, resolve_plan(plan, dtype), compiled=False).shape
 
 
-def check_memory(shape: Shape, plan: FilterPlan, dtype: np.dtype) -> None:
-    """Refuse a filter whose result will not fit into memory.
+def memory_needed(shape: Shape, plan: FilterPlan, dtype: np.dtype, *, alpha: bool, threads: int | None = None) -> int:
+    """Return the bytes that filtering pixels (H, W, C) allocates at most: the result, its opacity and strips.
+
+    Errors as `result_shape`.
+    """
+    size = result_shape(shape, plan, dtype)
+    result = prod(size) * resolve_plan(plan, dtype).dtype.itemsize
+    opacity = (prod(size[:2]) + prod(shape[:2])) * dtype.itemsize if alpha else 0
+    row = max(shape[1] * shape[2], size[1] * size[2])
+    strip = max(Stage.strip_values, row) * 4 * (2 if dtype == np.float64 else 1)
+    return result + opacity + min(_ARRAYS * strip * (threads or available()), _ARRAYS * 8 * (prod(shape) + prod(size)))
+
+
+def check_memory(
+    shape: Shape, plan: FilterPlan, dtype: np.dtype, *, alpha: bool = False, threads: int | None = None
+) -> None:
+    """Refuse a filter that will not fit into memory.
 
     Raises
     ------
     CnnError
         With what it needs and what is free.
     """
-    size = result_shape(shape, plan, dtype)
-    needed = prod(size) * resolve_plan(plan, dtype).dtype.itemsize
+    needed = memory_needed(shape, plan, dtype, alpha=alpha, threads=threads)
     if needed < _SMALL:
         return
     free = free_memory()
     if needed > _SHARE * free:
-        text = "x".join(map(str, size))
+        text = "x".join(map(str, result_shape(shape, plan, dtype)))
         message = f"a result of {text} needs {needed / 2**30:.3g} GiB, {free / 2**30:.3g} GiB are free"
         raise CnnError(message, hint="use less --padding, --stride 2, or a smaller image")

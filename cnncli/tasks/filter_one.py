@@ -100,7 +100,8 @@ def apply(loaded: Loaded, plan: FilterPlan, options: FileOptions, *, compiled: b
 
     source = loaded.image
     if source.pixels.size > _LARGE or isinstance(plan.padding, tuple) or plan.dilation != (1, 1):
-        check_memory(source.pixels.shape, plan, source.pixels.dtype)
+        alpha_too = source.alpha is not None
+        check_memory(source.pixels.shape, plan, source.pixels.dtype, alpha=alpha_too, threads=options.threads)
     alpha = None
     if source.alpha is None:
         result = apply_filter(source.pixels, plan, threads=options.threads, compiled=compiled)
@@ -117,7 +118,7 @@ def apply(loaded: Loaded, plan: FilterPlan, options: FileOptions, *, compiled: b
     if options.compare:
         from cnncli.tasks.filter_compare import comparison
 
-        image = Image(comparison(source, result, plan, options), density=source.density)
+        image = Image(comparison(source, result, alpha, plan, options), density=source.density)
     return Filtered(image, result, source, loaded.sha256)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -146,14 +147,16 @@ class ResolvedPlan:
         return f"padding {self.padding[0]}" if same else f"padding {','.join(map(str, self.padding))}"
 
 
+@lru_cache(maxsize=64)
 def resolve_plan(plan: FilterPlan, dtype: np.dtype) -> ResolvedPlan:
     """Decide every default for pixels of `dtype`.
 
     Raises
     ------
     UsageError
-        Options that contradict each other.
+        Options that contradict each other, or that concern kernels where there is none.
     """
+    _check_used(plan)
     rule = convention(plan.convention) if plan.convention else None
     padding: Padding = plan.padding if plan.padding is not None else (rule.padding if rule else "same")
     if plan.border is not None:
@@ -198,6 +201,31 @@ def full_scale(dtype: np.dtype) -> float:
     if dtype.kind == "u":
         return float(np.iinfo(dtype).max)
     return 255.0 if dtype == np.float64 else 1.0
+
+
+def middle(white: float) -> float:
+    """Return mid gray for a full scale: 128, 32768 or 0.5."""
+    return (white + 1) / 2 if white > 1 else 0.5
+
+
+def _check_used(plan: FilterPlan) -> None:
+    """Refuse options of kernels where no step is a kernel."""
+    if any(isinstance(step, KernelStep) for step in plan.steps):
+        return
+    given = {
+        "--flip": plan.flip is not None,
+        "--padding": plan.padding is not None,
+        "--border": plan.border is not None,
+        "--stride": plan.stride != (1, 1),
+        "--dilation": plan.dilation != (1, 1),
+        "--scale": plan.scale is not None,
+        "--bias": plan.bias not in (0.0, (0.0,)),
+    }
+    for option, is_given in given.items():
+        if is_given:
+            names = " and ".join(step.name for step in plan.steps)
+            hint = "pools have their own: maxpool:3,s=2,p=1" if option in ("--padding", "--stride") else "drop it"
+            raise UsageError(f"it is for kernels, and {names} is none", where=option, hint=hint)
 
 
 def _result_dtype(plan: FilterPlan, rule: Convention | None, dtype: np.dtype) -> np.dtype:

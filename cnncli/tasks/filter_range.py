@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnncli.tasks.filter_plan import ResolvedPlan, full_scale
+from cnncli.tasks.filter_plan import ResolvedPlan, full_scale, middle
 
 Rows = NDArray[Any]
 LEVELS = 65536  # bins of the histogram that `equalize` ranks values with
@@ -91,8 +91,7 @@ class Mapper:
 
     def middle(self) -> float:
         """Return mid gray, the place of 0 for ``shift``."""
-        white = full_scale(self.source)
-        return (white + 1) / 2 if white > 1 else 0.5
+        return middle(full_scale(self.source))
 
     def _white(self) -> float:
         """White in the type of the result; a float result keeps the scale of the input."""

@@ -13,6 +13,7 @@ from cnncli.filters.borders import Border, source_index
 from cnncli.filters.geometry import Geometry, resolve
 from cnncli.filters.steps import GRAY_WEIGHTS, PointStep, PoolStep
 from cnncli.kernels import image_filter_numpy as arithmetic
+from cnncli.tasks.filter_plan import middle
 
 Rows = NDArray[Any]
 
@@ -118,7 +119,8 @@ class PointStage(Stage):
         if kind == "round":
             return np.rint(x)
         if kind == "threshold":
-            return np.where(x >= values[0], x.dtype.type(self._high(values)), x.dtype.type(0))
+            level = middle(self.white) if values[0] == -np.inf else values[0]
+            return np.where(x >= level, x.dtype.type(self._high(values)), x.dtype.type(0))
         return np.clip(x, values[0], self._high(values))
 
     def _high(self, values: tuple[float, ...]) -> float:
@@ -174,7 +176,8 @@ class PoolStage(WindowStage):
     """The largest value or the mean of each window."""
 
     def __init__(self, source: Stage, step: PoolStep) -> None:
-        geometry = resolve(source.shape[:2], step.size, step.padding, stride=step.stride)
+        hint = "use a smaller window"
+        geometry = resolve(source.shape[:2], step.size, step.padding, stride=step.stride, what="window", hint=hint)
         border = Border("constant", -np.inf) if step.kind == "maxpool" else Border("zero")
         super().__init__(source, geometry, border, source.shape[2])
         self.kind = step.kind
