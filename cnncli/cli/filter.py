@@ -13,6 +13,8 @@ import click
 from cnncli.cli.filter_options import (
     FilterArguments,
     FilterCommand,
+    check_encoding,
+    check_together,
     file_options,
     filter_options,
     filter_plan,
@@ -62,6 +64,7 @@ def _filter(given: FilterArguments) -> int:
     from cnncli.tasks.filter_one import check_target, is_text_matrix
     from cnncli.tasks.filter_target import default_extension
 
+    check_together(given)
     sources = _sources(given)
     standard_input = sys.stdin.buffer.read() if any(s.path == "-" for s in sources) else None
     matrices = [
@@ -69,7 +72,9 @@ def _filter(given: FilterArguments) -> int:
     ]
     printing = given.print_ or (given.output is None and not given.compare and all(matrices))
     plan = filter_plan(given, printing=printing)
-    settings = file_options(given, threads=threads.resolve(given.threads), align=printing and sys.stdout.isatty())
+    settings = file_options(
+        given, threads=threads.resolve(given.threads), printing=printing, align=printing and sys.stdout.isatty()
+    )
     if given.split_channels and (printing or given.output == "-"):
         raise UsageError("--split-channels writes several files", hint="name one with -o, such as -o out.png")
     if printing:
@@ -78,6 +83,7 @@ def _filter(given: FilterArguments) -> int:
         label = kernel_label(given.kernels) + ("-compare" if given.compare else "")
         extension, split = default_extension(plan), given.split_channels
         jobs = plan_jobs(sources, given.output, label, default_extension=extension, split_channels=split)
+    check_encoding(given, [job.target for job in jobs])
     if given.shard:  # of jobs that were checked together: the shards of a batch may run at the same time
         part, parts = parse_shard(given.shard)
         jobs = jobs[part - 1 :: parts]

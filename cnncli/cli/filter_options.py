@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cnncli.tasks.filter_options import FileOptions
     from cnncli.tasks.filter_plan import FilterPlan
 
+_PRINTED_DECIMALS = 4
 GRAYS = ("bt601", "bt709", "mean")
 _PLAIN = {"R": 0, "G": 1, "B": 2, "RED": 0, "GREEN": 1, "BLUE": 2}
 
@@ -55,13 +56,18 @@ _OPTIONS = (
     ),
     click.option("-o", "--output", metavar="PATH|-", help="File, folder/, pattern or - [./{stem}-{kernel}.png]."),
     click.option("-f", "--force", is_flag=True, help="Replace outputs that exist."),
-    click.option("--to", "stream_format", default="png", metavar="EXT", help="Format on standard output [png]."),
+    click.option("--to", "stream_format", metavar="EXT", help="Format on standard output [png]."),
     click.option("--compress", type=click.IntRange(0, 9), metavar="0-9", help="PNG and TIFF: fast to small [1]."),
     click.option("--quality", type=click.IntRange(1, 100), metavar="1-100", help="JPEG and WebP [92]."),
     click.option("--compare", is_flag=True, help="Write input, response and equalised response side by side."),
     click.option("--split-channels", is_flag=True, help="Write each channel of the result to its own file."),
     click.option("--print", "print_", is_flag=True, help="Print the numbers instead of writing an image."),
-    click.option("--precision", type=click.IntRange(0, 17), default=4, metavar="N", help="Printed decimals [4]."),
+    click.option(
+        "--precision",
+        type=click.IntRange(0, 17),
+        metavar="N",
+        help="Decimals [4; in files and JSON all].",
+    ),
     click.option("-r", "--recursive", is_flag=True, help="Search folders."),
     click.option("--files-from", metavar="F|-", help="More inputs, one a line."),
     click.option("--shard", metavar="I/N", help="Only every N-th file, from the I-th."),
@@ -108,13 +114,13 @@ class FilterArguments:
     max_pixels: int
     output: str | None
     force: bool
-    stream_format: str
+    stream_format: str | None
     compress: int | None
     quality: int | None
     compare: bool
     split_channels: bool
     print_: bool
-    precision: int
+    precision: int | None
     recursive: bool
     files_from: str | None
     shard: str | None
@@ -145,7 +151,7 @@ class FilterCommand(click.Command):
         groups: dict[str, list[tuple[str, str]]] = {}
         first = {name: heading for heading, name in _HEADINGS.items()}
         heading = ""
-        for parameter in self.get_params(ctx):
+        for parameter in (p for p in self.get_params(ctx) if isinstance(p, click.Option)):
             heading = first.get(parameter.name or "", heading)
             record = parameter.get_help_record(ctx)
             if record is not None:
@@ -161,6 +167,8 @@ class FilterCommand(click.Command):
             given.append(word)
             following = args[number + 1 : number + 2]
             if word == "--gray" and not (following and following[0].lower() in GRAYS):
+                if following and following[0].isalnum() and not Path(following[0]).exists():
+                    _gray(following[0])
                 given.append(GRAYS[0])
         return super().parse_args(ctx, given)
 
@@ -218,12 +226,67 @@ def filter_plan(given: FilterArguments, *, printing: bool) -> FilterPlan:
     )
 
 
-def file_options(given: FilterArguments, *, threads: int, align: bool) -> FileOptions:
-    """Return how files are read and written."""
-    from cnncli.io.image_encode import PNG_LEVEL, QUALITY, format_of
+def check_together(given: FilterArguments) -> None:
+    """Refuse options that contradict each other or would be ignored.
+
+    Raises
+    ------
+    UsageError
+        Which two, and which of them to drop.
+    """
+    if given.depth and given.dtype != "same":
+        raise UsageError("--depth and --dtype exclude each other", hint="give one of them")
+    if given.stream_format and given.output != "-":
+        hint = "give -o - as well, or let the extension of -o FILE say it"
+        raise UsageError("names the format on standard output, and nothing is written there", where="--to", hint=hint)
+    if given.as_json and given.output == "-":
+        raise UsageError("-o - and --json would share standard output", hint="write to a file: -o FILE")
+    if given.quiet and given.verbose:
+        raise UsageError("-q and -v exclude each other", hint="give one of them")
+    if not given.print_:
+        return
+    for option, is_given in (("-o", given.output is not None), ("--compare", given.compare)):
+        if is_given:
+            hint = f"drop {option}, or write the numbers with -o FILE.txt or FILE.csv"
+            raise UsageError(f"--print writes numbers to standard output, {option} does not apply", hint=hint)
+
+
+def check_encoding(given: FilterArguments, targets: Sequence[str | None]) -> None:
+    """Refuse options of formats that none of the outputs has.
+
+    Raises
+    ------
+    UsageError
+        ``--quality``, ``--compress`` or ``--precision`` would be ignored.
+    """
+    from cnncli.io.image_encode import format_of
+
+    stream = f"stdout.{_stream_extension(given)}"
+    kinds = {"numbers" if target is None else format_of(stream if target == "-" else target) for target in targets}
+    if not kinds:
+        return
+    for option, value, using in (
+        ("--quality", given.quality, {"JPEG", "WEBP"}),
+        ("--compress", given.compress, {"PNG", "TIFF"}),
+        ("--precision", given.precision, {"numbers", "TEXT"}),
+    ):
+        if value is not None and not kinds & using:
+            names = "printed numbers, .txt and .csv" if option == "--precision" else " and ".join(sorted(using))
+            written = "numbers" if kinds == {"numbers"} else ", ".join(sorted(kinds))
+            raise UsageError(f"is for {names}, the output is {written}", where=option, hint=f"drop {option}")
+
+
+def _stream_extension(given: FilterArguments) -> str:
+    return (given.stream_format or "png").removeprefix(".").lower()
+
+
+def file_options(given: FilterArguments, *, threads: int, printing: bool, align: bool) -> FileOptions:
+    """Return how files are read and written; `printing` numbers for people shortens them."""
+    from cnncli.io.image_encode import PNG_LEVEL, QUALITY
     from cnncli.tasks.filter_options import FileOptions
 
     output: str = given.output or ""
+    shortened = _PRINTED_DECIMALS if printing and not given.as_json else None
     return FileOptions(
         exif=not given.no_exif,
         frame=given.frame,
@@ -235,11 +298,11 @@ def file_options(given: FilterArguments, *, threads: int, align: bool) -> FileOp
         skip_existing=given.skip_existing,
         level=PNG_LEVEL if given.compress is None else given.compress,
         quality=QUALITY if given.quality is None else given.quality,
-        stream_format=format_of(f"stdout.{given.stream_format.removeprefix('.')}"),
+        stream_name=f"stdout.{_stream_extension(given)}",
         compare=given.compare,
         split_channels=given.split_channels,
-        precision=given.precision,
-        align=align,
+        precision=shortened if given.precision is None else given.precision,
+        align=align and not given.as_json,
         threads=threads,
         workers=given.workers or threads + 1,  # one waits for the disk
         fail_fast=given.fail_fast,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import itertools
 import json
 import os
 import signal
@@ -15,6 +17,7 @@ import click
 
 from cnncli import __version__
 from cnncli.errors import CnnError, ExitCode, InterruptedRunError, UsageError
+from cnncli.io import standard_output as streams
 from cnncli.kernels import notices
 
 # name -> (module that defines it, one line of help): `cnn --help` imports none of them.
@@ -27,6 +30,8 @@ COMMANDS = {
     "train": ("cnncli.cli.train", "Train a network on images."),
     "predict": ("cnncli.cli.predict", "Classify images with a trained network."),
 }
+
+_COMPLETES = "_CNN_COMPLETE"  # set by a shell that asks for completions
 
 EPILOG = """\b
 Examples:
@@ -52,6 +57,14 @@ class LazyGroup(click.Group):
         command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
         # Click's mark for lines to keep, as a raw docstring spells it
         command.help = (command.help or "").replace("\\b", "\b")
+        for option in command.params:
+            if isinstance(option, click.Option) and option.envvar is None:
+                longest = max(option.opts, key=len).removeprefix("--").replace("-", "_")
+                option.envvar = f"CNN_{cmd_name}_{longest}".upper()
+        if _COMPLETES in os.environ:
+            from cnncli.cli.completion import add_completion
+
+            add_completion(cmd_name, command)
         return command
 
     def resolve_command(
@@ -71,9 +84,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.command(
-    cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "CNN"}
-)
+@click.command(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="cnn")
 def cnn() -> None:
     """Filter images, count what a network holds, train it and use it."""
@@ -82,9 +93,11 @@ def cnn() -> None:
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run `cnn` and leave the process with the exit code of errors.ExitCode.
 
-    SIGTERM and SIGHUP end like Ctrl-C, so that tasks can save; a closed pipe ends quietly with 141.
+    SIGTERM and SIGHUP end like Ctrl-C, so that tasks can save; a closed pipe ends quietly with 141. A standard stream
+    that is closed from the start does not stop a command that can do its work without it.
     """
     arguments = sys.argv[1:] if argv is None else argv
+    streams.replace_closed_streams()
     notices.on_compile.append(_say_once("compiling kernels for this processor (once; a few seconds)"))
     notices.on_refuse.append(lambda reason: click.echo(f"cnn: warning: {one_line(reason)}", err=True))
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
@@ -92,19 +105,19 @@ def main(argv: list[str] | None = None) -> NoReturn:
     try:
         code = _run(arguments)
         sys.stdout.flush()
+        if code == ExitCode.OK and streams.output_was_lost():
+            code = _fail(arguments, streams.output_error("it is closed"))
     except BrokenPipeError:
         code = 141
     except OSError as error:
-        code = _fail(arguments, CnnError(f"cannot write to standard output: {error.strerror}", hint="free some space"))
-    if code == 141:
-        # the reader has gone: keep the interpreter from flushing into the closed pipe at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = _fail(arguments, streams.output_error(error.strerror or str(error)))
+    streams.drop_unwritten()
     sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
     try:
-        if "_CNN_COMPLETE" in os.environ:
+        if _COMPLETES in os.environ:
             cnn.main(args=arguments, prog_name="cnn")  # a shell asks for completions; this ends the process
         # not cnn.main: it answers Ctrl-C with an empty line and a closed pipe with exit code 1
         with cnn.make_context("cnn", list(arguments)) as context:
@@ -128,6 +141,8 @@ def _run(arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
+        if error.filename is None and error.errno in streams.OUTPUT_ERRORS:
+            return _fail(arguments, streams.output_error(error.strerror or str(error)))
         name = os.fspath(error.filename) if isinstance(error.filename, str) else ""
         return _fail(arguments, CnnError(error.strerror or str(error), where=name))
     except Exception as error:
@@ -161,15 +176,26 @@ def _usage(error: click.UsageError) -> CnnError:
 def _fail(arguments: list[str], error: CnnError) -> int:
     """Print `error` as one escaped line (and as JSON on request); return the exit code of the process."""
     code = 128 + error.signal_number if isinstance(error, InterruptedRunError) else int(error.exit_code)
-    click.echo(f"cnn: error: {one_line(str(error))}", err=True)
-    if "--json" in arguments:
+    # what cannot be written is dropped: the exit code says the rest
+    with contextlib.suppress(OSError):
+        click.echo(f"cnn: error: {one_line(str(error))}", err=True)
+    if _wants_json(arguments):
         body = {"code": code, "file": error.where, "message": error.message, "hint": error.hint}
-        click.echo(json.dumps({"schema": "cnncli/1", "error": body}))
+        with contextlib.suppress(OSError):
+            click.echo(json.dumps({"schema": "cnncli/1", "error": body}))
     if os.environ.get("CNN_DEBUG"):
         import traceback
 
         traceback.print_exception(error)
     return code
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    """Whether ``--json`` or a ``--format`` of JSON is among the options."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    forms = ["--json", *(f"--format={form}" for form in ("json", "jsonl"))]
+    following = [after for word, after in itertools.pairwise(options) if word == "--format"]
+    return any(word in forms for word in options) or any(form in ("json", "jsonl") for form in following)
 
 
 def one_line(text: str) -> str:

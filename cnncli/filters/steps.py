@@ -183,8 +183,12 @@ def _parse_step(
 
 def _point(kind: str, arguments: str) -> PointStep:
     names, defaults = _POINTS[kind]
-    values = read_arguments(kind, arguments, names)
-    return PointStep(kind, tuple(values.get(name, default) for name, default in zip(names, defaults, strict=True)))
+    given = read_arguments(kind, arguments, names)
+    values = tuple(given.get(name, default) for name, default in zip(names, defaults, strict=True))
+    if kind == "clip" and values[0] > values[1]:
+        hint = f"write clip:{values[1]:g},{values[0]:g}"
+        raise UsageError(f"clip: low {values[0]:g} is above high {values[1]:g}", hint=hint)
+    return PointStep(kind, values)
 
 
 def _pool(kind: str, arguments: str) -> PoolStep:

@@ -1,10 +1,17 @@
-"""Large data on standard output, complete or with an error."""
+"""The standard streams: large data on standard output, complete or with an error, and streams that are closed."""
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import sys
+from typing import NoReturn
 
 from cnncli.errors import CnnError
+
+# of writes that name no file; files that are written by name name it
+OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 def write_standard_output(data: bytes | bytearray | str) -> None:
@@ -29,5 +36,78 @@ def write_standard_output(data: bytes | bytearray | str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise CnnError(f"cannot write to standard output: {reason}", hint="free some space") from None
+        raise output_error(error.strerror or str(error)) from None
+
+
+def output_error(reason: str) -> CnnError:
+    """Return the error of an output that could not be written."""
+    hint = "give an output file with -o" if "closed" in reason else "free some space"
+    return CnnError(f"cannot write to standard output: {reason[:1].lower() + reason[1:]}", hint=hint)
+
+
+def replace_closed_streams() -> None:
+    """Put stand-ins where standard input, output or error were closed before this process began.
+
+    Their descriptors are taken, so that no file that is opened later gets them. Reading the stand-in of standard input
+    is a `CnnError`, the one of standard output remembers that something was lost, the one of standard error drops it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+        if getattr(sys, name) is None:
+            raw: io.RawIOBase = _ClosedInput() if name == "stdin" else _Lost(number)
+            buffer = io.BufferedReader(raw) if name == "stdin" else io.BufferedWriter(raw)
+            setattr(sys, name, io.TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace"))
+
+
+def output_was_lost() -> bool:
+    """Whether something was written to a standard output that is closed."""
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return isinstance(raw, _Lost) and raw.lost
+
+
+def drop_unwritten() -> None:
+    """Turn standard streams that cannot be written to nothing: the interpreter flushes them once more when it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
+
+
+class _Lost(io.RawIOBase):
+    """Takes everything and remembers that there was something."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self.lost = False
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._number
+
+    def write(self, data: memoryview) -> int:  # type: ignore[override]
+        self.lost = self.lost or len(data) > 0
+        return len(data)
+
+
+class _ClosedInput(io.RawIOBase):
+    """Refuses to be read."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, _buffer: object) -> NoReturn:
+        raise CnnError("standard input is closed", hint="name a file, or open it: cnn ... - < FILE")
+
+    def readall(self) -> NoReturn:
+        self.readinto(b"")

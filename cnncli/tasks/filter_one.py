@@ -133,8 +133,7 @@ def store(index: int, job: Job, where: Destination, filtered: Filtered, options:
     image, text = filtered.image, []
     outputs: dict[str, int] = {}
     if not where.paths:
-        values = image.pixels if image.alpha is None else np.concatenate([image.pixels, image.alpha[..., None]], axis=2)
-        text = matrix_lines(values, precision=options.precision, align=options.align)
+        text = matrix_lines(_with_alpha(image), precision=options.precision, align=options.align)
     elif where.paths == ("-",):
         data = _encoded(image, "-", options)
         write_standard_output(data)
@@ -210,10 +209,16 @@ def _store_files(image: Image, paths: Sequence[str], options: FileOptions) -> di
 
 
 def _encoded(image: Image, target: str, options: FileOptions) -> bytes | bytearray:
-    kind, where = (options.stream_format, "stdout") if target == "-" else (format_of(target), target)
+    name, where = (options.stream_name, "stdout") if target == "-" else (target, target)
+    kind = format_of(name)
     if kind == "TEXT":
-        return matrix_bytes(image.pixels, target, precision=options.precision)
+        return matrix_bytes(_with_alpha(image), name, precision=options.precision)
     return encode_image(image, kind, where=where, level=options.level, quality=options.quality, threads=options.threads)
+
+
+def _with_alpha(image: Image) -> NDArray:
+    """Return the channels with the opacity as the last of them, where there is one."""
+    return image.pixels if image.alpha is None else np.concatenate([image.pixels, image.alpha[..., None]], axis=2)
 
 
 def _named_format(path: str) -> str:

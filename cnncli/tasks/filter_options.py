@@ -44,14 +44,14 @@ class FileOptions:
         Leave out what is finished: by the manifest, or without one by existence.
     level, quality : int
         Of PNG and TIFF; of JPEG and WebP.
-    stream_format : str
-        Format on standard output.
+    stream_name : str
+        A name whose extension says the format on standard output.
     compare : bool
         Write input, response and equalised response side by side instead of the response.
     split_channels : bool
         Write each channel of the result to its own file.
-    precision : int
-        Decimals of printed numbers.
+    precision : int, optional
+        Decimals of numbers as text; by default all that tell them from their neighbours.
     align : bool
         Print columns of equal width.
     threads, workers : int
@@ -72,10 +72,10 @@ class FileOptions:
     skip_existing: bool = _keeps_result(False)
     level: int = PNG_LEVEL
     quality: int = QUALITY
-    stream_format: str = _keeps_result("PNG")
+    stream_name: str = _keeps_result("stdout.png")
     compare: bool = False
     split_channels: bool = False
-    precision: int = 4
+    precision: int | None = None
     align: bool = _keeps_result(False)
     threads: int = _keeps_result(1)
     workers: int = _keeps_result(1)

@@ -62,7 +62,7 @@ def destination(job: Job, source: Image, plan: FilterPlan, options: FileOptions)
         channels = result_shape(source.pixels.shape, plan, source.pixels.dtype)[2]
     parts, channels = (channels, 1) if options.split_channels else (1, channels)
     if job.target == "-":
-        check_holds(options.stream_format, dtype, channels, alpha, "stdout")
+        check_holds(format_of(options.stream_name), dtype, channels, alpha, "stdout")
         return Destination(("-",))
     names = [job.target, *_others(job, source)]
     problem = obstacle(format_of(job.target), dtype, channels, alpha)

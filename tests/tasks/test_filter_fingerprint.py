@@ -31,7 +31,7 @@ OTHER_FILES = {
     "skip_existing": True,
     "level": 9,
     "quality": 50,
-    "stream_format": "TIFF",
+    "stream_name": "stdout.tif",
     "compare": True,
     "split_channels": True,
     "precision": 2,
@@ -71,7 +71,7 @@ def test_only_these_options_are_marked():
     """Each was looked at: the bytes of a result do not depend on it. Standard output is never taken for finished."""
     marked = {field.name for field in fields(FileOptions) if field.metadata.get(KEEPS_RESULT)}
     assert marked == {
-        *("max_pixels", "overwrite", "make_folders", "skip_existing", "stream_format", "align"),
+        *("max_pixels", "overwrite", "make_folders", "skip_existing", "stream_name", "align"),
         *("threads", "workers", "sync_folders", "fail_fast"),
     }
 
