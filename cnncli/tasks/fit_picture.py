@@ -11,10 +11,15 @@ from cnncli.errors import InvalidInputError
 from cnncli.io.datasets import Placement
 from cnncli.io.images import Image
 from cnncli.io.preprocessing import Preprocessing
-from cnncli.tasks.ink import Ink, find_ink, is_dark_on_light
-from cnncli.tasks.resample import fit_inside, resample
+from cnncli.io.resample import fit_inside, resample
+from cnncli.tasks.ink import Ink, find_ink, frame_is_light
 
 _LARGEST_SEARCH = 512  # side of the picture in which ink is looked for [px]
+_SMALL_SIDE = 32  # up to here the frame decides the polarity [px]
+# how far from the middle the digits of the data sets lie: by mass within a pixel, by their box (8x8) up to 1.5 [px]
+_TOLERANCE = {"mass": 1.0, "box": 1.5}
+_NEARLY = 2  # a digit whose size differs by no more from that of the data set is not scaled [px]
+_INVERTED = "dark ink on a light ground: inverted"
 
 
 @dataclass(frozen=True)
@@ -59,12 +64,10 @@ def fit_picture(image: Image, wanted: Preprocessing, invert: str = "auto", where
     notes: list[str] = []
     channels, height, width = wanted.shape
     pixels = _with_channels(_eight_bit(image, notes, where), channels, notes, where)
-    if wanted.light_on_dark and channels == 1:
+    if wanted.light_on_dark and channels == 1 and wanted.placement is not None:
         gray = pixels[..., 0]
-        dark = is_dark_on_light(gray) if invert == "auto" else invert == "yes"
-        if gray.shape == (height, width) and not dark:
-            return Fitted(pixels, tuple(notes))
-        return Fitted(_fit_digit(gray, dark, wanted, notes)[..., None], tuple(notes))
+        dark = None if invert == "auto" else invert == "yes"
+        return Fitted(_fit_digit(gray, dark, wanted, wanted.placement, notes)[..., None], tuple(notes))
     if invert == "yes":
         pixels = 255 - pixels
         notes.append("inverted")
@@ -117,23 +120,46 @@ def _with_channels(pixels: NDArray[np.uint8], channels: int, notes: list[str], w
     raise InvalidInputError(message, where=where, hint="convert the picture to gray or RGB")
 
 
-def _fit_digit(gray: NDArray[np.uint8], dark: bool, wanted: Preprocessing, notes: list[str]) -> NDArray[np.uint8]:
+def _fit_digit(
+    gray: NDArray[np.uint8], dark: bool | None, wanted: Preprocessing, place: Placement, notes: list[str]
+) -> NDArray[np.uint8]:
+    """Return a digit as the data set has it: light on dark, of its size, where its makers put it.
+
+    Parameters
+    ----------
+    gray : ndarray of uint8, (H, W)
+        Any size.
+    dark : bool, optional
+        True for dark ink on a light ground; looked for when None.
+    wanted, place
+        The form of the data set.
+    notes : list of str
+        Every change is added.
+    """
     _, height, width = wanted.shape
-    if dark:
-        notes.append("dark ink on a light ground: inverted")
-    frame = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
-    if gray.shape == (height, width) and np.median(frame) == 255:
-        return np.subtract(255, gray, dtype=np.uint8)  # a training image exactly
+    if dark is None and min(gray.shape) <= _SMALL_SIDE:
+        dark = frame_is_light(gray)
+    in_shape = gray.shape == (height, width)
+    if in_shape and dark and np.median(_frame(gray)) == 255:
+        gray, dark = np.subtract(255, gray, dtype=np.uint8), False  # the negative of a training image
+        notes.append(_INVERTED)
+    if in_shape and not dark and (_has_form(gray, place) or frame_is_light(gray)):
+        return gray  # a training image, or a light ground that is to be kept
     picture = gray.astype(np.float64)
-    shrink = 1.0
-    if max(gray.shape) > _LARGEST_SEARCH:
-        shrink = max(gray.shape) / _LARGEST_SEARCH
+    shrink = max(1.0, max(gray.shape) / _LARGEST_SEARCH)
+    if shrink > 1:
         picture = resample(picture, *fit_inside(gray.shape[0], gray.shape[1], _LARGEST_SEARCH))
-    ink = find_ink(picture, dark_on_light=dark) if wanted.placement and min(gray.shape) > 2 else None
-    if ink is None or wanted.placement is None:
+    ink = find_ink(picture, dark_on_light=dark) if min(gray.shape) > 2 else None
+    if ink is None:
+        dark = frame_is_light(gray) if dark is None else dark
         notes.append(f"no ink found in {gray.shape[1]}x{gray.shape[0]}: scaled as a whole")
         return _letterbox((255 - gray if dark else gray)[..., None], wanted, [])[..., 0]
-    place = wanted.placement
+    if ink.dark_on_light:
+        notes.append(_INVERTED)
+    if ink.shapes > 1:
+        notes.append(f"{ink.shapes} shapes found where the network reads one digit: cut them apart")
+    if in_shape and not ink.dark_on_light and abs(max(ink.strength.shape) - place.box) <= _NEARLY:
+        return _moved(gray, ink, place, notes)
     rows, columns = (round(side * shrink) for side in ink.strength.shape)
     top, left = round(ink.top * shrink), round(ink.left * shrink)
     centred = "centred by mass" if place.centre == "mass" else "centred"
@@ -142,6 +168,52 @@ def _fit_digit(gray: NDArray[np.uint8], dark: bool, wanted: Preprocessing, notes
         f"scaled into {place.box}x{place.box} and {centred}"
     )
     return place_ink(ink, place, height, width)
+
+
+def _frame(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
+
+
+def _has_form(gray: NDArray[np.uint8], place: Placement) -> bool:
+    """Return True where all that is not black has the size and the place of the data set's digits."""
+    rows, columns = np.flatnonzero(gray.any(axis=1)), np.flatnonzero(gray.any(axis=0))
+    if not len(rows):
+        return False
+    sides = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
+    right_size = place.box - 1 <= max(sides) <= place.box
+    return right_size and not any(_moves(gray.astype(np.float64), place, (0, 0), gray.shape))
+
+
+def _moves(
+    ink: NDArray[np.float64], place: Placement, corner: tuple[int, int], room: tuple[int, ...]
+) -> tuple[int, int]:
+    """Return by how many pixels down and right the ink at `corner` has to move; 0 where it is right within a pixel."""
+    moves = []
+    for axis in (0, 1):
+        weights = ink.sum(axis=1 - axis)
+        inside = np.flatnonzero(weights)
+        if place.centre == "mass":
+            # the centre of mass of MNIST's digits lies in the middle of pixel 14 counted from 0
+            off = room[axis] / 2 - corner[axis] - float(weights @ np.arange(len(weights)) / weights.sum())
+        else:
+            off = (room[axis] - 1) / 2 - corner[axis] - (inside[0] + inside[-1]) / 2
+        least, most = -corner[axis] - int(inside[0]), room[axis] - 1 - corner[axis] - int(inside[-1])
+        moves.append(min(max(round(off), least), most) if abs(off) > _TOLERANCE[place.centre] else 0)
+    return moves[0], moves[1]
+
+
+def _moved(gray: NDArray[np.uint8], ink: Ink, place: Placement, notes: list[str]) -> NDArray[np.uint8]:
+    """Move a picture by whole pixels until its ink is centred; what comes in has the grey of the frame."""
+    down, right = _moves(ink.strength, place, (ink.top, ink.left), gray.shape)
+    if not (down or right):
+        return gray
+    notes.append(f"moved by ({right}, {down}) to the middle")
+    height, width = gray.shape
+    result = np.full_like(gray, round(float(np.median(_frame(gray)))))
+    into = slice(max(down, 0), height + min(down, 0)), slice(max(right, 0), width + min(right, 0))
+    taken = slice(max(-down, 0), height + min(-down, 0)), slice(max(-right, 0), width + min(-right, 0))
+    result[into] = gray[taken]
+    return result
 
 
 def place_ink(ink: Ink, place: Placement, height: int, width: int) -> NDArray[np.uint8]:

@@ -13,16 +13,16 @@ from cnncli.errors import InvalidInputError
 from cnncli.io.datasets import Placement, load_dataset
 from cnncli.io.images import Image
 from cnncli.io.preprocessing import Preprocessing
+from cnncli.io.resample import fit_inside, resample
 from cnncli.tasks.fit_picture import fit_picture
-from cnncli.tasks.ink import connected_components, find_ink, is_dark_on_light, otsu_threshold
-from cnncli.tasks.resample import fit_inside, resample
+from cnncli.tasks.ink import connected_components, find_ink, frame_is_light, otsu_threshold
 
 DIGITS = Preprocessing((1, 28, 28), (0.13,), (0.3,), True, Placement(20, "mass"))
 COLOUR = Preprocessing((3, 32, 32), (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
 
 
-def digit(height=28, width=28, top=4, left=10, tall=20, wide=8):
-    """A bright bar with a foot, as an MNIST picture."""
+def digit(height=28, width=28, top=3, left=12, tall=20, wide=8):
+    """A bright bar with a foot, as an MNIST picture: its mass in the middle."""
     picture = np.zeros((height, width), np.uint8)
     picture[top : top + tall, left : left + wide // 2] = 255
     picture[top + tall - 4 : top + tall, left : left + wide] = 255
@@ -161,10 +161,10 @@ def test_colour_pictures_keep_their_aspect_and_are_padded_with_the_mean():
 def test_resampling_stays_within_the_values_and_keeps_constants(picture, height, width):
     result = resample(picture, height, width)
     assert result.shape == (height, width)
-    assert result.min() >= picture.min() - 1e-9
-    assert result.max() <= picture.max() + 1e-9
+    assert result.min() >= picture.min() - 1e-4
+    assert result.max() <= picture.max() + 1e-4
     assert np.allclose(resample(np.full_like(picture, 7.0), height, width), 7.0)
-    assert np.allclose(resample(picture, *picture.shape), picture)
+    assert np.allclose(resample(picture, *picture.shape), picture, atol=1e-4)
 
 
 def test_halving_a_picture_keeps_its_mean():
@@ -205,5 +205,5 @@ def test_polarity_of_every_image_of_the_data_sets(name):
         pytest.skip("CNN_DATA_DIR (folder with mnist/) is not set")
     folder = Path(os.environ["CNN_DATA_DIR"]) if name == "mnist" else None
     images = load_dataset(name, folder).test.images[:2000, ..., 0]
-    assert not any(is_dark_on_light(picture) for picture in images)
-    assert all(is_dark_on_light(255 - picture) for picture in images)
+    assert not any(frame_is_light(picture) for picture in images)
+    assert all(frame_is_light(255 - picture) for picture in images)
