@@ -1,0 +1,73 @@
+"""The forecast of a filter's memory is at least what it allocates, and not far more."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from cnncli.errors import CnnError, ShapeError
+from cnncli.filters import parse_border, parse_steps
+from cnncli.tasks import filter_memory
+from cnncli.tasks.filter_alpha import filter_with_alpha
+from cnncli.tasks.filter_image import FilterPlan, apply_filter
+from cnncli.tasks.filter_memory import check_memory, memory_needed, result_shape
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize(
+    ("specs", "options"),
+    [
+        (["sharpen"], {}),
+        (["gaussian:3", "sobel"], {"range": "minmax"}),
+        (["box:31"], {"stride": (2, 2)}),
+        (["box:9"], {"padding": (0, 0, 0, 3000), "border": parse_border("wrap"), "dtype": "float32"}),
+        (["maxpool:2", "gray"], {}),
+    ],
+    ids=str,
+)
+def test_no_filter_needs_more_than_the_forecast(specs, options, dtype, alpha):
+    pixels = np.zeros((1200, 1000, 3), dtype)
+    opacity = np.tile(np.array([0, 1], dtype), (1200, 500))
+    plan = FilterPlan(parse_steps(specs), **options)
+
+    def run(rows):
+        if alpha:
+            return filter_with_alpha(pixels[:rows], opacity[:rows], plan, filter_alpha=False, threads=2)[0].pixels.shape
+        return apply_filter(pixels[:rows], plan, threads=2).pixels.shape
+
+    run(80)
+    tracemalloc.start()
+    try:
+        shape = run(1200)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    needed = memory_needed(pixels.shape, plan, pixels.dtype, alpha=alpha, threads=2)
+    assert result_shape(pixels.shape, plan, pixels.dtype) == shape
+    assert peak <= needed
+    assert needed <= peak + 160 * MIB  # strips of two threads at their largest
+
+
+def test_the_size_of_a_result_is_known_without_its_memory():
+    plan = FilterPlan(parse_steps(["maxpool:2"]))
+    tracemalloc.start()
+    try:
+        assert result_shape((60_000, 60_000, 3), plan, np.dtype(np.uint16)) == (30_000, 30_000, 3)
+        assert tracemalloc.get_traced_memory()[1] < 8 * MIB
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(ShapeError, match="output would be 0x0"):
+        result_shape((1, 1, 3), plan, np.dtype(np.uint8))
+
+
+def test_opacity_counts(monkeypatch):
+    shape, plan = (4000, 4000, 3), FilterPlan(parse_steps(["sharpen"]))
+    plain = memory_needed(shape, plan, np.dtype(np.uint8), alpha=False, threads=1)
+    assert memory_needed(shape, plan, np.dtype(np.uint8), alpha=True, threads=1) == plain + 2 * 4000 * 4000
+    monkeypatch.setattr(filter_memory, "free_memory", lambda: int(plain / 0.8) + 9)
+    check_memory(shape, plan, np.dtype(np.uint8), threads=1)
+    with pytest.raises(CnnError, match=r"4000x4000x3 needs 0\.\d+ GiB, 0\.\d+ GiB are free"):
+        check_memory(shape, plan, np.dtype(np.uint8), alpha=True, threads=1)
