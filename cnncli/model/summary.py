@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from cnncli.layers.base import pads_text, pair_text
-from cnncli.model.network import Model, Node
+from cnncli.model.network import NETWORK_INPUT, Model, Node
 from cnncli.model.receptive_field import ReceptiveField, receptive_fields
 from cnncli.shapes import Shape
 
@@ -44,6 +44,7 @@ class Row:
     inputs: tuple[Shape, ...] = ()
     node: Node | None = None
     size_in_memory: int = 0  # values of all activations it makes
+    sources: tuple[str, ...] = ()  # names of the rows it reads, once `connected`
 
     @property
     def params(self) -> int:
@@ -128,6 +129,42 @@ def collapse(
     return tuple(result)
 
 
+def connections(model: Model, rows: Sequence[Row], drawn: Sequence[Row]) -> list[tuple[int, int]]:
+    """Return the pairs (source, target) of rows that are connected, as positions in `drawn`.
+
+    `rows` are those of `rows_of`, `drawn` what `collapse` has made of them; -1 is the input of the network, and what
+    lies inside one collapsed row is left out.
+    """
+    row_of_owner: dict[int, int] = {}
+    row_at = -1
+    of_node: list[int] = []
+    for index, node in enumerate(model.nodes):
+        # the same rule that `rows_of` follows
+        if node.owner != index and not node.params and node.owner in row_of_owner:
+            of_node.append(row_of_owner[node.owner])
+            continue
+        row_at += 1
+        row_of_owner[node.owner] = row_at
+        of_node.append(row_at)
+    drawn_of = _positions(rows, drawn, model)
+    found: dict[tuple[int, int], None] = {}
+    for index, node in enumerate(model.nodes):
+        target = drawn_of[of_node[index]]
+        for source in node.inputs:
+            start = NETWORK_INPUT if source == NETWORK_INPUT else drawn_of[of_node[source]]
+            if start != target:
+                found[start, target] = None
+    return list(found)
+
+
+def connected(model: Model, rows: Sequence[Row], drawn: Sequence[Row]) -> tuple[Row, ...]:
+    """Return `drawn` with the names of the rows that each one reads."""
+    names: dict[int, list[str]] = {}
+    for source, target in connections(model, rows, drawn):
+        names.setdefault(target, []).append("Input" if source == NETWORK_INPUT else drawn[source].name)
+    return tuple(replace(row, sources=tuple(names.get(index, ()))) for index, row in enumerate(drawn))
+
+
 def unread(model: Model) -> list[str]:
     """Return a remark on every layer but the last whose output no layer reads: a slip in `from`, as a rule."""
     read = {source for node in model.nodes for source in node.inputs}
@@ -183,3 +220,18 @@ def _merged(block: Row, row: Row) -> Row:
         field=row.field,
         size_in_memory=block.size_in_memory + row.size_in_memory,
     )
+
+
+def _positions(rows: Sequence[Row], drawn: Sequence[Row], model: Model) -> list[int]:
+    """Return for each row the index of the drawn row that holds it."""
+    names = {row.name: index for index, row in enumerate(drawn)}
+    positions = []
+    for row in rows:
+        found = names.get(row.name)
+        for level in range(len(row.scope)):
+            inside = row.scope[: level + 1]
+            for last in (inside[-1], model.repeats.get(inside, "")):
+                if found is None:
+                    found = names.get("/".join((*inside[:-1], last)))
+        positions.append(found if found is not None else 0)
+    return positions

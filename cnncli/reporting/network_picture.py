@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import log2
 
 from cnncli.model.network import NETWORK_INPUT, Model
-from cnncli.model.summary import Row, collapse, rows_of
+from cnncli.model.summary import Row, collapse, connections, rows_of
 from cnncli.reporting.notation import format_shape
 from cnncli.reporting.svg import Drawing
 from cnncli.shapes import Shape
@@ -64,7 +64,7 @@ def graph(model: Model, depth: int, *, collapsed: bool, notation: str) -> str:
     """Return boxes from top to bottom, side by side where paths are parallel, with an arrow for each connection."""
     rows = rows_of(model)
     drawn = collapse(rows, depth, model.repeats if collapsed else None)
-    edges = _edges(model, rows, drawn)
+    edges = connections(model, rows, drawn)
     level = [0] * len(drawn)
     for source, target in sorted(edges, key=lambda edge: edge[1]):
         level[target] = max(level[target], level[source] + 1 if source >= 0 else 1)
@@ -148,45 +148,6 @@ def _arrow(
     else:
         way = f"M{x1:.1f},{y1:.1f} C{x1:.1f},{y1 + 24:.1f} {x2:.1f},{y1 + 2:.1f} {x2:.1f},{y1 + 24:.1f} V{y2:.1f}"
     drawing.path(way, stroke=LINE, arrow=True)
-
-
-def _edges(model: Model, rows: Sequence[Row], drawn: Sequence[Row]) -> list[tuple[int, int]]:
-    """Return the connections between drawn rows; what lies inside one box needs no arrow."""
-    row_of_owner: dict[int, int] = {}
-    row_at = -1
-    of_node: list[int] = []
-    for index, node in enumerate(model.nodes):
-        # the same rule that `rows_of` follows
-        if node.owner != index and not node.params and node.owner in row_of_owner:
-            of_node.append(row_of_owner[node.owner])
-            continue
-        row_at += 1
-        row_of_owner[node.owner] = row_at
-        of_node.append(row_at)
-    drawn_of = _positions(rows, drawn, model)
-    found: dict[tuple[int, int], None] = {}
-    for index, node in enumerate(model.nodes):
-        target = drawn_of[of_node[index]]
-        for source in node.inputs:
-            start = NETWORK_INPUT if source == NETWORK_INPUT else drawn_of[of_node[source]]
-            if start != target:
-                found[start, target] = None
-    return list(found)
-
-
-def _positions(rows: Sequence[Row], drawn: Sequence[Row], model: Model) -> list[int]:
-    """Return for each row the index of the drawn row that holds it."""
-    names = {row.name: index for index, row in enumerate(drawn)}
-    positions = []
-    for row in rows:
-        found = names.get(row.name)
-        for level in range(len(row.scope)):
-            inside = row.scope[: level + 1]
-            for last in (inside[-1], model.repeats.get(inside, "")):
-                if found is None:
-                    found = names.get("/".join((*inside[:-1], last)))
-        positions.append(found if found is not None else 0)
-    return positions
 
 
 def _lanes(level: Sequence[int], edges: Sequence[tuple[int, int]]) -> list[int]:

@@ -8,16 +8,16 @@ from typing import Any
 
 from cnncli.model.network import Model
 from cnncli.model.receptive_field import last_field, receptive_fields
-from cnncli.model.summary import FLOAT_BYTES, Memory, Row, collapse, rows_of, unread
+from cnncli.model.summary import FLOAT_BYTES, Memory, Row, collapse, connected, rows_of, unread
 from cnncli.reporting.notation import format_bytes, format_count, format_shape, format_tuple
-from cnncli.reporting.shape_report import field_cells, field_json
+from cnncli.reporting.shape_report import field_cells, field_json, window_json
 from cnncli.reporting.table import Align, Column, Table
 from cnncli.shapes import user_shape
 
 DEFAULT_COLUMNS = ("layer", "shape", "size", "params")
 ALL_COLUMNS = (
     "layer", "kernel", "stride", "padding", "activation", "shape", "size", "params", "trainable", "macs", "flops",
-    "field", "jump", "start", "memory",
+    "field", "jump", "start", "memory", "from",
 )  # fmt: skip
 
 
@@ -48,17 +48,23 @@ class View:
 
 def params_json(model: Model, depth: int | None = None, *, collapsed: bool = False) -> dict[str, Any]:
     """Return the stable JSON object of `cnn params --json`."""
-    rows = collapse(rows_of(model), depth, model.repeats if collapsed else None)
+    every = rows_of(model)
+    rows = connected(model, every, collapse(every, depth, model.repeats if collapsed else None))
     layers = [
         {
             "name": row.name,
             "type": row.kind,
+            "from": list(row.sources),
+            "inputs": [user_shape(shape) for shape in row.inputs],
+            **window_json(row),
+            "activation": list(row.activations),
             "output": user_shape(row.output),
             "size": row.size,
             "params": row.params,
             "trainable": row.trainable,
             "non_trainable": row.non_trainable,
             "macs": row.macs,
+            "formula": row.formula,
             "receptive_field": field_json(row),
         }
         for row in rows
@@ -84,7 +90,10 @@ def params_table(model: Model, view: View, memory: Memory) -> Table:
     With the default columns it has the rows of the lecture: a flatten says nothing new there and is left out, and the
     last activation rides with the layer before it.
     """
-    rows = collapse(rows_of(model), view.depth, model.repeats if view.collapsed else None)
+    every = rows_of(model)
+    rows = collapse(every, view.depth, model.repeats if view.collapsed else None)
+    if "from" in view.columns:
+        rows = connected(model, every, rows)
     plain = view.columns == DEFAULT_COLUMNS
     columns: list[Column] = []
     cells: list[list[str]] = []
@@ -218,6 +227,7 @@ COLUMNS: dict[str, tuple[str, Align, _Cell]] = {
     "field": ("Field", "right", lambda row, _: field_cells(row)[0]),
     "jump": ("Jump", "right", lambda row, _: field_cells(row)[1]),
     "start": ("Start", "right", lambda row, _: field_cells(row)[2]),
+    "from": ("Connected to", "left", lambda row, _: ", ".join(row.sources)),
     "memory": ("Memory", "right", lambda row, view: view.bytes(row.size_in_memory)),
 }
 

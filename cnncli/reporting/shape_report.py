@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cnncli.layers.base import Window
 from cnncli.model.network import Model, Node
-from cnncli.model.summary import Row, rows_of
+from cnncli.model.summary import Row, connected, rows_of
 from cnncli.reporting.notation import format_shape
 from cnncli.reporting.table import Column, Table
 from cnncli.reporting.window_formula import node_formulas
@@ -16,15 +17,21 @@ from cnncli.shapes import user_shape
 def shape_json(model: Model, notes: Sequence[str] = (), *, with_field: bool = False) -> dict[str, Any]:
     """Return the stable JSON object of `cnn shape --json`."""
     rows = rows_of(model)
+    rows = connected(model, rows, rows)
     layers = []
     for row in rows:
         entry: dict[str, Any] = {
             "name": row.name,
             "type": row.kind,
+            "from": list(row.sources),
+            "inputs": [user_shape(shape) for shape in row.inputs],
+            **window_json(row),
             "output": user_shape(row.output),
             "params": row.params,
             "macs": row.macs,
         }
+        if row.node is not None and (formulas := node_formulas(row.node)):
+            entry["output_formula"] = list(formulas)
         if with_field:
             entry["receptive_field"] = field_json(row)
         layers.append(entry)
@@ -36,6 +43,13 @@ def shape_json(model: Model, notes: Sequence[str] = (), *, with_field: bool = Fa
         "params": sum(row.params for row in rows),
     }
     return {**result, "notes": list(notes)} if notes else result
+
+
+def window_json(row: Row) -> dict[str, list[int]]:
+    """Return kernel, stride and dilation as [rows, columns], padding as [top, bottom, left, right]; {} without them."""
+    window = row.node.layer.window() if row.node else Window()
+    names = ("kernel", "stride", "padding", "dilation") if row.kernel else ("padding",) * any(window.padding)
+    return {name: list(getattr(window, name)) for name in names}
 
 
 def field_json(row: Row) -> dict[str, Any] | None:

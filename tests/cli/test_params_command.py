@@ -404,3 +404,43 @@ def terminal_of(text, width):
 def test_a_terminal_that_says_it_has_no_columns(monkeypatch):
     monkeypatch.setenv("COLUMNS", "0")
     assert "61,706" in run_cnn("params", "lenet5", "--format", "table").out
+
+
+FORKED = """input: [8, 8, 3]
+blocks: {b: {layers: [conv: {filters: 3, kernel: 3, padding: same, bn: true, activation: relu}]}}
+layers:
+  - conv: {name: a, filters: 3, kernel: 1, activation: relu}
+  - residual: {main: [b: {repeat: 3}], shortcut: identity}
+  - pad: [0, 1, 0, 1]
+  - concat: {name: j, from: [add1, a]}"""
+
+
+def test_what_each_layer_reads():
+    text = FORKED.replace("  - pad: [0, 1, 0, 1]\n", "")
+    body = run_cnn("params", "-", "--json", "--depth", "1", stdin=text).json
+    assert [(layer["name"], layer["from"]) for layer in body["layers"]] == [
+        ("a", ["Input"]), ("b1", ["a"]), ("b2", ["b1"]), ("b3", ["b2"]), ("add1", ["b3", "a"]), ("j", ["add1", "a"]),
+    ]  # fmt: skip
+    lines = run_cnn("params", "-", "--columns", "layer,from", stdin=text).out.splitlines()
+    assert [line.split("  ", 1)[1].strip() for line in lines[2:-1]] == ["Input", "a", "b1-3, a", "add1, a"]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "inception-v1", "densenet121", "lenet5", "mobilenet-v1"])
+def test_every_connection_of_the_json_gives_the_input_shapes(name):
+    body = run_cnn("params", name, "--json", "--depth", "32").json
+    shapes = {"Input": body["input"]} | {layer["name"]: layer["output"] for layer in body["layers"]}
+    assert len(shapes) == len(body["layers"]) + 1
+    for layer in body["layers"]:
+        assert [shapes[source] for source in layer["from"]] == layer["inputs"], layer["name"]
+
+
+def test_windows_in_json():
+    pad = run_cnn("params", "-", "--json", stdin=FORKED.replace("from: [add1, a]", "from: [pad1, pad1]")).json[
+        "layers"
+    ][-2]
+    assert (pad["name"], pad["padding"]) == ("pad1", [0, 1, 0, 1])
+    layers = run_cnn("params", "8x9x3", "conv:3x2,s=2x1,p=1/0/2/1,d=2,out=4", "relu", "--json").json["layers"]
+    conv, relu = layers
+    assert (conv["kernel"], conv["stride"], conv["padding"]) == ([3, 2], [2, 1], [1, 0, 2, 1])
+    assert (conv["dilation"], conv["formula"]) == ([2, 2], "3*2*3*4 + 4")
+    assert "kernel" not in relu

@@ -34,7 +34,11 @@ def test_json_contract():
     assert body["input"] == [64, 64, 3]
     assert body["output"] == [12, 12, 32]
     assert body["params"] == 28560
-    assert body["layers"][0] == {"name": "conv1", "type": "conv", "output": [62, 62, 8], "params": 224, "macs": 830304}
+    assert body["layers"][0] == {
+        "name": "conv1", "type": "conv", "from": ["Input"], "inputs": [[64, 64, 3]], "kernel": [3, 3], "stride": [1, 1],
+        "padding": [0, 0, 0, 0], "dilation": [1, 1], "output": [62, 62, 8], "params": 224, "macs": 830304,
+        "output_formula": ["floor((64 - 3)/1) + 1 = 62"],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
