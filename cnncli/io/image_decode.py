@@ -3,19 +3,23 @@
 The decoder is chosen from the first bytes and its class is called directly, so that no other decoder, no
 other program and no other file can be reached from the content of an image.
 
-==================  =====================================================================================
-stored as           becomes
-==================  =====================================================================================
-1 bit               gray, 0 or 255
-palette             RGB; with transparent entries RGB and alpha
-gray, RGB           the same, 8 or 16 bits as stored; a transparent colour (tRNS) becomes alpha
-gray+alpha, RGBA    the colours and alpha, 8 or 16 bits as stored
-CMYK (8 bit)        R = (255 - C)(255 - K) / 255 and so on, rounded; the CMYK profile is dropped
-YCbCr               RGB (JPEG's own conversion, ITU-R BT.601)
-float, 32-bit int   gray or RGB float32, never rescaled
-PGM, PPM            8 or 16 bits; a maximum other than 255 and 65535 is kept as it is and noted
-animation, pages    the first picture, unless `frame` names another one
-==================  =====================================================================================
+=====================  ==================================================================================
+stored as              becomes
+=====================  ==================================================================================
+1 bit                  gray, 0 or 255
+2 to 7 bits            8 bits, the largest number at 255
+9 to 15 bits           uint16, the numbers as they are
+8, 16 bits             the same
+float, wider integers  float32, never rescaled (npy: float64)
+palette                RGB; with transparent entries RGB and alpha
+transparent colour     alpha (tRNS of gray and RGB)
+alpha                  straight; premultiplied colours are divided by it
+CMYK                   R = (top - C)(top - K) / top and so on, rounded; the CMYK profile is dropped
+YCbCr                  RGB (JPEG's own conversion, ITU-R BT.601)
+other channels         channels (TIFF, npy)
+PGM, PPM               8 or 16 bits; a maximum other than 255 and 65535 is kept as it is and noted
+animation, pages       the first picture, unless `frame` names another one
+=====================  ==================================================================================
 """
 
 from __future__ import annotations
@@ -34,6 +38,7 @@ from cnncli.errors import CnnError, InvalidInputError
 from cnncli.io import npy, pnm, tiff_exif, tiff_read, tiff_samples
 from cnncli.io.image_data import MAX_PIXELS, Image, check_size, frame_notes, no_frame
 from cnncli.io.image_sniff import sniff
+from cnncli.io.libtiff import complaints
 from cnncli.io.pillow_pixels import pillow_planes, split_16_bit
 from cnncli.io.png_chunks import check_png
 
@@ -109,7 +114,16 @@ def _decode(data: bytes, where: str, kind: str, exif: bool, frame: int | None, m
 
 
 def _decode_tiff(data: bytes, where: str, exif: bool, frame: int | None, max_pixels: int) -> Image:
-    tiff_samples.silence_libtiff()
+    with complaints() as damaged:
+        image = _either_tiff(data, where, frame, max_pixels)
+    if damaged:
+        image = image.noted(f"damaged data was met and repaired by libtiff ({damaged[0]}): parts may be wrong")
+    image = replace(image, exif=tiff_exif.exif_of(data, 1 if exif else image.orientation))
+    return _turned(image) if exif else image
+
+
+def _either_tiff(data: bytes, where: str, frame: int | None, max_pixels: int) -> Image:
+    """Return a TIFF by Pillow if that holds it bit for bit, else by `read_tiff`; not yet turned."""
     image = None
     try:
         picture = _open(data, "TIFF", where, max_pixels)
@@ -123,8 +137,7 @@ def _decode_tiff(data: bytes, where: str, exif: bool, frame: int | None, max_pix
         image = _pillow_tiff(picture, where, notes)
     if image is None:
         image = tiff_read.read_tiff(data, where, frame, max_pixels)
-    image = replace(image, exif=tiff_exif.exif_of(data, 1 if exif else image.orientation))
-    return _turned(image) if exif else image
+    return image
 
 
 def _pillow_tiff(picture: Any, where: str, notes: tuple[str, ...]) -> Image | None:

@@ -37,7 +37,7 @@ def read_npy(data: bytes, where: str) -> NDArray:
         raise InvalidInputError(message, where=where, hint="write it again with numpy.save")
     flat = np.frombuffer(body, dtype)
     array = flat.reshape(shape, order="F" if fortran else "C")
-    return np.ascontiguousarray(array, dtype.newbyteorder("="))
+    return np.ascontiguousarray(array, dtype.newbyteorder("=")).reshape(shape)  # an array of no axes would get one
 
 
 def read_npy_image(data: bytes, where: str, max_pixels: int) -> Image:

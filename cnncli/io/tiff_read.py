@@ -13,7 +13,8 @@ from cnncli.errors import InvalidInputError
 from cnncli.io import tiff_exif
 from cnncli.io.colours import rgb_of_inks, straight
 from cnncli.io.image_data import Image, check_size, frame_notes, no_frame
-from cnncli.io.tiff_samples import codec_is_there, read_samples, readable
+from cnncli.io.libtiff import codec_is_there
+from cnncli.io.tiff_samples import read_samples, readable
 
 # TIFF 6.0: tags
 _BITS, _COMPRESSION, _PHOTOMETRIC, _PLANES, _EXTRA, _FORMAT = 258, 259, 262, 284, 338, 339
@@ -75,6 +76,9 @@ def read_tiff(data: bytes, where: str, frame: int | None, max_pixels: int) -> Im
 
     with TiffFile(io.BytesIO(data)) as file:
         count = len(file.pages)
+        if not count:
+            message = f"truncated or damaged TIFF (no directory in {len(data)} B)"
+            raise InvalidInputError(message, where=where, hint="delete it or fetch it again")
         if (frame or 0) >= count:
             raise no_frame(frame or 0, count, where)
         page = file.pages[frame or 0].aspage()

@@ -8,7 +8,6 @@ Adobe, TIFF revision 6.0, sections 7, 8, 14, 15; Adobe, TIFF Technical Note 3 (f
 
 from __future__ import annotations
 
-import ctypes
 import io
 import struct
 import zlib
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError
+from cnncli.io.libtiff import codec_is_there
 
 _STORED, _DEFLATE = (1,), (8, 32946)
 # LZW, PackBits, LZMA, Zstandard
@@ -51,33 +51,6 @@ class _Layout:
 def readable(compression: int) -> bool:
     """Whether `read_samples` decodes a compression, by its number in the file."""
     return compression in _STORED + _DEFLATE or (compression in _BY_LIBTIFF and codec_is_there(compression))
-
-
-def codec_is_there(compression: int) -> bool:
-    """Whether the libtiff of Pillow was built with a compression; True where it cannot be asked."""
-    library = _libtiff()
-    return library is None or bool(library.TIFFIsCODECConfigured(compression))
-
-
-def silence_libtiff() -> None:
-    """Keep libtiff from printing on standard error: what is wrong is in the error of the decoder."""
-    library = _libtiff()
-    if library is not None:
-        library.TIFFSetErrorHandler(None)
-        library.TIFFSetWarningHandler(None)
-
-
-def _libtiff() -> Any:
-    """Return the libtiff that Pillow is linked to; None where its symbols are hidden."""
-    from PIL import _imaging
-
-    try:
-        library = ctypes.CDLL(_imaging.__file__)  # a look-up also searches what this library is linked to
-        for name in ("TIFFIsCODECConfigured", "TIFFSetErrorHandler", "TIFFSetWarningHandler"):
-            getattr(library, name)
-    except (OSError, AttributeError):
-        return None
-    return library
 
 
 def read_samples(page: Any, data: bytes, where: str) -> NDArray:

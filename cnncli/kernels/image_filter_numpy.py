@@ -23,6 +23,8 @@ def pad(block: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.int64]
     return padded
 
 
+# infinities in a result are found by who asked for it
+@np.errstate(over="ignore", invalid="ignore")
 def correlate(
     padded: NDArray[Any], weights: NDArray[np.float64], stride: Pair, dilation: Pair, size: Pair, out: NDArray[Any]
 ) -> None:
@@ -52,6 +54,7 @@ def correlate(
             out += scratch
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def correlate_by_rows(
     padded: NDArray[Any],
     weights: NDArray[np.float64],
@@ -82,6 +85,7 @@ def pool_max(padded: NDArray[Any], kernel: Pair, stride: Pair, size: Pair, out: 
             np.maximum(out, _window(padded, i, j, stride, (1, 1), size), out=out)
 
 
+@np.errstate(over="ignore")
 def pool_mean(
     padded: NDArray[Any], inside: NDArray[Any], kernel: Pair, stride: Pair, size: Pair, out: NDArray[Any]
 ) -> None:

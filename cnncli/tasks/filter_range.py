@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,7 +73,10 @@ class Mapper:
         if out.dtype.kind == "f":
             if kind in ("clip", "abs", "shift"):
                 values, tally.below, tally.above = _clipped(values, full_scale(self.source))
-            out[:] = values
+            with np.errstate(over="ignore"):
+                out[:] = values
+            if kind == "raw" and max(-tally.minimum, tally.maximum) > float(np.finfo(out.dtype).max):
+                tally.maximum = math.inf  # the caller reports it
             return tally
         ratio = full_scale(out.dtype) / full_scale(self.source)
         if ratio != 1 and kind not in ("minmax", "equalize"):

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from faults.installed import CNN, Run, assert_refused, fingerprint, run
 from PIL import Image
 
@@ -123,6 +124,9 @@ IMAGES = [
     ("row26-float-to-png", GOOD, ["a.png", *BOX, "--dtype", "float32", "-o", "b.png"], 1, r"b\.png: PNG holds no float32 samples; write \.tif or \.npy"),
     ("row26-16-bit-to-jpeg", file("a.png", encoded("PNG", "I;16")), ["a.png", *BOX, "-o", "b.jpg"], 1, r"b\.jpg: JPEG holds no uint16 samples; write \.png"),
     ("row12-lab", file("a.tif", encoded("TIFF", "LAB")) , ["a.tif", *BOX], 3, "colour space LAB is not supported"),
+    *[(f"row14-too-large-numbers-{word}", file("m.txt", b"1e308 1e308\n1e308 1\n"), ["m.txt", *options.split()], 6, "values left the range of finite numbers; ") for word, options in (
+        ("sharpen", "-k sharpen"), ("factor", "-k 2"), ("mean", "-k avgpool:2"), ("float32", "-k identity --dtype float32"),
+    )],
     ("rowxx-too-large-file", lambda f: (file("a.png", b"")(f), os.truncate(f / "a.png", 600 << 20)), ["a.png", *BOX], 3, r"a\.png: file has 629145600 B, the limit is 536870912 B"),
 ]  # fmt: skip
 
@@ -233,6 +237,31 @@ def test_row09_animation_gives_its_first_picture(tmp_path: Path) -> None:
     works(run(["filter", "a.gif", "-k", "identity", "--frame", "2", "-o", "c.png"], tmp_path))
     assert np.asarray(Image.open(tmp_path / "a-identity.png")).max() == 0
     assert np.asarray(Image.open(tmp_path / "c.png").convert("RGB"))[0, 0].tolist() == [0, 255, 0]
+
+
+def test_row12_libtiff_prints_nothing_of_its_own(tmp_path: Path) -> None:
+    """Bad code words in a fax and pieces that end early: lines of `cnn` only, and what was repaired is said."""
+    fax = bytearray(encoded("TIFF", "1", compression="group4"))
+    fax[20:60] = b"\x5a" * 40
+    (tmp_path / "fax.tif").write_bytes(fax)
+    (tmp_path / "lzw.tif").write_bytes(encoded("TIFF", compression="tiff_lzw")[:-700])
+    many = io.BytesIO()
+    tifffile.imwrite(many, np.zeros((4, 5, 9), np.uint8), photometric="minisblack", planarconfig="contig")
+    (tmp_path / "many.tif").write_bytes(many.getvalue())
+    for names in (["fax.tif"], ["fax.tif", "lzw.tif", "many.tif"]):
+        result = run(["filter", *names, "-k", "identity", "-f", "-o", "out/"], tmp_path)
+        assert result.code == (0 if len(names) == 1 else 7)
+        known = (
+            "fax.tif ",
+            "many.tif ",
+            "note: ",
+            "wrote ",
+            "cnn: warning: lzw.tif: truncated",
+            "compiling ",
+            "cnn: error: 1 of 3",
+        )
+        assert [line for line in result.err.splitlines() if not line.startswith(known)] == []
+        assert "met and repaired by libtiff (Fax4Decode)" in result.err
 
 
 def test_row15_nan_to(tmp_path: Path) -> None:

@@ -307,6 +307,12 @@ def test_damage(tags: dict, pieces: tuple[bytes, ...], what: str) -> None:
         decode_image(tiff(tags, *pieces), "x")
 
 
+def test_a_file_that_ends_before_its_directory() -> None:
+    data = tiff(header(4, 4, 16), bytes(32))
+    with pytest.raises(InvalidInputError, match=f"truncated or damaged TIFF .no directory in {len(data) - 120} B"):
+        decode_image(data[:-120], "x")
+
+
 def test_a_page_that_is_not_there() -> None:
     stream = io.BytesIO()
     tifffile.imwrite(stream, RNG.integers(0, 65536, (3, 20, 30), np.uint16), photometric="minisblack")
