@@ -98,7 +98,8 @@ def main(argv: list[str] | None = None) -> NoReturn:
     """
     arguments = sys.argv[1:] if argv is None else argv
     streams.replace_closed_streams()
-    notices.on_compile.append(_say_once("compiling kernels for this processor (once; a few seconds)"))
+    notices.on_compile.append(_say_once("compiling kernels for this processor (a few seconds)"))
+    notices.on_wait.append(lambda line: click.echo(f"note: {line}", err=True))
     notices.on_refuse.append(lambda reason: click.echo(f"cnn: warning: {one_line(reason)}", err=True))
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, _terminate)

@@ -6,11 +6,21 @@ import os
 
 import llvmlite.binding as llvm
 
+from cnncli.errors import InvalidInputError
+
 
 def host_lanes() -> int:
-    """Return how many float32 fill a vector register of this machine, or what `CNN_SIMD` says."""
+    """Return how many float32 fill a vector register of this machine, or what `CNN_SIMD` says.
+
+    Raises
+    ------
+    InvalidInputError
+        If `CNN_SIMD` is not 4, 8 or 16.
+    """
     forced = os.environ.get("CNN_SIMD", "")
-    if forced in ("4", "8", "16"):
+    if forced:
+        if forced not in ("4", "8", "16"):
+            raise InvalidInputError(f"CNN_SIMD is {forced!r}, not 4, 8 or 16", hint="unset it")
         return int(forced)
     features = llvm.get_host_cpu_features()
     if features.get("avx512f"):

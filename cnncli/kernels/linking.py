@@ -16,15 +16,17 @@ _engines: list[Any] = []  # code lives as long as its engine
 
 
 def link(symbol: str, code: bytes) -> int:
-    """Return the address of a function of an object file; the object file must be `is_linkable`.
+    """Return the address of a function of an object file.
 
     Every object file has an engine of its own, so that equal names in two of them cannot be mixed up.
 
     Raises
     ------
     ValueError, RuntimeError
-        If it is no object file of this machine, or has no such function.
+        If it is no object file of this machine, refers to a name that is unknown here, or has no such function.
     """
+    if not is_linkable(code):
+        raise ValueError("not linkable")
     import llvmlite.binding as llvm
 
     for name in _NEVER_CALLED:
@@ -47,7 +49,7 @@ def is_linkable(code: bytes) -> bool:
     """Whether every name that the code refers to is known: LLVM would end the process for one that is not."""
     try:
         names = undefined_symbols(code)
-    except (struct.error, IndexError, ValueError):
+    except (struct.error, IndexError, OverflowError, ValueError):
         return False
     return all(name in _NEVER_CALLED or hasattr(_process(), name) for name in names)
 

@@ -40,7 +40,8 @@ _SUFFIX = ".code"
 _OLD_SUFFIXES = (_SUFFIX, ".nbc", ".native", ".tmp")  # what this and earlier versions leave
 _UNUSED_DAYS = 30  # after which a file is deleted
 _DAY_S = 86400
-_SAY_AFTER_S, _WAIT_AT_MOST_S = 1.0, 10.0  # for another process that compiles
+#: of waiting for another process that compiles
+SAY_AFTER_S, WAIT_AT_MOST_S = 1.0, 10.0
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # of flock: somebody else has the lock
 
 
@@ -109,7 +110,7 @@ def routine(name: str, *parameters: int) -> Routine:
 _addresses: dict[tuple[str, str, str], int] = {}
 _turn = threading.RLock()
 _unavailing: list[int] = []  # pids for which waiting has been given up
-_swept: list[Path] = []
+_swept: list[Path] = []  # folders
 
 
 def address(module: str, name: str, dtype: str, compile_it: Callable[[], Compiled]) -> int:
@@ -290,36 +291,49 @@ def _lock_to_compile(path: Path | None) -> Iterator[None]:
         yield
         return
     try:
-        _wait_for(lock, path)
+        is_ours = _wait_for(lock, path)
         yield
+        if is_ours:
+            with contextlib.suppress(OSError):
+                os.ftruncate(lock, 0)
     finally:
         os.close(lock)
 
 
-def _wait_for(lock: int, path: Path) -> None:
-    """Return when the lock is ours, the file is there, or it is no use to wait any longer."""
+def _wait_for(lock: int, path: Path) -> bool:
+    """Return whether the lock is ours: False where the file is there, or it is no use to wait any longer."""
     begin, has_said = time.monotonic(), False
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno not in _HELD:
-                return
+                return False
         else:
             with contextlib.suppress(OSError):
                 os.ftruncate(lock, 0)
                 os.pwrite(lock, str(os.getpid()).encode(), 0)
-            return
+            return True
         text = os.pread(lock, 20, 0)
         owner = int(text) if text.isdigit() else 0
         waited_s = time.monotonic() - begin
         if path.exists() or owner in _unavailing:
-            return
-        if waited_s > _WAIT_AT_MOST_S:
+            return False
+        if waited_s > WAIT_AT_MOST_S:
             _unavailing.append(owner)
-            return
-        if waited_s > _SAY_AFTER_S and not has_said:
+            return False
+        if waited_s > SAY_AFTER_S and not has_said:
             has_said = True
-            for listener in notices.on_wait:
-                listener(f"waiting for pid {owner or 'unknown'}, which is compiling kernels")
+            _say_who_compiles(owner)
         time.sleep(0.05)
+
+
+def _say_who_compiles(owner: int) -> None:
+    name = f"pid {owner}" if owner else "another process"
+    try:
+        if owner and os.getpgid(owner) == os.getpgrp():
+            return  # of the same command: it has said that it compiles
+    except OSError:
+        name = "another process"  # the one that wrote its number there has ended
+    for listener in notices.on_wait:
+        listener(f"waiting for {name}, which is compiling kernels")

@@ -230,7 +230,7 @@ def test_train_refuses(name, tmp_path):
     result = run(arguments, tmp_path, env=OFFLINE)
     # what is said before the error: the plan, notes, that kernels are compiled
     header_free = [line for line in result.err.splitlines() if not re.match(r"note: |compiling |.* · ", line)]
-    result = type(result)(result.code, result.out, "".join(line + "\n" for line in header_free), result.seconds)
+    result = type(result)(result.code, result.out, "".join(line + "\n" for line in header_free))
     assert_refused(result, code, pattern, before, fingerprint(tmp_path))
 
 

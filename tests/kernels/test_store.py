@@ -1,8 +1,11 @@
 """The store of compiled code: wrong files are compiled again, unsafe folders are not used."""
 
+import contextlib
+import fcntl
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -11,6 +14,7 @@ import sys, numpy as np
 from cnncli.kernels import notices
 notices.on_compile.append(lambda name: print("compile", name))
 notices.on_refuse.append(lambda reason: print("refuse", reason))
+notices.on_wait.append(lambda line: print(line))
 from cnncli.kernels.host import LANES
 from cnncli.kernels.program import Chain, Op, Place, Program
 x, y = np.linspace(-1, 1, LANES).astype(np.float32), np.zeros(LANES, np.float32)
@@ -120,3 +124,79 @@ def test_vector_width_has_its_own_files(filled):
 def test_disabled_compiler_is_ignored(filled, tmp_path):
     assert run(tmp_path, NUMBA_DISABLE_JIT="1") == COMPILED
     assert run(filled, NUMBA_DISABLE_JIT="1") == ["right", "False"]
+
+
+@contextlib.contextmanager
+def locked(folder, text=""):
+    """Hold the lock of the folder, as a process does that is compiling or has been suspended."""
+    (folder / "kernels").mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / "kernels" / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(text)
+        file.flush()
+        yield
+
+
+def test_a_warm_start_asks_for_no_lock(filled):
+    with locked(filled, str(os.getpid())):
+        assert run(filled) == ["right", "False"]
+
+
+HASTY = SCRIPT.replace("import sys, numpy as np", "import sys, numpy as np\nfrom cnncli.kernels import store\n"
+                       "store.SAY_AFTER_S, store.WAIT_AT_MOST_S = 0.1, 0.5")  # fmt: skip
+
+
+@pytest.mark.parametrize("owner", ["alive", "dead", "unknown"])
+def test_a_process_that_compiles_for_ever_is_not_waited_for(tmp_path, owner):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    text, name = {
+        "alive": (str(os.getpid()), f"pid {os.getpid()}"),
+        "dead": (str(gone.pid), "another process"),
+        "unknown": ("", "another process"),
+    }[owner]
+    with locked(tmp_path, text):
+        done = subprocess.run(
+            [sys.executable, "-c", HASTY],
+            env=os.environ | {"CNN_CACHE_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+            start_new_session=True,
+        )
+    assert done.stdout.splitlines() == [f"waiting for {name}, which is compiling kernels", *COMPILED]
+    assert run(tmp_path) == ["right", "False"]
+
+
+def test_a_file_system_without_locks(tmp_path):
+    patch = "import fcntl, errno\ndef refuse(*_): raise OSError(errno.ENOSYS, 'no')\nfcntl.flock = refuse\n"
+    done = subprocess.run(
+        [sys.executable, "-c", patch + SCRIPT],
+        env=os.environ | {"CNN_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.splitlines() == COMPILED
+    assert run(tmp_path) == ["right", "False"]
+
+
+def test_what_nobody_used_for_a_month_is_deleted_when_something_is_compiled(tmp_path):
+    assert run(tmp_path) == COMPILED
+    kept = tmp_path / "kernels"
+    old = time.time() - 40 * 86400
+    in_use = files(tmp_path)
+    for name in ("a.code", "a.nbc", "a.native", ".a.tmp", "notes.txt"):
+        (kept / name).write_bytes(b"old")
+        os.utime(kept / name, (old, old))
+    (kept / "young.code").write_bytes(b"of other sources")
+    for path in in_use:
+        os.utime(path, (old, old))
+    assert run(tmp_path) == ["right", "False"]  # which marks its files as used
+    assert (kept / "a.code").exists()
+    assert run(tmp_path, CNN_SIMD="4")[-2] == "right"
+    left = {path.name for path in kept.iterdir()}
+    assert {path.name for path in in_use} | {"notes.txt", "young.code"} <= left
+    assert not left & {"a.code", "a.nbc", "a.native", ".a.tmp"}
