@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from math import log2
 
 from cnncli.model.network import NETWORK_INPUT, Model
 from cnncli.model.summary import Row, collapse, connections, rows_of
 from cnncli.reporting.notation import format_shape
-from cnncli.reporting.svg import Drawing
+from cnncli.reporting.svg import Drawing, text_width
 from cnncli.shapes import Shape
 
 COLOURS = {
@@ -21,6 +22,8 @@ INK = "#1d2433"
 LINE = "#4a5568"
 HIDDEN = {"dropout", "lrn", "batchnorm"}
 GAP = 46
+NAME_WIDTH = 16  # letters of a name in one line
+TRACK = 12  # px between the lines of two shortcuts beside each other
 
 
 def network_svg(model: Model, depth: int | None = None, *, collapsed: bool = True, notation: str = "d@wxh") -> str:
@@ -38,25 +41,27 @@ def network_svg(model: Model, depth: int | None = None, *, collapsed: bool = Tru
 
 def volumes(model: Model, rows: Sequence[Row], notation: str) -> str:
     """Return the row of volumes: height and depth of a box follow the image, its thickness the channels."""
-    boxes = [_Box("Input", "", model.input_shape, "#ffffff")]
+    boxes = [_Box("Input", "", model.input_shape, "#ffffff", notation)]
     for row in _drawn(rows):
-        boxes.append(_Box(row.name, _short(row), row.output, COLOURS.get(row.kind, "#f0f0f0")))
+        boxes.append(_Box(row.name, _short(row), row.output, COLOURS.get(row.kind, "#f0f0f0"), notation))
     top = 60 + max(box.height + box.depth for box in boxes)
     middle = 50 + max(box.height + box.depth for box in boxes) / 2
-    width = 24 + sum(box.width + box.depth + GAP for box in boxes)
-    drawing = Drawing(max(width, 360), top + 62)
-    drawing.text(16, 24, f"{model.name}: {_total(model)} parameters", size=15, bold=True)
-    x = 24.0
+    title = f"{model.name}: {_total(model)} parameters"
+    width = 24 + sum(box.slot + GAP for box in boxes)
+    lines = max(len(box.lines) for box in boxes)
+    drawing = Drawing(max(width, 32 + text_width(title, 15, bold=True)), top + 14 + 13 * lines, title)
+    drawing.text(16, 24, title, size=15, bold=True)
+    x = end = 24.0
     for number, box in enumerate(boxes):
+        centre = x + box.slot / 2
+        left = centre - (box.width + box.depth) / 2
         if number:
-            drawing.path(f"M{x - GAP + 6:.1f},{middle:.1f} H{x - 6:.1f}", stroke=LINE, arrow=True)
-        _volume(drawing, x, middle, box)
-        centre = x + (box.width + box.depth) / 2
-        drawing.text(centre, top + 6, format_shape(box.shape, notation), size=11, anchor="middle")
-        drawing.text(centre, top + 22, box.name, size=11, anchor="middle", bold=True)
-        for line, text in enumerate(box.note.split("\n") if box.note else ()):
-            drawing.text(centre, top + 36 + 12 * line, text, size=9.5, anchor="middle", fill="#4a5568")
-        x += box.width + box.depth + GAP
+            drawing.path(f"M{end + 6:.1f},{middle:.1f} H{left - 6:.1f}", stroke=LINE, arrow=True)
+        _volume(drawing, left, middle, box)
+        for line, (text, size, bold) in enumerate(box.lines):
+            drawing.text(centre, top + 6 + 13 * line, text, size=size, anchor="middle", bold=bold)
+        end = left + box.width + box.depth
+        x += box.slot + GAP
     return drawing.finish()
 
 
@@ -69,29 +74,35 @@ def graph(model: Model, depth: int, *, collapsed: bool, notation: str) -> str:
     for source, target in sorted(edges, key=lambda edge: edge[1]):
         level[target] = max(level[target], level[source] + 1 if source >= 0 else 1)
     lanes = _lanes(level, edges)
+    tracks = _tracks(level, lanes, edges)
     across = max(lanes, default=0) + 1
     width, height = 236, 46
-    heading = 40 + 9 * len(f"{model.name}: {_total(model)} parameters")
-    drawing = Drawing(max(heading, 50 + across * (width + 30)), 100 + (max(level, default=0) + 1) * (height + 26))
-    drawing.text(16, 24, f"{model.name}: {_total(model)} parameters", size=15, bold=True)
+    column = width + 30 + TRACK * (max(tracks.values(), default=-1) + 1)
+    title = f"{model.name}: {_total(model)} parameters"
+    wide = max(32 + text_width(title, 15, bold=True), 24 + across * column)
+    drawing = Drawing(wide, 44 + max(level, default=0) * (height + 26) + height + 20, title)
+    drawing.text(16, 24, title, size=15, bold=True)
     at = {NETWORK_INPUT: (24.0, 44.0)}
     _label(drawing, at[NETWORK_INPUT], width, "Input", format_shape(model.input_shape, notation), "#ffffff")
     for index in range(len(drawn)):
-        at[index] = 24.0 + lanes[index] * (width + 30), 44.0 + level[index] * (height + 26)
-    for source, target in edges:
-        _arrow(drawing, at[source], at[target], width, height, skips=level[target] - _level(level, source) > 1)
+        at[index] = 24.0 + lanes[index] * column, 44.0 + level[index] * (height + 26)
+    for edge in edges:
+        _arrow(drawing, at[edge[0]], at[edge[1]], width, height, track=tracks.get(edge))
     for index, row in enumerate(drawn):
-        title = f"{row.name} {_short(row)}".strip().replace("\n", " ")
+        name = f"{row.name} {_short(row)}".strip().replace("\n", " ")
         detail = format_shape(row.output, notation) + (f" · {row.params:,}" if row.params else "")
-        _label(drawing, at[index], width, title, detail, COLOURS.get(row.kind, "#f0f0f0"))
+        _label(drawing, at[index], width, name, detail, COLOURS.get(row.kind, "#f0f0f0"))
     return drawing.finish()
 
 
 class _Box:
     """A volume: how it is called and how large it is drawn, in px."""
 
-    def __init__(self, name: str, note: str, shape: Shape, colour: str) -> None:
-        self.name, self.note, self.shape, self.colour = name, note, shape, colour
+    def __init__(self, name: str, note: str, shape: Shape, colour: str, notation: str) -> None:
+        self.colour = colour
+        self.lines = [(format_shape(shape, notation), 11.0, False)]
+        self.lines += [(part, 11.0, True) for part in _broken(name)]
+        self.lines += [(part, 9.5, False) for part in note.split("\n") if part]
         if len(shape) == 3:
             self.height = 18 + 17 * log2(1 + shape[1])
             self.depth = (18 + 17 * log2(1 + shape[2])) * 0.35
@@ -100,6 +111,25 @@ class _Box:
             self.height = 24 + 13 * log2(1 + shape[0])
             self.depth = 0.0
             self.width = 14.0
+        texts = max(text_width(text, size, bold=bold) for text, size, bold in self.lines)
+        # the texts below it may reach into the gaps on both sides
+        self.slot = max(self.width + self.depth, texts - GAP + 10)
+
+
+def _broken(name: str) -> list[str]:
+    """Return a name in lines of at most `NAME_WIDTH` letters, broken behind ``_ - . /`` where there is one."""
+    lines = [""]
+    for part in re.findall(r"[^_\-./ ]*[_\-./ ]?", name):
+        while part:
+            room = NAME_WIDTH - len(lines[-1])
+            if len(part) <= room:
+                lines[-1] += part
+                break
+            if lines[-1]:
+                lines.append("")
+                continue
+            lines[-1], part = part[:NAME_WIDTH], part[NAME_WIDTH:]
+    return [line.strip() for line in lines]
 
 
 def _volume(drawing: Drawing, x: float, middle: float, box: _Box) -> None:
@@ -133,15 +163,18 @@ def _arrow(
     width: float,
     height: float,
     *,
-    skips: bool,
+    track: int | None,
 ) -> None:
     x1, y1 = source[0] + width / 2, source[1] + height
     x2, y2 = target[0] + width / 2, target[1] - 1
-    if skips and x1 == x2:
-        # a shortcut: around the boxes between, on their right
-        right, start, end = source[0] + width, source[1] + height / 2, target[1] + height / 2
-        bend = right + 26
-        way = f"M{right:.1f},{start:.1f} C{bend:.1f},{start:.1f} {bend:.1f},{end:.1f} {right:.1f},{end:.1f}"
+    if track is not None:
+        # a shortcut: around the boxes between, on their right, each on a line of its own
+        right, start, end = source[0] + width, source[1] + height / 2 + 6, target[1] + height / 2 - 6
+        bend = right + 14 + TRACK * track
+        way = (
+            f"M{right:.1f},{start:.1f} H{bend - 6:.1f} Q{bend:.1f},{start:.1f} {bend:.1f},{start + 6:.1f} "
+            f"V{end - 6:.1f} Q{bend:.1f},{end:.1f} {bend - 6:.1f},{end:.1f} H{right + 1:.1f}"
+        )
     elif x1 > x2:
         # back to the left: straight down in its own column, over only above the target
         way = f"M{x1:.1f},{y1:.1f} V{y2 - 22:.1f} C{x1:.1f},{y2 - 8:.1f} {x2:.1f},{y2 - 24:.1f} {x2:.1f},{y2:.1f}"
@@ -164,6 +197,28 @@ def _lanes(level: Sequence[int], edges: Sequence[tuple[int, int]]) -> list[int]:
         taken[row].add(wish)
         lanes.append(wish)
     return lanes
+
+
+def _tracks(level: Sequence[int], lanes: Sequence[int], edges: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """Return for every shortcut within a column the line beside it that it runs on: short ones inside long ones."""
+
+    def span(edge: tuple[int, int]) -> tuple[int, int]:
+        return _level(level, edge[0]), level[edge[1]]
+
+    def lane(index: int) -> int:
+        return 0 if index == NETWORK_INPUT else lanes[index]
+
+    found: dict[tuple[int, int], int] = {}
+    for edge in sorted(edges, key=lambda edge: span(edge)[1] - span(edge)[0]):
+        first, last = span(edge)
+        if last - first < 2 or lane(edge[0]) != lane(edge[1]):
+            continue
+        beside = {
+            track for other, track in found.items()
+            if lane(other[0]) == lane(edge[0]) and span(other)[0] < last and first < span(other)[1]
+        }  # fmt: skip
+        found[edge] = next(track for track in range(len(beside) + 1) if track not in beside)
+    return found
 
 
 def _level(level: Sequence[int], source: int) -> int:

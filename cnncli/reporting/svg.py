@@ -13,10 +13,19 @@ def number(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-class Drawing:
-    """An SVG document of `width` x `height` px with a white ground."""
+def text_width(text: str, size: float, *, bold: bool = False) -> float:
+    """Return about how many px a line of text takes in Helvetica; East Asian signs are square."""
+    from unicodedata import east_asian_width
 
-    def __init__(self, width: float, height: float) -> None:
+    signs = sum(1.0 if east_asian_width(sign) in "WF" else 0.62 if bold else 0.56 for sign in text)
+    return signs * size
+
+
+class Drawing:
+    """An SVG document of `width` x `height` px with a white ground; `title` is for readers that cannot see it."""
+
+    def __init__(self, width: float, height: float, title: str) -> None:
+        self.title = title
         self.width = width
         self.height = height
         self.parts: list[str] = []
@@ -70,6 +79,7 @@ class Drawing:
         )
         body = "\n".join(self.parts)
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" {size} {box} font-family={quoteattr(FONT)}>\n'
-            f'{head}\n<rect width="100%" height="100%" fill="#ffffff"/>\n{body}\n</svg>\n'
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} {box} role="img" font-family={quoteattr(FONT)}>\n'
+            f"<title>{escape(self.title)}</title>\n{head}\n"
+            f'<rect width="100%" height="100%" fill="#ffffff"/>\n{body}\n</svg>\n'
         )

@@ -136,6 +136,18 @@ def test_rounding_up_a_convolution_adds_zeros_at_the_end():
     assert model.nodes[0].layer.rounded == (1, 1)
 
 
+def test_rounding_up_rows_and_columns_apart():
+    """One axis has pixels left over, the other has none."""
+    model = parse_model(net("  - conv: {filters: 1, kernel: [3, 2], stride: [2, 3], round: ceil}"))
+    assert model.nodes[0].layer.padding == (0, 1, 0, 0)
+    assert model.output_shape == (1, 4, 3)
+    head = "input: [9, 7, 3]"
+    model = parse_model(net("  - conv: {filters: 1, kernel: [3, 2], stride: [2, 3], round: ceil}", head))
+    assert model.nodes[0].layer.padding == (0, 0, 0, 1)
+    assert model.nodes[0].layer.rounded == (0, 1)
+    assert model.output_shape == (1, 4, 3)
+
+
 MISTAKES = {
     "  - conv: {filters: 3}": ["net.yaml:3:5", "conv needs kernel"],
     "  - conv: {filters: true, kernel: 3}": ["net.yaml:3:21", "whole number from 1", "got true"],
@@ -172,6 +184,18 @@ MISTAKES = {
     "  - concat: [[maxpool: 2], []]": ["net.yaml:3:5", "cannot concatenate 4x4x3 and 8x8x3"],
     "  - residual: {main: [maxpool: 2], shortcut: identity}": ["net.yaml:3:5", "4x4x3", "8x8x3", "auto or project"],
     "  - flatten\n  - dense: 1000000\n  - dense: 1000000": ["net.yaml:5:5", "GiB", "1,000,000,000"],
+    "  - concat: {from: [input]}": ["net.yaml:3:5", "joins two or more inputs"],
+    "  - relu: {name: x}\n  - concat: {from: [x, input], branches: [[relu], [relu]]}": [
+        "net.yaml:4:24",
+        "branches read one input",
+    ],
+    "  - residual: {main: [flatten], shortcut: project}": ["net.yaml:3:5", "192", "8x8x3", "number of axes"],
+    "  - residual: {main: [flatten], shortcut: auto}": ["net.yaml:3:5", "192", "8x8x3"],
+    "  - relu: {name: a/b}": ["net.yaml:3:18", "cannot be a name"],
+    "  - dense: {units: 3, activation: [relu]}": ["net.yaml:3:35", "activation", "a list"],
+    "  - upsample: 0": ["net.yaml:3:15", "from 1 to 64, got 0"],
+    "  - conv: {filters: 1, kernel: 3, padding: [1, 2, 3]}": ["net.yaml:3:44", "3 values"],
+    "  - conv: {filters: 1, kernel: 3, init: 3}": ["net.yaml:3:41", "rule such as he_normal"],
     "  - dense: classes": ["net.yaml:3:12", "`classes` is not set"],
 }
 

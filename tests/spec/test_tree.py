@@ -113,3 +113,10 @@ def test_byte_order_mark_is_accepted_and_other_bytes_are_located():
     with pytest.raises(InvalidInputError) as caught:
         decode(b"a: 1\nb: \xff", "a.yaml")
     assert str(caught.value).startswith("a.yaml:2:4: byte 8 (0xff) is not UTF-8")
+
+
+def test_the_depth_limit_is_32_levels():
+    """A list in a list, exactly to the limit and one beyond it."""
+    read_tree("[" * 32 + "]" * 32, "a.yaml")
+    with pytest.raises(InvalidInputError, match=r"a.yaml:1:33: nested deeper than 32 levels"):
+        read_tree("[" * 33 + "]" * 33, "a.yaml")
