@@ -19,6 +19,7 @@ from cnncli import __version__
 from cnncli.errors import CnnError, ExitCode, InterruptedRunError, UsageError
 from cnncli.io import standard_output as streams
 from cnncli.kernels import notices
+from cnncli.tasks.stop_request import SIGNALS, ignore_signals
 
 # name -> (module that defines it, one line of help): `cnn --help` imports none of them.
 COMMANDS = {
@@ -101,18 +102,22 @@ def main(argv: list[str] | None = None) -> NoReturn:
     notices.on_compile.append(_say_once("compiling kernels for this processor (a few seconds)"))
     notices.on_wait.append(lambda line: click.echo(f"note: {line}", err=True))
     notices.on_refuse.append(lambda reason: click.echo(f"cnn: warning: {one_line(reason)}", err=True))
-    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        signal.signal(number, _terminate)
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, _terminate)
     try:
         code = _run(arguments)
         sys.stdout.flush()
         if code == ExitCode.OK and streams.output_was_lost():
             code = _fail(arguments, streams.output_error("it is closed"))
+    except (KeyboardInterrupt, InterruptedRunError) as error:  # a signal while an error was being reported
+        code = 128 + (error.signal_number if isinstance(error, InterruptedRunError) else signal.SIGINT)
     except BrokenPipeError:
         code = 141
     except OSError as error:
         code = _fail(arguments, streams.output_error(error.strerror or str(error)))
     streams.drop_unwritten()
+    ignore_signals()
     sys.exit(code)
 
 
@@ -165,6 +170,10 @@ def _say_once(line: str) -> Callable[[str], None]:
 
 
 def _terminate(number: int, _frame: Any) -> NoReturn:
+    """Raise once: a signal that follows must not interrupt the answer to this one."""
+    ignore_signals()
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     raise InterruptedRunError("stopped", hint="run the command again", signal_number=number)
 
 

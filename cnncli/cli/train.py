@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cnncli.errors import UsageError
+from cnncli.errors import InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
     from cnncli.reporting.progress import TrainingReporter
@@ -134,6 +135,7 @@ def command(arch: str | None, arch_option: str | None, **options: Any) -> None:
     if arch is not None and arch_option is not None and arch != arch_option:
         raise UsageError(f"two architectures: {arch} and --arch {arch_option}", hint="give one of them")
     arch = arch_option if arch is None else arch
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a request to save: nothing to save before the first step
     _check_texts(arch, options)
     _check_numbers(options)
     _check_pairs(options)
@@ -216,6 +218,7 @@ def _train(arch: str | None, options: dict[str, Any]) -> None:
 def _run(plan: TrainingPlan, notes: list[str], options: dict[str, Any], reporter: TrainingReporter) -> None:
     """Train as planned, or on a dry run build all that training needs and write nothing."""
     from cnncli.tasks.run_directory import RunDirectory, default_run_directory, open_default_run_directory
+    from cnncli.tasks.stop_request import ignore_signals
     from cnncli.tasks.train import make_engine_session, train
     from cnncli.tasks.training_events import Note
     from cnncli.tasks.training_plan import prepared
@@ -234,8 +237,12 @@ def _run(plan: TrainingPlan, notes: list[str], options: dict[str, Any], reporter
         for text in (*notes, run.note):
             if text:
                 reporter.show(Note(text))
-        for event in train(plan, run, make_engine_session):
-            reporter.show(event)
+        try:
+            for event in train(plan, run, make_engine_session):
+                reporter.show(event)
+        except InterruptedRunError:
+            ignore_signals()  # all is saved: only the lock is to be given back and the line to be written
+            raise
 
 
 def _style(options: dict[str, Any]) -> str:

@@ -9,7 +9,13 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def ignore_signals() -> None:
+    """Let no signal interrupt what follows, the last words of a process."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class StopRequest:
@@ -41,8 +47,9 @@ class StopRequest:
     def __enter__(self) -> StopRequest:
         """Install the handlers; only the main thread may."""
         if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
-                self._before[number] = signal.signal(number, self._receive)
+            for number in SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                    self._before[number] = signal.signal(number, self._receive)
             self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._request_save)
             self._pipe = os.pipe()
             os.set_blocking(self._pipe[1], False)
@@ -53,7 +60,8 @@ class StopRequest:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         """Put back the handlers that were there before."""
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) in (self._receive, self._request_save):  # not ignored meanwhile
+                signal.signal(number, handler)
         if self._pipe:
             signal.set_wakeup_fd(self._wakeup_before)
             os.close(self._pipe[1])  # the listener reads the end of the pipe and leaves
@@ -72,7 +80,7 @@ class StopRequest:
 
     def _listen(self, pipe: int) -> None:
         while numbers := os.read(pipe, 64):
-            if self.on_signal and any(number in _SIGNALS for number in numbers):
+            if self.on_signal and any(number in self._before and number in SIGNALS for number in numbers):
                 self.on_signal()
         os.close(pipe)
 

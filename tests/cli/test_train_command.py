@@ -1,5 +1,6 @@
 """`cnn train` as a user runs it."""
 
+import io
 import json
 import os
 import pty
@@ -8,6 +9,9 @@ import subprocess
 
 import pytest
 from faults.installed import CNN, run
+
+from cnncli.reporting.progress import PlainReporter, TerminalReporter
+from cnncli.tasks.training_events import EpochDone, Evaluating, Progress
 
 needs_data = pytest.mark.skipif("CNN_DATA_DIR" not in os.environ, reason="CNN_DATA_DIR (folder with mnist/) is not set")
 
@@ -111,10 +115,10 @@ def test_help_begins_with_examples(tmp_path):
     assert max(map(len, lines)) <= 80
 
 
-def read_terminal(arguments, folder, env=None):
-    """Run `cnn` on a terminal of 80 columns and return what it showed and its exit status."""
+def read_terminal(arguments, folder, env=None, columns=80):
+    """Run `cnn` on a terminal and return what it showed and its exit status."""
     master, slave = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "80", "TERM": "xterm", **(env or {})}
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm", **(env or {})}
     process = subprocess.Popen([CNN, *arguments], cwd=folder, stdout=slave, stderr=slave, env=environment)
     os.close(slave)
     shown = b""
@@ -139,6 +143,44 @@ def test_a_terminal_gets_rows_and_fits_80_columns(tmp_path):
     assert len([line for line in lines if re.match(r" +[123]/3 +\d\.\d{4} ", line)]) == 3
     assert max(map(len, lines)) <= 80
     assert "\x1b[" in shown
+
+
+@pytest.mark.parametrize("columns", [30, 40, 60, 71])
+def test_rows_fit_narrow_terminals(columns, tmp_path):
+    shown, code = read_terminal(["train", "-d", "digits", "-e", "2", "--run-dir", "r"], tmp_path, columns=columns)
+    assert code == 0
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    lines = [line for line in re.split(r"[\r\n]+", plain) if line.strip()]
+    rows = [line for line in lines if re.match(r" +[12]/2 +\d", line)]
+    head = next(line for line in lines if line.startswith("  epoch"))
+    assert len(rows) == 2
+    assert max(map(len, (head, *rows))) <= columns
+    assert "val_acc" in head
+    assert ("img/s" in head) == (columns == 71)
+
+
+def test_the_bar_shows_validation_and_test_and_is_gone_beside_a_row():
+    out = io.StringIO()
+    with TerminalReporter(out, io.StringIO()) as reporter:
+        for event in (Progress(1, 2, 3, 9, 0.5, 0.8, 1.0), Evaluating("validation", 1, 2, 20, 60)):
+            reporter.show(event)
+        assert [task.visible for task in reporter.bar.tasks] == [True]
+        assert (reporter.bar.tasks[0].completed, reporter.bar.tasks[0].total) == (20, 60)
+        assert reporter.bar.tasks[0].fields["state"] == "validation images"
+        reporter.show(EpochDone(1, 2, 0.5, 0.8, 0.4, 0.9, 1e-3, 100.0, 1.0, is_best=True))
+        assert [task.visible for task in reporter.bar.tasks] == [False]
+        reporter.show(Evaluating("test", 2, 2, 5, 40))
+        assert reporter.bar.tasks[0].fields["state"] == "test images"
+
+
+def test_long_epochs_say_where_they_are_on_standard_error():
+    out, err = io.StringIO(), io.StringIO()
+    often, seldom = PlainReporter(out, err, line_every_s=0.0), PlainReporter(out, out)
+    for reporter in (often, seldom):
+        reporter.show(Progress(1, 2, 3, 9, 0.5, 0.8, 1.0))
+        reporter.show(Evaluating("validation", 1, 2, 20, 60))
+    assert out.getvalue() == ""
+    assert err.getvalue().splitlines() == ["epoch=1/2 step=3/9 loss=0.5000 acc=0.8000", "epoch=1/2 validation=20/60"]
 
 
 def test_no_color_takes_the_colours_away(tmp_path):

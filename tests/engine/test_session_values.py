@@ -9,6 +9,7 @@ from reference_network import run_network
 from small_networks import build
 
 from cnncli.engine.session import Session
+from cnncli.layers import KINDS
 from cnncli.model import parse_model
 
 HEAD = ("- flatten", "- dense: classes", "- softmax")
@@ -114,6 +115,14 @@ def test_convolutions_begin_with_the_deviation_of_he():
     model = build([9, 9, 32], "- conv: {filters: 200, kernel: 3}", *HEAD)
     weight = Session(model, batch_size=1, threads=1).named()["conv1/weight"]
     assert weight.std() == pytest.approx(np.sqrt(2 / (32 * 9)), rel=0.02)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, layer in KINDS.items() if "init" in layer.__dataclass_fields__])
+def test_the_documented_initialisation_is_the_one_that_is_used(kind):
+    """`Option.default` goes into the JSON Schema and the help, the default of the field into the weights."""
+    layer = KINDS[kind]
+    documented = next(option.default for option in layer.options if option.name == "init")
+    assert documented == layer.__dataclass_fields__["init"].default
 
 
 BEYOND = """
