@@ -1,9 +1,10 @@
-"""A warm filter runs from stored machine code without Numba; a damaged or foreign file is made again."""
+"""A warm start runs from stored machine code without Numba; a damaged or foreign file is made again."""
 
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 SCRIPT = """
@@ -89,3 +90,54 @@ def test_folder_that_others_may_write_is_not_used(filled):
         assert (compiled, again, with_numba) == (["compile filter_strip-float32"], sums, "True")
     finally:
         (folder / "kernels").chmod(0o700)
+
+
+COMMAND = """
+import sys
+from cnncli.cli.main import main
+try:
+    main(sys.argv[1:])
+finally:
+    print("numba" in sys.modules)
+"""
+NETWORK = """\
+name: small
+input: 8x8x1
+layers:
+  - conv: {filters: 4, kernel: 3}
+  - relu
+  - maxpool: 2
+  - dropout: 0.2
+  - flatten
+  - dense: classes
+  - softmax
+"""
+
+
+def test_a_warm_training_and_prediction_need_no_numba_and_give_the_same(tmp_path):
+    from PIL import Image
+
+    (tmp_path / "small.yaml").write_text(NETWORK)
+    Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(tmp_path / "a.png")
+
+    def command(*arguments):
+        done = subprocess.run(
+            [sys.executable, "-c", COMMAND, *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"CNN_CACHE_DIR": str(tmp_path / "cache")},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=True,
+        )
+        *out, with_numba = done.stdout.splitlines()
+        return with_numba, "compiling kernels" in done.stderr, out
+
+    train = ["train", "small.yaml", "-d", "digits", "-e", "1", "--limit", "200", "-o"]
+    assert command(*train, "cold")[:2] == ("True", True)
+    assert command(*train, "warm")[:2] == ("False", False)
+    assert (tmp_path / "cold" / "best.safetensors").read_bytes() == (
+        tmp_path / "warm" / "best.safetensors"
+    ).read_bytes()
+    first = command("predict", "warm", "a.png", "--format", "csv")
+    assert command("predict", "warm", "a.png", "--format", "csv") == ("False", False, first[2])
