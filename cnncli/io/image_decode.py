@@ -272,6 +272,8 @@ def _density(dpi: Any) -> tuple[float, float] | None:
 
 def _damaged(error: Exception, kind: str, data: bytes, where: str) -> InvalidInputError:
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, TypeError | AttributeError | KeyError | IndexError):  # a text about Python helps nobody
+        text = "its header contradicts itself"
     early = ("truncated", "unrecognized data stream", "not enough data", "ran out", "eof", "decoder error -2")
     if isinstance(error, EOFError) or any(word in text.lower() for word in early):
         message = f"truncated or damaged {kind} (file has {len(data)} B: {text})"

@@ -50,7 +50,7 @@ def pillow_planes(picture: Any, where: str) -> tuple[NDArray, NDArray | None, tu
     if mode in ("P", "PA"):
         return _from_palette(picture, transparent)
     if mode == "CMYK":
-        note = "CMYK became RGB by (255 - C)(255 - K) / 255"
+        note = "CMYK became RGB by (255 - ink)(255 - K) / 255"
         return rgb_of_inks(pillow_array(picture)), None, (note,)
     if mode in _NATIVE_16:
         return _keyed(np.asarray(picture).astype(np.uint16)[..., None], transparent)

@@ -212,7 +212,8 @@ def _colours(page: Any, samples: NDArray, where: str) -> tuple[NDArray, NDArray 
             raise unsupported("CMYK of floats", where, "convert it to RGB")
         rgb = rgb_of_inks(samples[..., :4])
         samples = np.concatenate([rgb, samples[..., 4:]], axis=2) if samples.shape[2] > 4 else rgb
-        notes += (f"CMYK became RGB by ({np.iinfo(samples.dtype).max} - ink)({np.iinfo(samples.dtype).max} - K)",)
+        top = np.iinfo(samples.dtype).max
+        notes += (f"CMYK became RGB by ({top} - ink)({top} - K) / {top}",)
         notes += ("CMYK colour profile dropped",) if _ICC in page.tags else ()
     return np.ascontiguousarray(samples), alpha, notes
 

@@ -301,6 +301,7 @@ def test_valid_kinds_without_a_decoder_are_not_called_damaged(tags: dict, what: 
     (header(9000, 9000, 16, 3, 2, compression=5), (bytes(32),), "promises"),
     (header(4, 4, 16) | {322: 65535, 323: 65535}, (bytes(32),), "damaged"),
     (header(4, 4, 16, 1, 3), (bytes(32),), "palette"),
+    (header(4, 4, 16) | {256: (4, 4)}, (bytes(32),), "its header contradicts itself"),
 ])  # fmt: skip
 def test_damage(tags: dict, pieces: tuple[bytes, ...], what: str) -> None:
     with pytest.raises(InvalidInputError, match=what):
