@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -52,6 +53,17 @@ def format_option(command: Command) -> Command:
 def quiet_option(command: Command) -> Command:
     """Add ``-q/--quiet``."""
     return click.option("-q", "--quiet", is_flag=True, help="The answer alone, without remarks.")(command)
+
+
+def no_color_option(command: Command) -> Command:
+    """Add ``--no-color``, which is the same as NO_COLOR=1 in the environment."""
+
+    def obey(_context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+        if value:
+            os.environ["NO_COLOR"] = "1"
+
+    text = "No colours and no bold; also NO_COLOR=1."
+    return click.option("--no-color", is_flag=True, expose_value=False, callback=obey, help=text)(command)
 
 
 def notation_option(command: Command) -> Command:

@@ -13,6 +13,7 @@ from cnncli.cli.options import (
     choose_format,
     format_option,
     hand_out,
+    no_color_option,
     notation_option,
     output_option,
     quiet_option,
@@ -39,6 +40,7 @@ OPTIMIZERS = ("adam", "adamw", "momentum", "rmsprop", "sgd")
 @notation_option
 @format_option
 @output_option
+@no_color_option
 @quiet_option
 def command(source: str, layers: tuple[str, ...], **options: Any) -> None:
     r"""Count the parameters of a network, layer by layer.

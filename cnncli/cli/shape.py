@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cnncli.cli.options import choose_format, format_option, hand_out, notation_option, output_option, quiet_option
+from cnncli.cli.options import (
+    choose_format,
+    format_option,
+    hand_out,
+    no_color_option,
+    notation_option,
+    output_option,
+    quiet_option,
+)
 from cnncli.errors import MismatchError, UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +48,7 @@ UNKNOWNS = ("padding", "stride", "kernel", "input")
 @notation_option
 @format_option
 @output_option
+@no_color_option
 @quiet_option
 def command(source: str | None, layers: tuple[str, ...], **options: Any) -> None:
     r"""Say what shape a layer, a chain or a network gives.

@@ -289,6 +289,8 @@ class _Builder(Assembly):
             elif option.default is REQUIRED:
                 given = [f"{k}: {node.text}" for k, node in item.options.items() if isinstance(node, ScalarNode)]
                 hint = f"write `{item.kind}: {{{', '.join([*given, f'{key}: ...'])}}}`"
+                if not item.place.line:  # an argument of the command line
+                    hint = f"write {item.kind}:3, or {item.kind}:{key}=3"
                 raise fail(item.place, f"{item.kind} needs {key}", hint)
         normalise = values.pop("bn", False)
         values.pop("activation", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -95,7 +96,10 @@ def render_terminal(table: Table, width: int | None = None) -> str:
     buffer = io.StringIO()
     # COLUMNS=0 says nothing about the terminal
     width = width or terminal.width or _WIDTH
-    console = Console(file=buffer, force_terminal=terminal.is_terminal, width=width, highlight=False)
+    colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
+    console = Console(
+        file=buffer, force_terminal=terminal.is_terminal, width=width, highlight=False, color_system=colours
+    )
     parts = _parts(table, console.width)
     for number, columns in enumerate(parts):
         console.print(_drawn(table, columns, console.width), crop=False)

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -444,3 +445,22 @@ def test_windows_in_json():
     assert (conv["kernel"], conv["stride"], conv["padding"]) == ([3, 2], [2, 1], [1, 0, 2, 1])
     assert (conv["dilation"], conv["formula"]) == ([2, 2], "3*2*3*4 + 4")
     assert "kernel" not in relu
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "styled"),
+    [([], {}, True), (["--no-color"], {}, False), ([], {"NO_COLOR": "1"}, False), ([], {"COLUMNS": "0"}, True)],
+)
+def test_a_terminal_with_and_without_colours(options, variables, styled):
+    environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS")}
+    ours, theirs = os.openpty()
+    try:
+        command = [Path(sys.executable).with_name("cnn"), "params", "lecture", *options]
+        environment |= {"TERM": "xterm-256color", **variables}
+        subprocess.run(command, stdout=theirs, stdin=subprocess.DEVNULL, env=environment, check=True)
+        text = os.read(ours, 1 << 16).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert "62,958" in text
+    assert ("\x1b[" in text) == styled
