@@ -61,6 +61,25 @@ class Image:
         return replace(self, notes=self.notes + notes)
 
 
+@dataclass(frozen=True)
+class Header:
+    """What the header of a file says about its samples, before any is decoded.
+
+    Parameters
+    ----------
+    shape : (int, int, int)
+        Rows, columns, channels without alpha; what turns out to be gray may have fewer.
+    dtype : str
+        ``uint8``, ``uint16`` or ``float32``.
+    alpha : bool
+        Whether opacity follows.
+    """
+
+    shape: tuple[int, int, int]
+    dtype: str
+    alpha: bool
+
+
 def check_size(width: int, height: int, where: str, max_pixels: int) -> None:
     """Refuse a size before anything of it is allocated.
 

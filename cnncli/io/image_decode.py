@@ -28,7 +28,8 @@ import importlib
 import io
 import logging
 import warnings
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ from numpy.typing import NDArray
 
 from cnncli.errors import CnnError, InvalidInputError
 from cnncli.io import npy, pnm, tiff_exif, tiff_read, tiff_samples
-from cnncli.io.image_data import MAX_PIXELS, Image, check_size, frame_notes, no_frame
+from cnncli.io.image_data import MAX_PIXELS, Header, Image, check_size, frame_notes, no_frame
 from cnncli.io.image_sniff import sniff
 from cnncli.io.libtiff import complaints
 from cnncli.io.pillow_pixels import pillow_planes, split_16_bit
@@ -57,7 +58,13 @@ logging.getLogger("PIL").propagate = False
 
 
 def decode_image(
-    data: bytes, where: str, *, exif: bool = True, frame: int | None = None, max_pixels: int = MAX_PIXELS
+    data: bytes,
+    where: str,
+    *,
+    exif: bool = True,
+    frame: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    admit: Callable[[Header], None] | None = None,
 ) -> Image:
     """Decode the bytes of an image file.
 
@@ -73,6 +80,8 @@ def decode_image(
         Which picture of an animation or a TIFF stack, counted from 0; the default is the first one, with a note.
     max_pixels : int
         Larger pictures are refused from their header.
+    admit : callable, optional
+        Sees the header of a compressed picture, and refuses it by an error.
 
     Raises
     ------
@@ -85,7 +94,7 @@ def decode_image(
     if kind == "NPY":
         return _only_frame(npy.read_npy_image(data, where, max_pixels), frame, where)
     try:
-        return _decode(data, where, kind, exif, frame, max_pixels)
+        return _decode(data, where, kind, exif, frame, _Limits(max_pixels, admit))
     except CnnError:
         raise
     except MemoryError:
@@ -94,15 +103,22 @@ def decode_image(
         raise _damaged(error, kind, data, where) from error
 
 
-def _decode(data: bytes, where: str, kind: str, exif: bool, frame: int | None, max_pixels: int) -> Image:
+@dataclass(frozen=True)
+class _Limits:
+    max_pixels: int
+    admit: Callable[[Header], None] | None
+
+
+def _decode(data: bytes, where: str, kind: str, exif: bool, frame: int | None, limits: _Limits) -> Image:
     if kind == "TIFF":
-        return _decode_tiff(data, where, exif, frame, max_pixels)
+        return _decode_tiff(data, where, exif, frame, limits)
+    max_pixels = limits.max_pixels
     header = check_png(data, where, max_pixels) if kind == "PNG" else None
-    picture = _open(data, kind, where, max_pixels)
+    picture = _open(data, kind, where, limits)
     notes = _seek(picture, kind, frame, where)
     check_size(picture.width, picture.height, where, max_pixels)
     if header is not None and header.depth == 16:
-        pixels, alpha, more = split_16_bit(picture, lambda: _open(data, kind, where, max_pixels), frame or 0)
+        pixels, alpha, more = split_16_bit(picture, lambda: _open(data, kind, where, limits), frame or 0)
     else:
         pixels, alpha, more = pillow_planes(picture, where)
         if header is not None and header.colour_type == 0:
@@ -113,20 +129,20 @@ def _decode(data: bytes, where: str, kind: str, exif: bool, frame: int | None, m
     return _turned(image) if exif else image
 
 
-def _decode_tiff(data: bytes, where: str, exif: bool, frame: int | None, max_pixels: int) -> Image:
+def _decode_tiff(data: bytes, where: str, exif: bool, frame: int | None, limits: _Limits) -> Image:
     with complaints() as damaged:
-        image = _either_tiff(data, where, frame, max_pixels)
+        image = _either_tiff(data, where, frame, limits)
     if damaged:
         image = image.noted(f"damaged data was met and repaired by libtiff ({damaged[0]}): parts may be wrong")
     image = replace(image, exif=tiff_exif.exif_of(data, 1 if exif else image.orientation))
     return _turned(image) if exif else image
 
 
-def _either_tiff(data: bytes, where: str, frame: int | None, max_pixels: int) -> Image:
+def _either_tiff(data: bytes, where: str, frame: int | None, limits: _Limits) -> Image:
     """Return a TIFF by Pillow if that holds it bit for bit, else by `read_tiff`; not yet turned."""
     image = None
     try:
-        picture = _open(data, "TIFF", where, max_pixels)
+        picture = _open(data, "TIFF", where, limits)
         notes = _seek(picture, "TIFF", frame, where)
         kept = tiff_read.pillow_keeps_all(picture)
     except CnnError:
@@ -136,7 +152,7 @@ def _either_tiff(data: bytes, where: str, frame: int | None, max_pixels: int) ->
     if kept:
         image = _pillow_tiff(picture, where, notes)
     if image is None:
-        image = tiff_read.read_tiff(data, where, frame, max_pixels)
+        image = tiff_read.read_tiff(data, where, frame, limits.max_pixels)
     return image
 
 
@@ -173,15 +189,26 @@ def _described(picture: Any, image: Image) -> Image:
     return replace(image, mode=picture.mode, icc=icc, density=_density(picture.info.get("dpi")), sampling=sampling)
 
 
-def _open(data: bytes, kind: str, where: str, max_pixels: int) -> Any:
+def _open(data: bytes, kind: str, where: str, limits: _Limits) -> Any:
     """Return the opened picture, its pixels not yet decoded."""
     module, name = _DECODERS[kind]
     opener = getattr(importlib.import_module(module), name)
     # `check_size` decides, and --max-pixels moves it
     setattr(importlib.import_module("PIL.Image"), "MAX_IMAGE_PIXELS", None)  # noqa: B010
     picture = opener(io.BytesIO(data))
-    check_size(picture.width, picture.height, where, max_pixels)
+    check_size(picture.width, picture.height, where, limits.max_pixels)
+    if limits.admit is not None:
+        limits.admit(_header(picture))
     return picture
+
+
+def _header(picture: Any) -> Header:
+    bands = picture.getbands()
+    alpha = bands[-1] in ("A", "a") or "transparency" in picture.info
+    channels = 3 if len(bands) >= 3 or picture.mode in ("P", "PA") else 1
+    deep = picture.mode.startswith("I;16") or any(";16" in str(tile) for tile in picture.tile)
+    dtype = "uint16" if deep else "float32" if picture.mode in ("F", "I") else "uint8"
+    return Header((picture.height, picture.width, channels), dtype, alpha)
 
 
 def _seek(picture: Any, kind: str, frame: int | None, where: str) -> tuple[str, ...]:

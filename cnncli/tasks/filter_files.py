@@ -32,7 +32,7 @@ def filter_one_file(job: Job, plan: FilterPlan, options: FileOptions, standard_i
     """
     check_target(job, options)
     with ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(load, job, options, standard_input=standard_input)
+        loading = pool.submit(load, job, plan, options, standard_input=standard_input)
         import cnncli.tasks.filter_image  # noqa: F401  takes longer than decoding most pictures
 
         if _is_large(job.source):
@@ -93,7 +93,7 @@ def _whole(
     skip = options.skip_existing and job.target is not None
     if skip and not manifest.kept and not options.split_channels and os.path.lexists(str(job.target)):
         return Outcome(index, job.source, job.target, "skipped")
-    loaded = load(job, options, fingerprint=manifest.kept, standard_input=standard_input)
+    loaded = load(job, plan, options, fingerprint=manifest.kept, standard_input=standard_input)
     where = destination(job, loaded.image, plan, options)
     if skip:
         if manifest.kept:

@@ -16,7 +16,7 @@ from cnncli.tasks.free_memory import free_memory
 
 _SHARE = 0.8  # of what is free: the rest is for encoders and everybody else
 _SMALL = 64 << 20  # [B] never worth a question
-_ARRAYS = 14  # of a strip in work numbers, in use at a time
+_ARRAYS = 8  # of a strip in work numbers, in use at a time
 
 
 def result_shape(shape: Shape, plan: FilterPlan, dtype: np.dtype) -> Shape:
@@ -41,24 +41,44 @@ def memory_needed(shape: Shape, plan: FilterPlan, dtype: np.dtype, *, alpha: boo
     opacity = (prod(size[:2]) + prod(shape[:2])) * dtype.itemsize if alpha else 0
     row = max(shape[1] * shape[2], size[1] * size[2])
     strip = max(Stage.strip_values, row) * 4 * (2 if dtype == np.float64 else 1)
-    return result + opacity + min(_ARRAYS * strip * (threads or available()), _ARRAYS * 8 * (prod(shape) + prod(size)))
+    strips = _ARRAYS * min(strip * (threads or available()), 8 * max(prod(shape), prod(size)))
+    return result + opacity + strips
 
 
 def check_memory(
-    shape: Shape, plan: FilterPlan, dtype: np.dtype, *, alpha: bool = False, threads: int | None = None
+    shape: Shape,
+    plan: FilterPlan,
+    dtype: np.dtype,
+    *,
+    alpha: bool = False,
+    threads: int | None = None,
+    decoded: bool = True,
 ) -> None:
     """Refuse a filter that will not fit into memory.
+
+    Parameters
+    ----------
+    shape : (int, int, int)
+        Of the pixels without alpha.
+    decoded : bool
+        Whether the picture is in memory already; else what it takes, and what decoding it takes, counts as well.
 
     Raises
     ------
     CnnError
-        With what it needs and what is free.
+        With what it needs and what is free; ShapeError and UsageError as `result_shape`.
     """
     needed = memory_needed(shape, plan, dtype, alpha=alpha, threads=threads)
+    size, what = result_shape(shape, plan, dtype), "a result"
+    if not decoded:
+        held = prod(shape[:2]) * (shape[2] + alpha) * dtype.itemsize
+        # decoders hold 4 bytes a pixel, their samples and a copy of them
+        needed, what = max(held + needed, 2 * held + 4 * prod(shape[:2])), "filtering a picture"
+        size = (*shape[:2], shape[2] + alpha)
     if needed < _SMALL:
         return
     free = free_memory()
     if needed > _SHARE * free:
-        text = "x".join(map(str, result_shape(shape, plan, dtype)))
-        message = f"a result of {text} needs {needed / 2**30:.3g} GiB, {free / 2**30:.3g} GiB are free"
+        text = "x".join(map(str, size))
+        message = f"{what} of {text} needs {needed / 2**30:.3g} GiB, {free / 2**30:.3g} GiB are free"
         raise CnnError(message, hint="use less --padding, --stride 2, or a smaller image")

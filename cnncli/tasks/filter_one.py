@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cnncli.errors import CnnError, InvalidInputError
+from cnncli.errors import CnnError, InvalidInputError, ShapeError, UsageError
 from cnncli.filters.kernel_text import parse_matrix
 from cnncli.io.atomic import ensure_writable, make_directory, read_regular_file, write_atomically
-from cnncli.io.image_data import MAX_FILE_BYTES, MAX_PIXELS, Image
+from cnncli.io.image_data import MAX_FILE_BYTES, MAX_PIXELS, Header, Image
 from cnncli.io.image_decode import decode_image
 from cnncli.io.image_encode import encode_image, format_of
 from cnncli.io.image_sniff import looks_like_image
@@ -56,14 +56,26 @@ class Filtered:
     sha256: str
 
 
-def load(job: Job, options: FileOptions, *, fingerprint: bool = False, standard_input: bytes | None = None) -> Loaded:
-    """Read and decode the input of a job.
+def load(
+    job: Job, plan: FilterPlan, options: FileOptions, *, fingerprint: bool = False, standard_input: bytes | None = None
+) -> Loaded:
+    """Read and decode the input of a job; `plan` is what comes next, and memory is asked for both.
 
     Raises
     ------
     CnnError
-        Anything that is wrong with the file, located.
+        Anything that is wrong with the file, located; not enough memory, before anything is decoded.
     """
+
+    def admit(header: Header) -> None:
+        size, dtype, threads = header.shape, np.dtype(header.dtype), options.threads
+        try:
+            check_memory(size, plan, dtype, alpha=header.alpha, threads=threads, decoded=False)
+        except (ShapeError, UsageError):  # the pixels decide, they may be gray
+            return
+        except CnnError as error:
+            raise error.located(where) from None
+
     # who allows more pixels allows the file that holds them
     limit = MAX_FILE_BYTES if options.max_pixels <= MAX_PIXELS else 8 * options.max_pixels
     if job.source == "-":
@@ -79,7 +91,9 @@ def load(job: Job, options: FileOptions, *, fingerprint: bool = False, standard_
     if named_so and is_text_matrix(data):
         values = parse_matrix(data, where).astype(np.float64)
         return Loaded(_finite(Image(values, mode="matrix", format="MATRIX"), options, where), digest)
-    image = decode_image(data, where, exif=options.exif, frame=options.frame, max_pixels=options.max_pixels)
+    image = decode_image(
+        data, where, exif=options.exif, frame=options.frame, max_pixels=options.max_pixels, admit=admit
+    )
     if job.source != "-" and image.format not in ("NPY", _named_format(job.source)):
         image = image.noted(f"{job.source} holds {image.format}, whatever its name says")
     if options.alpha == "drop" and image.alpha is not None:

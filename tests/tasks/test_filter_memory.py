@@ -4,6 +4,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from command_line import expect_error, run_cnn
+from PIL import Image as Pillow
 
 from cnncli.errors import CnnError, ShapeError
 from cnncli.filters import parse_border, parse_steps
@@ -71,3 +73,30 @@ def test_opacity_counts(monkeypatch):
     check_memory(shape, plan, np.dtype(np.uint8), threads=1)
     with pytest.raises(CnnError, match=r"4000x4000x3 needs 0\.\d+ GiB, 0\.\d+ GiB are free"):
         check_memory(shape, plan, np.dtype(np.uint8), alpha=True, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "words"),
+    [
+        ("a.png", "P", "3000x3000x4 needs 0.10"),
+        ("a.png", "I;16", "3000x3000x1 needs"),
+        ("a.jpg", "RGB", "3000x3000x3 needs"),
+        ("a.tif", "RGBA", "3000x3000x4 needs"),
+        ("a.webp", "RGB", "3000x3000x3 needs"),
+    ],
+)
+def test_memory_is_asked_for_before_a_picture_is_decoded(tmp_path, monkeypatch, name, mode, words):
+    from cnncli.io import image_decode
+
+    def decode(*_, **__):
+        raise AssertionError("decoded")
+
+    monkeypatch.chdir(tmp_path)
+    picture = Pillow.new(mode, (3000, 3000))
+    picture.save(name, **({"transparency": bytes([128])} if mode == "P" else {}))
+    assert run_cnn("filter", name, "-k", "identity", "-o", "b.png").code == 0
+    monkeypatch.setattr(filter_memory, "free_memory", lambda: 60 * MIB)
+    monkeypatch.setattr(image_decode, "pillow_planes", decode)
+    monkeypatch.setattr(image_decode, "split_16_bit", decode)
+    result = run_cnn("filter", name, "-k", "sharpen", "-j", "1", "-o", "c.png")
+    expect_error(result, 1, f"{name}: filtering a picture of {words}", "GiB are free; use ")
