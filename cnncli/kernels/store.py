@@ -41,7 +41,7 @@ _OLD_SUFFIXES = (_SUFFIX, ".nbc", ".native", ".tmp")  # what this and earlier ve
 _UNUSED_DAYS = 30  # after which a file is deleted
 _DAY_S = 86400
 #: of waiting for another process that compiles
-SAY_AFTER_S, WAIT_AT_MOST_S = 1.0, 10.0
+SAY_AFTER_S, WAIT_AT_MOST_S = 1.0, 20.0
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # of flock: somebody else has the lock
 
 
