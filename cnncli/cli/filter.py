@@ -50,8 +50,9 @@ def command(**options: Any) -> int:
       cat a.png | cnn filter - -k edge8 -o - > b.png   in a pipe
 
     INPUT is an image (PNG, JPEG, TIFF, BMP, WebP, GIF, PGM/PPM, npy), a matrix (.txt, .csv), a folder with -r, a
-    pattern in quotes, or - for standard input. `cnn kernels` lists the names. A file name that begins with - comes
-    after --.
+    pattern in quotes, or - for standard input. `cnn kernels` lists the names; RUN:conv1[0] is a kernel of a trained
+    network. Kernel arrays in @FILE are (F, C, KH, KW), with --as keras (KH, KW, C, F). A file name that begins with -
+    comes after --.
     """  # noqa: D301
     return _filter(FilterArguments(**options))
 

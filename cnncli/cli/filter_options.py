@@ -197,7 +197,9 @@ def filter_plan(given: FilterArguments, *, printing: bool) -> FilterPlan:
     from cnncli.tasks.filter_plan import FilterPlan
 
     if not given.kernels:
-        raise UsageError("no kernel is given", where="-k", hint="try -k sobel; `cnn kernels` lists the names")
+        alone = given.gray or given.channels or given.depth or given.range_ != "auto" or given.dtype != "same"
+        hint = "add -k identity for the other options alone" if alone else "try -k sobel"
+        raise UsageError("no kernel is given", where="-k", hint=f"{hint}; `cnn kernels` lists the names")
     scale = "sum" if given.normalize else given.scale
     if given.normalize and given.scale:
         raise UsageError("--normalize and --scale exclude each other", hint="give one of them")

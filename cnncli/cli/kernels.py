@@ -38,9 +38,13 @@ def command(
       cnn kernels gaussian:sigma=2,size=5 --json
       cnn kernels "1/9 * 1 1 1; 1 1 1; 1 1 1"   a literal, checked and described
       cnn kernels @mine.txt             a kernel file
+      cnn kernels "RUN:conv1[0]"        what a network has learned; [*] for all
+      cnn kernels sharpen -o k.json     a file for `cnn filter -k @k.json`
       cnn kernels sharpen --flip        as true convolution turns it
 
-    Steps that are no kernels (relu, maxpool:2, gray ...) are listed below the table.
+    Steps that are no kernels (relu, maxpool:2, gray ...) are listed below the table. Kernel files are .txt, .csv,
+    .json, .npy or .mat (vips). Arrays of 3 and 4 axes are (C, KH, KW) and (F, C, KH, KW); `cnn filter --as keras` reads
+    (KH, KW, C) and (KH, KW, C, F).
     """  # noqa: D301
     from cnncli.filters.geometry import parse_scale
     from cnncli.filters.steps import KernelStep
@@ -58,7 +62,7 @@ def command(
             text = _json(form, {"schema": "cnncli/1", "kernels": entries}, entries)
         else:
             text = kernel_report.catalogue(form)
-        hand_out(text, output, force=force)
+        hand_out(text, output, force=force, say=True)
         return
     kernels = []
     for name, step in zip(names, parse_steps(names), strict=True):
@@ -77,7 +81,7 @@ def command(
         text = _json(form, {"schema": "cnncli/1", **whole}, bodies)
     else:
         text = kernel_report.numbers(kernels, form)
-    hand_out(text, output, force=force)
+    hand_out(text, output, force=force, say=True)
 
 
 def _json(form: str, whole: object, lines: list[dict[str, object]]) -> str:

@@ -115,7 +115,9 @@ def hand_out(text: str, output: str | None, *, force: bool = False, say: bool = 
 
         write_atomically(output, text.encode(), overwrite=force)
         if say:
-            click.echo(f"wrote {output}", err=True)
+            from cnncli.reporting.encodable import printable
+
+            click.echo(f"wrote {printable(output)}", err=True)
         return
     from cnncli.reporting.encodable import encodable
 

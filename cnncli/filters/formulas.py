@@ -138,7 +138,14 @@ def _gaussian(name: str, sigma: float, size: float | None) -> Numbers:
 
 
 def _default_side(name: str, sigma: float, size: float | None) -> int:
-    return _side(name, 2 * math.ceil(3 * sigma) + 1 if size is None else size)
+    if size is not None:
+        return _side(name, size)
+    side = 2 * math.ceil(3 * sigma) + 1
+    if side > LIMIT:
+        message = f"{name} with sigma {sigma:g} has {side}x{side} numbers, the limit is {LIMIT}x{LIMIT}"
+        most = (LIMIT - 1) // 6
+        raise UsageError(message, hint=f"use a sigma up to {most}, size={LIMIT}, or filter a smaller picture")
+    return side
 
 
 def _side(name: str, n: float) -> int:

@@ -98,7 +98,7 @@ def resolve(
         dilated = f" (dilated to {reach[0]}x{reach[1]})" if max(dilation) > 1 else ""
         raise ShapeError(
             f"{image[0]}x{image[1]} image, {kernel[0]}x{kernel[1]} {what}{dilated}: "
-            f"output would be {plain[0]}x{plain[1]}",
+            + (f"output would be {plain[0]}x{plain[1]}" if min(plain) == 0 else f"the {what} is larger than the image"),
             hint=hint,
         )
     return Geometry(kernel, stride, dilation, (top, bottom, left, right), (height, width), (centre[0], centre[1]))

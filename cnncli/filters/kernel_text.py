@@ -93,6 +93,8 @@ def parse_kernel_file(data: bytes, where: str, order: str | None = None) -> Kern
     name = PurePath(where).name
     if suffix in _NOT_READ:
         hint = "write it as JSON: cnn kernels NAME -o k.json"
+        if suffix == ".safetensors":
+            hint = f"name a layer, without @: {where}:conv1[0]"
         raise InvalidInputError(f"{_NOT_READ[suffix]} is not read as a kernel", where=where, hint=hint)
     if suffix == ".npy":
         return _named(kernel_from_array(_read_npy(data, where), where, name, order))
@@ -148,6 +150,8 @@ def parse_matrix(data: bytes, where: str) -> Numbers:
             raise InvalidInputError(f"an image array has 2 or 3 axes, this one has shape {array.shape}", where=where)
         return array.reshape((*array.shape, 1)[:3])
     blocks = parse_blocks(decode_text(data, where), where, to_sample)
+    if not data and where == "stdin":
+        raise InvalidInputError("nothing came through the pipe", where=where, hint="check the command before it")
     if not blocks:
         raise InvalidInputError("matrix is empty", where=where, hint='example: printf "1 2\\n3 4\\n" | cnn filter -')
     return np.ascontiguousarray(np.moveaxis(np.array(blocks, dtype=np.float64), 0, 2))

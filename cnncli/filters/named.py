@@ -173,7 +173,21 @@ def read_arguments(name: str, text: str, parameters: tuple[str, ...]) -> dict[st
     return values
 
 
+_NOT_LINEAR = "is not a sum of products, as kernels are: use scipy.ndimage or OpenCV"
+# words that people try, and what to write in place of them
+_ELSEWHERE = {
+    **dict.fromkeys(("median", "rank", "percentile", "bilateral", "canny", "nlmeans"), f"it {_NOT_LINEAR}"),
+    **dict.fromkeys(("dilate", "dilation", "max", "maximum"), "the largest of 3x3 pixels is maxpool:3,s=1,p=1"),
+    **dict.fromkeys(("erode", "erosion", "min", "minimum", "opening", "closing"), f"it {_NOT_LINEAR}"),
+    **dict.fromkeys(("equalize", "equalise", "equalization"), "write -k identity --range equalize"),
+    **dict.fromkeys(("minmax", "normalize", "normalise", "stretch"), "write -k identity --range minmax"),
+    **dict.fromkeys(("invert", "negate", "negative"), 'write -k "-1" --bias 255 for 8 bits'),
+}
+
+
 def suggestion(name: str, further: tuple[str, ...] = ()) -> str:
-    """Return a hint that names the nearest kernel, step or the list command."""
+    """Return a hint that names the nearest kernel, step or the list command, or what else does the same."""
+    if name in _ELSEWHERE:
+        return f"{_ELSEWHERE[name]}; `cnn kernels` lists all"
     near = difflib.get_close_matches(name, [*CATALOGUE, *ALIASES, *further], n=1, cutoff=0.6)
     return f"did you mean {near[0]}? `cnn kernels` lists all" if near else "`cnn kernels` lists all"

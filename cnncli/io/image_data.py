@@ -104,7 +104,11 @@ def frame_notes(frame: int | None, count: int) -> tuple[str, ...]:
     """Return what to say about the choice of one picture out of `count`; None is the choice of nobody."""
     if count == 1:
         return ()
-    return (f"first of {count} pictures (--frame N takes another)" if frame is None else f"picture {frame} of {count}",)
+    return (
+        f"first of {count} pictures (--frame N takes another)"
+        if frame is None
+        else f"picture {frame} of {count}, counted from 0",
+    )
 
 
 def no_frame(frame: int, count: int, where: str) -> InvalidInputError:

@@ -60,7 +60,8 @@ def format_of(path: str) -> str:
     if extension not in _BY_EXTENSION:
         known = " ".join(sorted(_BY_EXTENSION))
         found = f"extension {extension} is not written" if extension else "no extension says which format to write"
-        raise UsageError(found, where=path, hint=f"use one of {known}")
+        folder = "" if extension else f", or {path}/ if it is a folder"
+        raise UsageError(found, where=path, hint=f"use one of {known}{folder}")
     return _BY_EXTENSION[extension]
 
 

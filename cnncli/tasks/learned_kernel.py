@@ -14,6 +14,17 @@ from cnncli.io.checkpoint import read_checkpoint
 _SPEC = re.compile(r"(?P<source>.+):(?P<layer>[\w./-]+)\[(?P<index>[0-9]+|\*)\]")
 
 
+def layers_with_kernels(source: str) -> list[str]:
+    """Return the names of the convolution layers of a run directory or checkpoint; errors as `read_learned_kernel`."""
+    arrays = read_checkpoint(source).parameters
+    names = [
+        name.removesuffix("/weight") for name, array in arrays.items() if name.endswith("/weight") and array.ndim == 4
+    ]
+    if not names:
+        raise InvalidInputError("has no convolution layer", where=source, hint="its layers are dense")
+    return names
+
+
 def read_learned_kernel(text: str) -> Kernel:
     """Return one filter of a convolution layer, or with ``[*]`` all of them.
 

@@ -318,7 +318,7 @@ def test_a_page_that_is_not_there() -> None:
     stream = io.BytesIO()
     tifffile.imwrite(stream, RNG.integers(0, 65536, (3, 20, 30), np.uint16), photometric="minisblack")
     data = stream.getvalue()
-    assert decode_image(data, "x", frame=2).notes == ("picture 2 of 3",)
+    assert decode_image(data, "x", frame=2).notes == ("picture 2 of 3, counted from 0",)
     assert decode_image(data, "x").notes == ("first of 3 pictures (--frame N takes another)",)
     with pytest.raises(CnnError, match="there is no picture 3: the file holds 3"):
         decode_image(data, "x", frame=3)
