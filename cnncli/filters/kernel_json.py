@@ -14,7 +14,7 @@ from cnncli.filters.kernel_array import EXAMPLE, ORDERS, check_size, in_order
 from cnncli.filters.numbers_text import to_fraction
 
 _SCHEMA = "cnncli/1"
-_READ = ("kernel", "weights", "factor", "bias", "combine", "order", "name", "schema")
+_READ = ("kernel", "weights", "factor", "divisor", "bias", "combine", "order", "name", "schema")
 _COMPUTED = ("size", "sum", "separable", "purpose", "parameters")  # follow from the others, and are not read
 
 
@@ -25,9 +25,10 @@ def parse_kernel_json(text: str, where: str, name: str, order: str | None = None
     ----------
     text : str
         A number, a list (KW), rows (KH, KW), (C, KH, KW), (F, C, KH, KW), or an object with that list as ``kernel``
-        (or ``weights``) and with ``factor`` (multiplies every number), ``bias`` (one, or one for each filter),
-        ``combine`` (``stack``; ``magnitude`` and ``maximum`` join several matrices (F, KH, KW), as `Kernel.combine`),
-        ``order`` (of the axes, one of ORDERS) and ``name``. Numbers may be texts such as ``"1/9"``.
+        (or ``weights``) and with ``factor`` (multiplies every number), ``divisor`` (a whole number; every number is a
+        rounded quotient of a whole number and it, and is taken for the exact one), ``bias`` (one, or one for each
+        filter), ``combine`` (``stack``; ``magnitude`` and ``maximum`` join several matrices (F, KH, KW), as in
+        `Kernel`), ``order`` (of the axes, one of ORDERS) and ``name``. Numbers may be texts such as ``"1/9"``.
     name : str
         Of a kernel that does not have one.
     order : str, optional
@@ -49,6 +50,8 @@ def parse_kernel_json(text: str, where: str, name: str, order: str | None = None
         raise InvalidInputError(f"a kernel has 1 to 4 axes, this one has {len(shape)}", where=where)
     check_size((1,) * (4 - len(shape)) + shape, where)
     factor = _fraction(options.get("factor", 1), where, "factor")
+    if "divisor" in options:
+        values = _quotients(values, options["divisor"], where)
     numbers, divisor = from_fractions([v * factor for v in values])
     array = np.array(numbers).reshape(shape)
     combine = _choice(options, "combine", tuple(COMBINATIONS), where) or "stack"
@@ -105,6 +108,19 @@ def _check_keys(options: dict[str, Any], where: str) -> None:
     if options.get("schema", _SCHEMA) != _SCHEMA:
         shown = json.dumps(options["schema"])[:40]
         raise InvalidInputError(f"schema is {shown}, not {_SCHEMA}", where=where, hint="drop the key 'schema'")
+
+
+def _quotients(values: list[Fraction], divisor: Any, where: str) -> list[Fraction]:
+    """Return the fractions over `divisor` that `values` are rounded from."""
+    if not isinstance(divisor, int) or isinstance(divisor, bool) or not 1 <= divisor < 2**24:
+        shown = json.dumps(divisor)[:40]
+        raise InvalidInputError(f"'divisor' is {shown}", where=where, hint="use a whole number from 1 to 2^24")
+    exact = [Fraction(round(value * divisor), divisor) for value in values]
+    for place, (rounded, value) in enumerate(zip(values, exact, strict=True), start=1):
+        if float(rounded) != float(value):
+            message = f"number {place}, {float(rounded)!r}, is not a whole number over the divisor {divisor}"
+            raise InvalidInputError(message, where=where, hint="drop the key 'divisor'")
+    return exact
 
 
 def _choice(options: dict[str, Any], key: str, allowed: tuple[str, ...], where: str) -> str | None:

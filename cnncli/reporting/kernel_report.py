@@ -49,11 +49,11 @@ def catalogue_json() -> list[dict[str, Any]]:
 def kernel_json(kernel: Kernel) -> dict[str, Any]:
     """Return name, size, sum, separability and numbers, so that a kernel file of it is read as the same kernel.
 
-    ``kernel`` times ``factor`` (1 where it is missing) are the numbers: rows (KH, KW), several matrices (F, KH, KW)
-    that ``combine`` joins, or (C, KH, KW) and (F, C, KH, KW) with ``order`` FCHW.
+    ``kernel`` holds the numbers: rows (KH, KW), several matrices (F, KH, KW) that ``combine`` joins, or (C, KH, KW) and
+    (F, C, KH, KW) with ``order`` FCHW. With ``divisor`` they are whole numbers over it, rounded to float64.
     """
-    numerators = kernel.numerators[:, 0] if kernel.per_channel else kernel.numerators
-    numbers = _whole(numerators.tolist()) if kernel.integral else numerators.tolist()
+    weights = kernel.weights[:, 0] if kernel.per_channel else kernel.weights
+    numbers = _whole(weights.tolist()) if kernel.integral and kernel.divisor == 1 else weights.tolist()
     body: dict[str, Any] = {
         "name": kernel.name,
         "size": list(kernel.size),
@@ -63,7 +63,7 @@ def kernel_json(kernel: Kernel) -> dict[str, Any]:
         "kernel": numbers[0] if len(numbers) == 1 else numbers,
     }
     if kernel.divisor != 1:
-        body["factor"] = f"1/{kernel.divisor:.0f}"
+        body["divisor"] = int(kernel.divisor)
     if not kernel.per_channel:
         body["order"] = "FCHW"
     if kernel.biases.any():

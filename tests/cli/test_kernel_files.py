@@ -157,6 +157,8 @@ def test_the_order_reaches_the_filter(tmp_path):
         ('{"kernel": [[1]], "name": 3}', "'name' is not a text"),
         ('{"kernel": [[1]], "schema": "other/2"}', 'schema is "other/2"'),
         ("1 2\n3 4\n", "not JSON"),
+        ('{"kernel": [[0.5, 0.3]], "divisor": 2}', "number 2, 0.3, is not a whole number over the divisor 2"),
+        ('{"kernel": [[0.5]], "divisor": 0.5}', "'divisor' is 0.5"),
     ],
 )
 def test_bad_kernel_objects(body, message):

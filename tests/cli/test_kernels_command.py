@@ -67,7 +67,7 @@ def test_output_file_is_not_overwritten(tmp_path):
     target = tmp_path / "k.json"
     assert run_cnn("kernels", "box", "-o", target).code == 0
     body = json.loads(target.read_text())
-    assert (body["kernel"][0], body["factor"]) == ([1, 1, 1], "1/9")
+    assert (body["kernel"][0], body["divisor"]) == ([1 / 9] * 3, 9)
     expect_error(run_cnn("kernels", "box", "-o", target), 1, "exists")
     assert run_cnn("kernels", "box", "-o", target, "-f").code == 0
 

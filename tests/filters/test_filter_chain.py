@@ -164,7 +164,12 @@ def test_even_kernels_name_their_centre():
 @pytest.mark.parametrize(
     ("size", "kernel", "options", "message"),
     [
-        ((3, 3), "box:5", {"padding": "valid"}, "3x3 image, 5x5 kernel: output would be -1x-1; use --padding same"),
+        (
+            (3, 3),
+            "box:5",
+            {"padding": "valid"},
+            "5x5 kernel: the kernel is larger than the image; use --padding same",
+        ),
         ((9, 9), "box:5", {"padding": "valid", "dilation": (3, 1)}, r"\(dilated to 13x5\)"),
         ((3, 3), "maxpool:4", {}, "output would be 0x0"),
     ],
