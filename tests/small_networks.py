@@ -16,6 +16,13 @@ NETWORKS = {
         "- dense: classes",
         "- softmax",
     ),
+    "windows larger than their input": (
+        [2, 2, 2],
+        "- conv: {filters: 3, kernel: 1}",
+        "- maxpool: {size: [3, 4], stride: [2, 3], round: ceil}",
+        "- flatten",
+        "- dense: classes",
+    ),
     "stride": (
         [11, 9, 3],
         "- conv: {filters: 4, kernel: 3, stride: 2}",
