@@ -68,7 +68,7 @@ _OPTIONS = (
         metavar="N",
         help="Decimals [4; in files and JSON all].",
     ),
-    click.option("-r", "--recursive", is_flag=True, help="Search folders."),
+    click.option("-r", "--recursive", is_flag=True, help="Search folders, but not that of the results."),
     click.option("--files-from", metavar="F|-", help="More inputs, one a line."),
     click.option("--shard", metavar="I/N", help="Only every N-th file, from the I-th."),
     click.option("--skip-existing", is_flag=True, help="Leave out what is finished."),

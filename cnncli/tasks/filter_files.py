@@ -41,9 +41,14 @@ def filter_one_file(job: Job, plan: FilterPlan, options: FileOptions, standard_i
             routine("image_filter.filter_strip").preload()
 
         loaded = loading.result()
-    where = destination(job, loaded.image, plan, options)
-    check_destination(job, where, options)
-    return store(0, job, where, apply(loaded, plan, options), options)
+    try:
+        where = destination(job, loaded.image, plan, options)
+        check_destination(job, where, options)
+        return store(0, job, where, apply(loaded, plan, options), options)
+    except CnnError as error:
+        if isinstance(error, InterruptedRunError):  # not a fault of this file
+            raise
+        raise error.located("stdin" if job.source == "-" else job.source) from None
 
 
 def _is_large(source: str) -> bool:

@@ -56,8 +56,10 @@ def describe(plan: FilterPlan, options: FileOptions) -> dict[str, Any]:
     told: dict[str, Any] = {"kernel": [step.name for step in plan.steps]}
     for record in (plan, options):
         for f in fields(record):
+            if f.name == "steps" or f.metadata.get(KEEPS_RESULT):
+                continue
             value = getattr(record, f.name)
-            if f.name != "steps" and not f.metadata.get(KEEPS_RESULT) and value != f.default:
+            if _as_text(value) != _as_text(f.default):
                 told[f.name] = value if isinstance(value, bool | int | float | str) else _as_text(value)
     return told
 

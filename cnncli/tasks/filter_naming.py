@@ -61,6 +61,8 @@ def plan_jobs(
     sources : sequence of Source
     output : str, optional
         ``-``, a file, a folder (existing, or ending in a slash) or a pattern; None is ``./{stem}-{kernel}.png``.
+        ``{stem}``, ``{ext}`` and ``{name}`` are of the input, ``{parent}`` is its folder below the one that was
+        searched, ``{folder}`` its folder as it was named.
     kernel : str
         The steps as a part of a file name (`kernel_label`).
     default_extension : str

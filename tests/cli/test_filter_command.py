@@ -319,6 +319,11 @@ def test_a_name_that_was_asked_for_is_refused_before_the_work(folder, monkeypatc
     assert below(".") == ["a.png"]
 
 
+def test_what_does_not_fit_names_the_file(folder):
+    write("a.png", noise(6, 6))
+    expect_error(run_cnn("filter", "a.png", "-k", "box:9", "-p", "valid"), 3, "a.png: 6x6 image, 9x9 kernel")
+
+
 def test_results_under_another_name_are_resumed(folder):
     Pillow.fromarray(noise(6, 6, 3)).convert("P").save("p.gif")
     write("a.png", noise(6, 6, 3))

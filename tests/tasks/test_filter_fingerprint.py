@@ -97,6 +97,12 @@ def test_one_number_of_a_kernel_counts():
     assert fingerprint(FilterPlan(parse_steps(texts[:1])), FileOptions()) == fingerprint(PLAN, FileOptions())
 
 
+def test_a_manifest_tells_people_what_is_not_at_its_default():
+    assert describe(replace(PLAN, bias=(0.0,)), FileOptions()) == {"kernel": ["literal"]}
+    told = describe(replace(PLAN, padding=(1, 0, 0, 0), border=Border("constant", 3.0)), FileOptions(exif=False))
+    assert told == {"kernel": ["literal"], "padding": "1,0,0,0", "border": "constant:3", "exif": False}
+
+
 def test_defaults_that_depend_on_the_pixels_count(monkeypatch):
     """A default that changes from one version of the program to the next is seen."""
     from cnncli.tasks import filter_plan
