@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 from cnncli.filters.borders import Border
 from cnncli.filters.steps import GrayStep, PointStep, PoolStep, parse_steps
 from cnncli.io.checkpoint import read_checkpoint
+from cnncli.tasks import filter_fingerprint
 from cnncli.tasks.filter_fingerprint import describe, fingerprint
 from cnncli.tasks.filter_options import KEEPS_RESULT, FileOptions
 from cnncli.tasks.filter_plan import FilterPlan
@@ -105,10 +106,14 @@ def test_a_manifest_tells_people_what_is_not_at_its_default():
 
 def test_defaults_that_depend_on_the_pixels_count(monkeypatch):
     """A default that changes from one version of the program to the next is seen."""
-    from cnncli.tasks import filter_plan
-
     before = fingerprint(PLAN, FileOptions())
-    monkeypatch.setattr(filter_plan, "_range", lambda plan, rule, dtype: "minmax" if dtype == np.uint16 else "clip")
+    assert fingerprint(PLAN, FileOptions()) == before
+
+    def later(plan, dtype, real=filter_fingerprint.resolve_plan):
+        resolved = real(plan, dtype)
+        return replace(resolved, rounding="half_up") if dtype == np.uint16 else resolved
+
+    monkeypatch.setattr(filter_fingerprint, "resolve_plan", later)
     assert fingerprint(PLAN, FileOptions()) != before
 
 
