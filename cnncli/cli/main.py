@@ -118,6 +118,8 @@ def main(argv: list[str] | None = None) -> NoReturn:
         code = _fail(arguments, streams.output_error(error.strerror or str(error)))
     streams.drop_unwritten()
     ignore_signals()
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # the end of the interpreter takes other handlers away
     sys.exit(code)
 
 

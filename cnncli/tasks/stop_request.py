@@ -15,7 +15,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def ignore_signals() -> None:
     """Let no signal interrupt what follows, the last words of a process."""
     for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+        # not SIG_IGN: Python reports a signal that came just before as "ignored due to race condition"
+        signal.signal(number, _pass)
+
+
+def _pass(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing."""
 
 
 class StopRequest:

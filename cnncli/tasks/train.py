@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from cnncli.errors import CancelledError, CnnError, InterruptedRunError, NumericError
+from cnncli.errors import CancelledError, CnnError, InterruptedRunError, InvalidInputError, NumericError
 from cnncli.io.checkpoint import BEST, LAST
 from cnncli.io.datasets import Split
 from cnncli.optim.schedules import learning_rate
@@ -102,7 +102,7 @@ def make_engine_session(plan: TrainingPlan) -> TrainingSession:
             mean=plan.data.mean,
             std=plan.data.std,
         )
-    except CnnError as error:  # a layer that cannot be run yet knows its kind, not its network
+    except InvalidInputError as error:  # a layer that cannot be run yet knows its kind, not its network
         raise error.located(plan.model.name) from None
     except RuntimeError as error:
         if "start new thread" not in str(error):

@@ -514,6 +514,20 @@ def test_a_storm_of_signals_is_one_request(numbers, tmp_path):
     read_checkpoint(tmp_path / "run/last.safetensors")
 
 
+@pytest.mark.parametrize("wait_s", [0.8, 1.2, 1.6, 2.0])
+def test_a_storm_of_signals_before_the_first_step_is_one_line(wait_s, tmp_path):
+    """Python is up after the first of these times, unless the machine is busy: then the signal kills."""
+    process = subprocess.Popen([CNN, *ENDLESS, "-q"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    time.sleep(wait_s)
+    for _ in range(20):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.003)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode in (143, -signal.SIGTERM), errors
+    assert "Traceback" not in errors
+    assert "ignored" not in errors
+
+
 def test_repeated_ctrl_c_ends_at_once_with_one_line(tmp_path):
     process = started(tmp_path)
     for _ in range(30):
