@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from cnncli import __version__
-from cnncli.errors import CnnError, ExitCode, InterruptedRunError, UsageError
+from cnncli.errors import CnnError, ExitCode, InterruptedRunError, PartialFailureError, UsageError
 from cnncli.io import standard_output as streams
 from cnncli.kernels import notices
 from cnncli.tasks.stop_request import SIGNALS, ignore_signals
@@ -191,7 +191,8 @@ def _fail(arguments: list[str], error: CnnError) -> int:
     # what cannot be written is dropped: the exit code says the rest
     with contextlib.suppress(OSError):
         click.echo(f"cnn: error: {one_line(str(error))}", err=True)
-    if _wants_json(arguments):
+    # after a batch every failed file has its own row
+    if _wants_json(arguments) and not isinstance(error, PartialFailureError):
         body = {"code": code, "file": error.where, "message": error.message, "hint": error.hint}
         with contextlib.suppress(OSError):
             click.echo(json.dumps({"schema": "cnncli/1", "error": body}))

@@ -12,7 +12,7 @@ from cnncli.errors import CnnError, PartialFailureError, UsageError
 
 if TYPE_CHECKING:
     from cnncli.io.images import Image
-    from cnncli.tasks.predict import Failure, Prediction
+    from cnncli.tasks.predict import Failure, PredictingSession, Prediction
 
 _SHOWN_NOTES = 5
 
@@ -20,6 +20,7 @@ _SHOWN_NOTES = 5
 @click.command("predict")
 @click.argument("run", metavar="RUN_OR_CKPT")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option("-r", "--recursive", is_flag=True, help="Search folders for pictures.")
 @click.option("-t", "--top-k", type=click.IntRange(1, 1000), default=3, show_default=True, help="Classes per picture.")
 @click.option("--probs", is_flag=True, help="The probability of every class.")
 @click.option(
@@ -42,6 +43,7 @@ _SHOWN_NOTES = 5
 def command(
     run: str,
     images: tuple[str, ...],
+    recursive: bool,
     top_k: int,
     probs: bool,
     invert: str,
@@ -57,13 +59,16 @@ def command(
     Examples:
       cnn predict runs/lenet5-mnist-1 seven.png        the best weights of a run
       cnn predict m/last.safetensors *.png --format csv
+      cnn predict m scans/ -r --format csv             every picture below a folder
       cat seven.png | cnn predict m - --json           a picture from a pipe
 
+    IMAGE is a picture, a folder with -r, a pattern in quotes, or - for standard input.
     Size, colours and class names come from the checkpoint. For networks trained on digits, dark ink on a light
     ground is inverted and the digit is found, scaled and centred; each change is said on stderr.
-    A picture that cannot be read becomes a row with `error`, and the command ends with 7.
+    A picture that cannot be read, be it the only one, becomes a row with `error`, and the command ends with 7.
     """
     from cnncli.io.checkpoint import BEST, read_checkpoint
+    from cnncli.io.image_listing import expand_inputs
     from cnncli.kernels import threads as thread_count
     from cnncli.reporting.predictions import write_predictions
     from cnncli.tasks.predict import checkpoint_model, load_weights, make_engine_session, predict
@@ -73,11 +78,17 @@ def command(
     checkpoint = read_checkpoint(run)
     where = run if run.endswith(".safetensors") else f"{run}/{BEST}"
     model = checkpoint_model(checkpoint, where)
-    size = min(len(images), 64)
-    session = make_engine_session(model, checkpoint, batch_size=size, threads=thread_count.resolve(threads))
-    load_weights(session, checkpoint)
-    results = predict(checkpoint, session, images, lambda path: _read(path, exif=not no_exif), invert=invert)
-    told = _Told(quiet=quiet, alone=len(images) == 1)
+    paths = [source.path for source in expand_inputs(images, recursive=recursive)]
+
+    def start() -> PredictingSession:
+        session = make_engine_session(
+            model, checkpoint, batch_size=min(len(paths), 64), threads=thread_count.resolve(threads)
+        )
+        load_weights(session, checkpoint)
+        return session
+
+    results = predict(checkpoint, start, paths, lambda path: _read(path, exif=not no_exif), invert=invert)
+    told = _Told(quiet=quiet)
     chosen = "jsonl" if as_json or style == "json" else style or ("table" if sys.stdout.isatty() else "jsonl")
     write_predictions(told.listen(results), chosen, sys.stdout, top=top_k, with_probs=probs)
     told.finish()
@@ -94,8 +105,8 @@ def _read(path: str, *, exif: bool) -> Image:
 class _Told:
     """Notes of a few pictures as they come, a count of the rest, and how the command ends."""
 
-    def __init__(self, *, quiet: bool, alone: bool) -> None:
-        self.quiet, self.alone = quiet, alone
+    def __init__(self, *, quiet: bool) -> None:
+        self.quiet = quiet
         self.failures: list[Failure] = []
         self.pictures = self.noted = 0
 
@@ -106,8 +117,6 @@ class _Told:
         for result in results:
             self.pictures += 1
             if isinstance(result, Failure):
-                if self.alone:
-                    raise result.error
                 self.failures.append(result)
             elif result.notes:
                 self.noted += 1
@@ -120,7 +129,7 @@ class _Told:
             click.echo(f"note: {self.noted - _SHOWN_NOTES} more pictures were changed to fit", err=True)
         if self.failures:
             first = self.failures[0]
-            message = f"{len(self.failures)} of {self.pictures} pictures could not be read"
+            message = f"{len(self.failures)} of {self.pictures} pictures failed"
             hint = f"the first: {first.error.located(first.path)}"
             error: CnnError = PartialFailureError(message, hint=hint)
             raise error

@@ -50,9 +50,7 @@ def expand_inputs(arguments: Iterable[str], *, recursive: bool, leave_out: str |
     for argument in arguments:
         if argument != "-" and os.path.isdir(argument):
             if not recursive:
-                raise InvalidInputError(
-                    "is a directory", where=argument, hint="use --recursive to filter what is in it"
-                )
+                raise InvalidInputError("is a directory", where=argument, hint="use --recursive for the pictures in it")
             inside = list(_walk(argument, closed))
             if not inside:
                 hint = "check the folder; name text files by a pattern such as '*.csv'"

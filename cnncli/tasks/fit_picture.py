@@ -61,7 +61,7 @@ def fit_picture(image: Image, wanted: Preprocessing, invert: str = "auto", where
     InvalidInputError
         A number of channels that cannot be converted, or samples that are not finite.
     """
-    notes: list[str] = []
+    notes = list(image.notes)
     channels, height, width = wanted.shape
     pixels = _with_channels(_eight_bit(image, notes, where), channels, notes, where)
     if wanted.light_on_dark and channels == 1 and wanted.placement is not None:
@@ -78,10 +78,10 @@ def fit_picture(image: Image, wanted: Preprocessing, invert: str = "auto", where
 
 def _eight_bit(image: Image, notes: list[str], where: str) -> NDArray[np.uint8]:
     """Return colour samples as bytes, alpha flattened."""
-    pixels = _to_bytes(image.pixels, where)
+    pixels = _to_bytes(image.pixels, notes, where)
     if image.alpha is None:
         return pixels
-    alpha = _to_bytes(image.alpha, where)[..., None].astype(np.uint32)
+    alpha = _to_bytes(image.alpha, [], where)[..., None].astype(np.uint32)
     if alpha.min() == 255:
         return pixels
     # light ink on nothing would vanish on white
@@ -92,7 +92,8 @@ def _eight_bit(image: Image, notes: list[str], where: str) -> NDArray[np.uint8]:
     return flat.astype(np.uint8)
 
 
-def _to_bytes(samples: NDArray, where: str) -> NDArray[np.uint8]:
+def _to_bytes(samples: NDArray, notes: list[str], where: str) -> NDArray[np.uint8]:
+    """Return 16-bit and float samples as bytes: floats up to 1 mean 0..1, larger ones the next power of two less 1."""
     if samples.dtype == np.uint8:
         return samples
     if samples.dtype == np.uint16:
@@ -100,8 +101,15 @@ def _to_bytes(samples: NDArray, where: str) -> NDArray[np.uint8]:
     values = samples.astype(np.float64)
     if not np.isfinite(values).all():
         raise InvalidInputError("holds samples that are not finite", where=where, hint="give a picture without NaN")
-    scale = 255.0 if values.size and values.max() <= 1 else 1.0
-    return np.clip(np.rint(values * scale), 0, 255).astype(np.uint8)
+    least, most = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    full = 1.0 if most <= 1 else 255.0
+    if most > full:
+        full = 2.0 ** int(np.floor(most)).bit_length() - 1
+        full = full if most <= full else 2 * full + 1
+        notes.append(f"samples up to {most:.6g}: 0..{full:.0f} scaled to 0..255")
+    if least < 0:
+        notes.append(f"samples below 0 (down to {least:.6g}) cut to 0")
+    return np.clip(np.rint(values * (255 / full)), 0, 255).astype(np.uint8)
 
 
 def _with_channels(pixels: NDArray[np.uint8], channels: int, notes: list[str], where: str) -> NDArray[np.uint8]:

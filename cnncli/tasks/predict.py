@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cnncli.errors import CnnError, InvalidInputError
+from cnncli.errors import CnnError, InvalidInputError, NumericError
 from cnncli.io.checkpoint import Checkpoint, check_parameters
 from cnncli.io.images import Image
 from cnncli.model import Model, parse_model
@@ -71,7 +71,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Failure:
-    """A picture that could not be read."""
+    """A picture that could not be read, or to which the network has no answer."""
 
     path: str
     error: CnnError
@@ -115,7 +115,7 @@ def make_engine_session(model: Model, checkpoint: Checkpoint, *, batch_size: int
 
 def predict(
     checkpoint: Checkpoint,
-    session: PredictingSession,
+    start: Callable[[], PredictingSession],
     paths: Sequence[str],
     read: Callable[[str], Image],
     *,
@@ -127,8 +127,9 @@ def predict(
     ----------
     checkpoint : Checkpoint
         Class names and preprocessing.
-    session : PredictingSession
-        With the checkpoint's weights in it.
+    start : callable
+        Returns the engine with the checkpoint's weights in it. Called when the first picture has been read, so that a
+        wrong name is told before anything is compiled.
     paths : sequence of str
         What `read` takes.
     read : callable
@@ -136,19 +137,28 @@ def predict(
     invert : str
         As in `fit_picture`.
     """
-    for start in range(0, len(paths), _AT_ONCE):
+    session: PredictingSession | None = None
+    for first in range(0, len(paths), _AT_ONCE):
         group: list[tuple[str, NDArray[np.uint8] | None, tuple[str, ...], CnnError | None]] = []
-        for path in paths[start : start + _AT_ONCE]:
+        for path in paths[first : first + _AT_ONCE]:
             try:
                 fitted = fit_picture(read(path), checkpoint.preprocessing, invert, path)
                 group.append((path, fitted.pixels, fitted.notes, None))
             except CnnError as error:
                 group.append((path, None, (), error))
         pixels = [picture for _, picture, _, _ in group if picture is not None]
-        rows = iter(session.predict(np.stack(pixels)) if pixels else ())
+        if pixels and session is None:
+            session = start()
+        rows = iter(session.predict(np.stack(pixels)) if session is not None and pixels else ())
         for path, _, notes, failed in group:
             if failed is not None:
                 yield Failure(path, failed)
             else:
-                probs = next(rows)
-                yield Prediction(path, np.argsort(-probs, kind="stable"), probs, checkpoint.classes, notes)
+                yield _answer(path, next(rows), checkpoint.classes, notes)
+
+
+def _answer(path: str, probs: NDArray[Any], classes: tuple[str, ...], notes: tuple[str, ...]) -> Prediction | Failure:
+    if not np.isfinite(probs).all():
+        hint = "its weights are too large for float32; train it again with a lower --lr"
+        return Failure(path, NumericError("the network answers with NaN", where=path, hint=hint))
+    return Prediction(path, np.argsort(-probs, kind="stable"), probs, classes, notes)

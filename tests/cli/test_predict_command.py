@@ -11,7 +11,9 @@ import pytest
 from faults.installed import run
 from PIL import Image
 
+from cnncli.errors import InvalidInputError
 from cnncli.io.datasets import load_dataset
+from cnncli.io.preprocessing import Preprocessing
 
 needs_data = pytest.mark.skipif("CNN_DATA_DIR" not in os.environ, reason="CNN_DATA_DIR (folder with mnist/) is not set")
 
@@ -120,6 +122,64 @@ def test_a_run_directory_and_its_checkpoints_are_accepted(digits_run, pictures):
     }
     assert outputs[""] == outputs["best.safetensors"]
     assert outputs["last.safetensors"]
+
+
+def test_patterns_and_folders_are_searched_as_filter_does(digits_run, pictures):
+    (pictures / "deep/er").mkdir(parents=True)
+    (pictures / "19.png").rename(pictures / "deep/er/19.png")
+    names = [row["path"] for row in rows_of(run(["predict", str(digits_run), "1*.png"], pictures))]
+    assert names == [f"{number}.png" for number in range(10, 19)]
+    names = [row["path"] for row in rows_of(run(["predict", str(digits_run), "-r", "deep", "00.png"], pictures))]
+    assert names == ["deep/er/19.png", "00.png"]
+
+
+def test_neighbours_and_their_number_change_nothing(digits_run, pictures):
+    """Each picture alone, all of them, and all of them backwards around one that cannot be read."""
+    names = [f"{number:02}.png" for number in range(0, 20, 5)]
+    (pictures / "bad.png").write_bytes(b"")
+    together = rows_of(run(["predict", str(digits_run), *names, "--probs"], pictures))
+    backwards = run(["predict", str(digits_run), *names[::-1], "bad.png", "--probs"], pictures)
+    assert backwards.code == 7
+    assert [json.loads(line) for line in backwards.out.splitlines()][-2::-1] == together
+    assert [rows_of(run(["predict", str(digits_run), name, "--probs"], pictures))[0] for name in names] == together
+
+
+def test_the_table_of_a_terminal_wraps_nothing_it_can_show(tmp_path):
+    """Written to a stream that says it is a terminal: no escape of a file name reaches it, each row is whole."""
+    from cnncli.reporting.predictions import write_predictions
+    from cnncli.tasks.predict import Failure, Prediction
+
+    probs = np.array([0.25, 0.75])
+    good = Prediction("[red]seven\x1b[31m.png", np.array([1, 0]), probs, ("cat", "d[b]og"))
+    bad = Failure("gone.png", InvalidInputError("no such file"))
+    out = io.StringIO()
+    write_predictions([good, bad], "table", out, top=2, with_probs=False)
+    head, _, first, second = (line.split() for line in out.getvalue().splitlines() if line.strip())
+    assert head == ["image", "label", "prob", "next"]
+    assert first == [r"[red]seven\x1b[31m.png", "d[b]og", "75.00%", "cat", "25.00%"]
+    assert second == ["gone.png", "error", "no", "such", "file"]
+    every = io.StringIO()
+    write_predictions([good], "table", every, top=1, with_probs=True)
+    assert "every class" in every.getvalue()
+    assert "cat 25.00%  d[b]og 75.00%" in every.getvalue()
+
+
+def test_a_network_that_answers_nan_is_a_row_with_error(tmp_path):
+    """Weights so large that a sum overflows: finite, hence a valid checkpoint."""
+    from cnncli.io.checkpoint import Checkpoint
+    from cnncli.io.images import Image as Picture
+    from cnncli.tasks.predict import Failure, predict
+
+    class Overflowing:
+        def predict(self, images):
+            return np.full((len(images), 2), np.nan, np.float32)
+
+    checkpoint = Checkpoint({}, "", ("a", "b"), Preprocessing((1, 2, 2), (0.5,), (0.2,)))
+    read = {"x.png": Picture(np.zeros((2, 2, 1), np.uint8))}.__getitem__
+    (result,) = predict(checkpoint, Overflowing, ["x.png"], read)
+    assert isinstance(result, Failure)
+    assert result.error.exit_code == 6
+    assert "answers with NaN" in str(result.error)
 
 
 @needs_data

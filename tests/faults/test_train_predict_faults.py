@@ -6,7 +6,9 @@ output and interruption). The contract itself is in installed.py.
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import os
 import pickle
@@ -352,33 +354,68 @@ PREDICT = {
         "unfinished: holds no best.safetensors; no epoch .* finished; unfinished/last.safetensors holds the weights",
     ),
     "directory without a run": (["predict", ".", "a.png"], 3, r"\.: holds no best\.safetensors"),
-    "1 missing image": (["predict", "RUN", "b.png"], 3, r"b\.png: no such file; did you mean a\.png"),
-    "2 empty image": (["predict", "RUN", "empty.png"], 3, r"empty\.png: file is empty"),
-    "3 truncated image": (["predict", "RUN", "short.png"], 3, r"short\.png: "),
-    "4 text as an image": (["predict", "RUN", "text.png"], 3, r"text\.png: not an image"),
     "16 directory": (["predict", "RUN", "folder"], 3, "folder: is a directory"),
-    "17 FIFO": (["predict", "RUN", "fifo"], 3, "fifo: is not a regular file"),
-    "18 address": (["predict", "RUN", "http://example.com/a.png"], 3, "downloads are not supported"),
+    "no match": (["predict", "RUN", "*.jpg"], 3, r"\*\.jpg: no file matches this pattern"),
+    "no picture": (["predict", "RUN", "folder", "-r"], 3, "folder: no image in this folder"),
     "top-k 0": (["predict", "RUN", "a.png", "-t", "0"], 2, "--top-k"),
     "no image": (["predict", "RUN"], 2, "missing argument"),
     "stdin twice": (["predict", "RUN", "-", "-"], 2, "named twice"),
 }
 
 
+UNREADABLE = {
+    "1 missing image": ("b.png", r"b\.png: no such file; did you mean a\.png"),
+    "2 empty image": ("empty.png", r"empty\.png: file is empty"),
+    "3 truncated image": ("short.png", r"short\.png: "),
+    "4 text as an image": ("text.png", r"text\.png: not an image"),
+    "17 FIFO": ("fifo", "fifo: is not a regular file"),
+    "18 address": ("http://example.com/a.png", "downloads are not supported"),
+}
+
+
+def unreadable(folder: Path) -> None:
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(folder / "a.png")
+    (folder / "short.png").write_bytes((folder / "a.png").read_bytes()[:60])
+    (folder / "empty.png").touch()
+    (folder / "text.png").write_text("not an image")
+    (folder / "folder").mkdir()
+    os.mkfifo(folder / "fifo")
+
+
 @pytest.mark.parametrize("name", PREDICT)
 def test_predict_refuses(name, trained, tmp_path):
     arguments, code, pattern = PREDICT[name]
-    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "a.png")
-    (tmp_path / "short.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
-    (tmp_path / "empty.png").touch()
-    (tmp_path / "text.png").write_text("not an image")
-    (tmp_path / "folder").mkdir()
-    os.mkfifo(tmp_path / "fifo")
+    unreadable(tmp_path)
     (tmp_path / "unfinished").mkdir()
     shutil.copy(trained / "last.safetensors", tmp_path / "unfinished")
     before = fingerprint(tmp_path)
     result = run([str(trained) if word == "RUN" else word for word in arguments], tmp_path)
     assert_refused(result, code, pattern, before, fingerprint(tmp_path))
+
+
+@pytest.mark.parametrize("style", ["jsonl", "csv"])
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_one_bad_picture_alone_is_a_row_and_exit_7_and_compiles_nothing(name, style, trained, tmp_path):
+    picture, pattern = UNREADABLE[name]
+    unreadable(tmp_path)
+    before = fingerprint(tmp_path)
+    (tmp_path / "cache").mkdir()
+    cache = {"CNN_CACHE_DIR": str(tmp_path / "cache")}
+    result = run(["predict", str(trained), picture, "--format", style], tmp_path, env=cache)
+    assert result.code == 7, result
+    assert re.fullmatch(rf"cnn: error: 1 of 1 pictures failed; the first: .*{pattern}.*\n", result.err), result.err
+    if style == "jsonl":
+        row = json.loads(result.out)
+        assert row["path"] == picture
+        assert row["error"]["code"] == 3
+        assert "label" not in row
+    else:
+        row = next(csv.DictReader(io.StringIO(result.out.decode())))
+        assert (row["path"], row["label"]) == (picture, "")
+        assert row["error"]
+    assert list((tmp_path / "cache").iterdir()) == []
+    (tmp_path / "cache").rmdir()
+    assert fingerprint(tmp_path) == before
 
 
 def test_one_bad_picture_among_good_ones_is_a_row_and_exit_7(trained, tmp_path):
@@ -389,7 +426,7 @@ def test_one_bad_picture_among_good_ones_is_a_row_and_exit_7(trained, tmp_path):
     assert result.code == 7
     assert ["error" in row for row in rows] == [False, True, False]
     assert rows[1]["error"]["code"] == 3
-    assert result.err.splitlines()[-1].startswith("cnn: error: 1 of 3 pictures could not be read; the first: bad.png: ")
+    assert result.err.splitlines()[-1].startswith("cnn: error: 1 of 3 pictures failed; the first: bad.png: ")
 
 
 def test_huge_learning_rate_ends_with_6_and_keeps_a_good_checkpoint(tmp_path):
@@ -446,7 +483,7 @@ def test_an_architecture_takes_input_and_classes_from_the_data(tmp_path):
     written = (tmp_path / "r/model.yaml").read_text()
     assert "input: [8, 8, 1]" in written
     assert "classes: 10" in written
-    assert run(["predict", "r", "a.png"], tmp_path).code == 3  # the checkpoint is complete: only the picture is missing
+    assert run(["predict", "r", "a.png"], tmp_path).code == 7  # the checkpoint is complete: only the picture is missing
 
 
 def test_threads_that_the_system_does_not_start_are_named(tmp_path):
@@ -641,9 +678,9 @@ ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 def test_names_of_any_bytes_are_read_and_shown_escaped(name, locale, trained, tmp_path):
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     missing = run([b"predict", os.fsencode(trained), b"--", name], tmp_path, env=locale)
-    assert missing.code == 3, missing.err
-    assert missing.err.count("\n") == 1
-    assert "no such file" in missing.err
+    # the last name holds what could be a pattern
+    assert (missing.code, missing.err.count("\n")) == (3 if b"[" in name else 7, 1), missing.err
+    assert re.search("no such file|no file matches this pattern", missing.err)
     (tmp_path / "a.png").rename(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
     found = run([b"predict", os.fsencode(trained), b"-q", b"--format", b"plain", b"--", name], tmp_path, env=locale)
     assert found.code == 0, found.err

@@ -68,6 +68,48 @@ def test_sixteen_bit_and_float_samples_keep_their_meaning():
     assert np.array_equal(fit_picture(image(digit().astype(np.float32)), DIGITS).pixels[..., 0], digit())
 
 
+def test_sixteen_bits_are_rounded_to_the_nearest_byte():
+    samples = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    grey = Preprocessing((1, 256, 256), (0.5,), (0.2,))
+    assert np.array_equal(fit_picture(image(samples), grey).pixels[..., 0], np.rint(samples / 257))
+
+
+@pytest.mark.parametrize(("most", "full"), [(255.5, 511), (256, 511), (4095, 4095), (4096, 8191), (65535, 65535)])
+def test_samples_above_a_byte_are_scaled_and_said(most, full):
+    grey = Preprocessing((1, 16, 16), (0.5,), (0.2,))
+    samples = np.linspace(0, most, 256, dtype=np.float32).reshape(16, 16)
+    fitted = fit_picture(image(samples), grey)
+    assert np.array_equal(fitted.pixels[..., 0], np.rint(samples.astype(float) * 255 / full))
+    assert fitted.notes == (f"samples up to {most:.6g}: 0..{full} scaled to 0..255",)
+
+
+def test_samples_below_zero_are_cut_and_said():
+    grey = Preprocessing((1, 2, 2), (0.5,), (0.2,))
+    fitted = fit_picture(image(np.array([[-3, 0], [7, 200]], np.float32)), grey)
+    assert fitted.pixels[..., 0].tolist() == [[0, 0], [7, 200]]
+    assert fitted.notes == ("samples below 0 (down to -3) cut to 0",)
+
+
+def test_what_decoding_changed_is_said_too():
+    assert fit_picture(image(digit(), notes=("CMYK became RGB",)), DIGITS).notes == ("CMYK became RGB",)
+
+
+@pytest.mark.parametrize("invert", ["auto", "yes", "no"])
+def test_colour_networks_see_the_picture_as_it_is_unless_told_to_invert(invert):
+    """No search for ink, whatever the picture looks like: here a dark digit on white paper."""
+    pixels = np.repeat((255 - digit(32, 32))[..., None], 3, axis=2)
+    fitted = fit_picture(image(pixels), COLOUR, invert)
+    assert np.array_equal(fitted.pixels, 255 - pixels if invert == "yes" else pixels)
+    assert fitted.notes == (("inverted",) if invert == "yes" else ())
+
+
+@pytest.mark.parametrize("placed", [(-3, -4), (2, 0), (0, 4), (3, -2)])
+def test_a_digit_off_the_middle_is_moved_by_whole_pixels(placed):
+    fitted = fit_picture(image(np.roll(digit(), placed, (0, 1))), DIGITS)
+    assert np.array_equal(fitted.pixels[..., 0], digit())
+    assert fitted.notes == (f"moved by ({-placed[1]}, {-placed[0]}) to the middle",)
+
+
 def test_samples_that_are_not_finite_are_refused():
     with pytest.raises(InvalidInputError, match=r"a\.tif: holds samples that are not finite"):
         fit_picture(image(np.full((28, 28), np.nan, np.float32)), DIGITS, where="a.tif")
