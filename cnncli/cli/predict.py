@@ -78,7 +78,8 @@ def command(
     checkpoint = read_checkpoint(run)
     where = run if run.endswith(".safetensors") else f"{run}/{BEST}"
     model = checkpoint_model(checkpoint, where)
-    paths = [source.path for source in expand_inputs(images, recursive=recursive)]
+    # one argument at a time: a picture that is named twice has two rows
+    paths = [source.path for name in images for source in expand_inputs([name], recursive=recursive)]
 
     def start() -> PredictingSession:
         session = make_engine_session(
