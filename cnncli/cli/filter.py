@@ -60,7 +60,7 @@ def command(**options: Any) -> int:
 def _filter(given: FilterArguments) -> int:
     # NumPy's linear algebra starts its threads at import, which takes longer than a small filter, and is not used here
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from cnncli.kernels import threads
+    from cnncli import threads
     from cnncli.tasks.filter_naming import Job, kernel_label, plan_jobs, remove_abandoned
     from cnncli.tasks.filter_one import check_target, is_text_matrix
     from cnncli.tasks.filter_target import default_extension

@@ -67,9 +67,9 @@ def command(
     ground is inverted and the digit is found, scaled and centred; each change is said on stderr.
     A picture that cannot be read, be it the only one, becomes a row with `error`, and the command ends with 7.
     """
+    from cnncli import threads as thread_count
     from cnncli.io.checkpoint import BEST, read_checkpoint
     from cnncli.io.image_listing import expand_inputs
-    from cnncli.kernels import threads as thread_count
     from cnncli.reporting.predictions import write_predictions
     from cnncli.tasks.predict import checkpoint_model, load_weights, make_engine_session, predict
 

@@ -187,9 +187,9 @@ def _check_is_no_run(path: Path) -> None:
 
 def _train(arch: str | None, options: dict[str, Any]) -> None:
     # here and not above: `cnn train --help` needs none of it
+    from cnncli import threads
     from cnncli.io.datasets import load_dataset
     from cnncli.io.datasets.catalogue import check_name
-    from cnncli.kernels import threads
     from cnncli.model.sources import read_source
     from cnncli.optim.recipes import default_architecture
     from cnncli.reporting.progress import training_reporter

@@ -27,12 +27,12 @@ from cnncli.errors import InvalidInputError, UsageError
 from cnncli.filters.borders import Border
 from cnncli.filters.kernel import Kernel
 from cnncli.kernels import image_filter_numpy as arithmetic
-from cnncli.kernels.threads import available
 from cnncli.tasks.filter_chain import KernelStage, build_stages
 from cnncli.tasks.filter_direct import worth_compiling_alone
 from cnncli.tasks.filter_image import FilterPlan, FilterResult, apply_filter, run_stages
 from cnncli.tasks.filter_plan import resolve_plan
 from cnncli.tasks.filter_stages import GrayStage, PointStage, PoolStage, Rows, SourceStage, Stage, WindowStage, joined
+from cnncli.threads import available
 
 #: colours (H, W, C) and their opacity (H, W, 1) from 0 to the white of its type; None where all of it is opaque
 Layer: TypeAlias = tuple[Rows, Rows | None]

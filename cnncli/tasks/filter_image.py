@@ -21,12 +21,12 @@ from cnncli.filters.named import CATALOGUE, canonical_name
 from cnncli.filters.steps import STEP_NAMES, KernelStep, Step
 from cnncli.filters.steps import parse_steps as _parse_steps
 from cnncli.io.atomic import read_regular_file
-from cnncli.kernels.threads import available
 from cnncli.tasks.filter_chain import KernelStage, build_stages
 from cnncli.tasks.filter_direct import run_direct, worth_compiling
 from cnncli.tasks.filter_plan import FilterPlan, ResolvedPlan, full_scale, resolve_plan
 from cnncli.tasks.filter_range import LEVELS, Mapper, Tally, bins, equalizing_curve
 from cnncli.tasks.filter_stages import Stage, WindowStage
+from cnncli.threads import available
 
 __all__ = ["FilterPlan", "FilterResult", "apply_filter", "parse_steps"]
 

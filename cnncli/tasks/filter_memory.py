@@ -7,12 +7,12 @@ from math import prod
 import numpy as np
 
 from cnncli.errors import CnnError
-from cnncli.kernels.threads import available
 from cnncli.shapes import Shape
 from cnncli.tasks.filter_chain import build_stages
 from cnncli.tasks.filter_plan import FilterPlan, resolve_plan
 from cnncli.tasks.filter_stages import Stage
 from cnncli.tasks.free_memory import free_memory
+from cnncli.threads import available
 
 _SHARE = 0.8  # of what is free: the rest is for encoders and everybody else
 _SMALL = 64 << 20  # [B] never worth a question
