@@ -25,7 +25,7 @@ class ShapeType(click.ParamType[Shape]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Shape:
         """Return (C, H, W)."""
-        from cnncli.spec.notation import parse_shape
+        from cnncli.language.notation import parse_shape
 
         try:
             return parse_shape(str(value))

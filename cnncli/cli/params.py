@@ -127,7 +127,7 @@ def _check(model: Any, expected: tuple[str, ...], values: dict[str, int | str]) 
         key, equals, wanted = text.partition("=")
         key = key.strip()
         if not equals or key not in values:
-            from cnncli.spec.items import nearest
+            from cnncli.language.items import nearest
 
             raise UsageError(f"--expect {text[:60]!r} cannot be checked", hint=nearest(key, values))
         found = values[key]

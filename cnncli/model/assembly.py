@@ -5,12 +5,12 @@ from __future__ import annotations
 from math import prod
 
 from cnncli.errors import InvalidInputError, ShapeError
+from cnncli.language.items import fail
+from cnncli.language.tree import Place
 from cnncli.layers.base import Layer
 from cnncli.model.network import NETWORK_INPUT, Node
 from cnncli.model.vocabulary import PREFIXES
 from cnncli.shapes import Shape, format_hwc
-from cnncli.spec.items import fail
-from cnncli.spec.tree import Place
 
 MAX_LAYERS = 1_000
 MAX_PARAMETERS = 1_000_000_000

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cnncli.errors import InvalidInputError, ShapeError
+from cnncli.language.document import Document
+from cnncli.language.items import Item, fail, nearest
+from cnncli.language.tree import ScalarNode, TreeNode
 from cnncli.layers import KINDS
 from cnncli.layers.base import REQUIRED
 from cnncli.layers.batchnorm import BatchNorm
@@ -17,9 +20,6 @@ from cnncli.model.network import NETWORK_INPUT, Model
 from cnncli.model.values import read_choice, read_int, read_option
 from cnncli.model.vocabulary import ACTIVATIONS, options_of
 from cnncli.shapes import Shape, format_hwc
-from cnncli.spec.document import Document
-from cnncli.spec.items import Item, fail, nearest
-from cnncli.spec.tree import ScalarNode, TreeNode
 
 MAX_STEPS = 10_000  # entries visited; an empty block repeated in an empty block ends here
 MAX_NESTING = 64  # blocks in blocks, and branches in them

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cnncli.errors import InvalidInputError, UsageError
+from cnncli.language.chain import OTHER_KINDS, parse_chain
+from cnncli.language.document import Document
+from cnncli.language.items import Item
+from cnncli.language.notation import parse_shape
+from cnncli.language.tree import Place, ScalarNode
 from cnncli.model.assembly import LayerError
 from cnncli.model.build import build_model
 from cnncli.model.network import Model
 from cnncli.model.vocabulary import vocabulary
 from cnncli.shapes import Shape
-from cnncli.spec.chain import OTHER_KINDS, parse_chain
-from cnncli.spec.document import Document
-from cnncli.spec.items import Item
-from cnncli.spec.notation import parse_shape
-from cnncli.spec.tree import Place, ScalarNode
 
 MAX_DIGITS = 12  # of the length of a vector
 

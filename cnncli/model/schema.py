@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cnncli.language.items import JOINS, SHORTCUTS
 from cnncli.layers import KINDS
 from cnncli.layers.base import REQUIRED, Option
 from cnncli.model.assembly import MAX_LAYERS
 from cnncli.model.values import PADDING_WORDS
 from cnncli.model.vocabulary import ACTIVATIONS, options_of
-from cnncli.spec.items import JOINS, SHORTCUTS
 
 # a number in quotation marks is refused, an expression of numbers is not
 EXPRESSION = {"type": "string", "pattern": r"^(?![0-9]+$)[A-Za-z0-9_+\-*/() ]{1,100}$"}

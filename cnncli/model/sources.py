@@ -11,15 +11,15 @@ from importlib.resources import files
 from pathlib import Path
 
 from cnncli.errors import InvalidInputError, UsageError
+from cnncli.language.document import DocumentError, parse_document
+from cnncli.language.restate import restate
+from cnncli.language.tree import MAX_BYTES, MapNode, ScalarNode, TreeNode, decode, read_tree
 from cnncli.model.assembly import MAX_PARAMETERS, WrittenError
 from cnncli.model.build import build_model
 from cnncli.model.chain import round_defaults
 from cnncli.model.network import Model
 from cnncli.model.vocabulary import vocabulary
 from cnncli.shapes import Shape, format_hwc, user_shape
-from cnncli.spec.document import DocumentError, parse_document
-from cnncli.spec.restate import restate
-from cnncli.spec.tree import MAX_BYTES, MapNode, ScalarNode, TreeNode, decode, read_tree
 
 ALIASES = {
     "googlenet": "inception-v1", "lenet": "lenet5", "mobilenet": "mobilenet-v1", "resnet20": "resnet20-cifar",

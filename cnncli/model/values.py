@@ -8,12 +8,12 @@ from math import isfinite
 from typing import Any
 
 from cnncli.errors import InvalidInputError
+from cnncli.language.expression import evaluate
+from cnncli.language.items import fail, nearest
+from cnncli.language.tree import ListNode, ScalarNode, TreeNode, describe, shorten
 from cnncli.layers.base import Option
 from cnncli.layers.initialisers import parse_init
 from cnncli.shapes import Pair
-from cnncli.spec.expression import evaluate
-from cnncli.spec.items import fail, nearest
-from cnncli.spec.tree import ListNode, ScalarNode, TreeNode, describe, shorten
 
 PADDING_WORDS = ("valid", "same", "full")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from cnncli.language.items import Words
 from cnncli.layers import KINDS
 from cnncli.layers.base import Option
-from cnncli.spec.items import Words
 
 ACTIVATIONS = tuple(kind for kind, layer in KINDS.items() if layer.is_activation)
 FUSED = (

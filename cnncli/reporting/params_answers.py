@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from cnncli.errors import UsageError
+from cnncli.language.items import nearest
+from cnncli.language.notation import is_shape
 from cnncli.model.assembly import LayerError, WrittenError
 from cnncli.model.chain import chain_input, chain_model
 from cnncli.model.network import Model
@@ -29,8 +31,6 @@ from cnncli.reporting.params_report import (
 from cnncli.reporting.table import Table
 from cnncli.reporting.text_format import render
 from cnncli.shapes import Shape
-from cnncli.spec.items import nearest
-from cnncli.spec.notation import is_shape
 
 __all__ = ["LayerError", "WrittenError", "expected_values", "notes", "render"]
 

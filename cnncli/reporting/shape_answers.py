@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from cnncli.errors import InvalidInputError, UsageError
+from cnncli.language.chain import parse_layer
+from cnncli.language.notation import is_shape, parse_output, parse_shape
 from cnncli.model.assembly import LayerError, WrittenError
 from cnncli.model.chain import chain_input, chain_model
 from cnncli.model.network import Model
@@ -20,8 +22,6 @@ from cnncli.reporting.table import Column, Table
 from cnncli.reporting.text_format import render
 from cnncli.reporting.window_formula import node_formulas
 from cnncli.shapes import Shape
-from cnncli.spec.chain import parse_layer
-from cnncli.spec.notation import is_shape, parse_output, parse_shape
 from cnncli.tasks.shape.solve_layer import Solved, Wanted, solve_layer
 from cnncli.tasks.shape.window_notes import check_strict, coverage, notes_of, slides
 

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from cnncli.errors import CnnError, InvalidInputError, UsageError
 from cnncli.io.datasets import Dataset, Split
+from cnncli.language.document import Document, parse_document
+from cnncli.language.tree import read_tree
 from cnncli.model import Model, parse_model
 from cnncli.model.sources import Source
 from cnncli.model.vocabulary import vocabulary
 from cnncli.optim.recipes import OPTIMIZERS, default_epochs
 from cnncli.shapes import format_hwc
-from cnncli.spec.document import Document, parse_document
-from cnncli.spec.tree import read_tree
 from cnncli.tasks.free_memory import free_memory
 from cnncli.tasks.splitting import stratified_split
 from cnncli.tasks.training_events import Prepared

@@ -8,10 +8,10 @@ import pytest
 from command_line import expect_error, run_cnn
 from strategies import TEXTS
 
+from cnncli.language.tree import ListNode, MapNode, read_tree
 from cnncli.layers import KINDS
 from cnncli.model.schema import language_schema
 from cnncli.model.sources import preset_names
-from cnncli.spec.tree import ListNode, MapNode, read_tree
 
 
 def test_a_preset_is_a_file_that_works():

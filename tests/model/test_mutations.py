@@ -61,7 +61,7 @@ def test_any_text(text):
 @settings(relaxed, max_examples=100)
 @given(st.binary(max_size=200))
 def test_any_bytes(data):
-    from cnncli.spec.tree import decode
+    from cnncli.language.tree import decode
 
     try:
         text = decode(data, "net.yaml")

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cnncli.errors import InvalidInputError, ShapeError, UsageError
+from cnncli.language.items import Item
+from cnncli.language.tree import ListNode, Place, ScalarNode
 from cnncli.model.chain import item_model
 from cnncli.model.network import Model
 from cnncli.model.values import read_option
 from cnncli.model.vocabulary import options_of
 from cnncli.shapes import Pair, Shape, format_hwc
-from cnncli.spec.items import Item
-from cnncli.spec.tree import ListNode, Place, ScalarNode
 from cnncli.tasks.shape.solver import Axis, Solution, solve, uneven_padding
 from cnncli.tasks.shape.window_notes import SIDES, check_strict
 

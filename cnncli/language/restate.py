@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cnncli.spec.tree import MapNode
+from cnncli.language.tree import MapNode
 
 
 def restate(text: str, tree: MapNode, values: Mapping[str, str]) -> str:
@@ -27,7 +27,7 @@ def restate(text: str, tree: MapNode, values: Mapping[str, str]) -> str:
 
     Examples
     --------
-    >>> from cnncli.spec.tree import read_tree
+    >>> from cnncli.language.tree import read_tree
     >>> text = "name: a\ninput: [8, 8, 1]  # small\nlayers: [relu]\n"
     >>> restate(text, read_tree(text, "a"), {"input": "[9, 9, 1]", "classes": "3"})
     'classes: 3\nname: a\ninput: [9, 9, 1]\nlayers: [relu]\n'

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnncli.errors import InvalidInputError
-from cnncli.spec.expression import MAX_VALUE, evaluate
+from cnncli.language.expression import MAX_VALUE, evaluate
 
 NAMES = {"k": 32, "in_channels": 64, "classes": 10}
 

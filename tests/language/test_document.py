@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cnncli.errors import InvalidInputError
+from cnncli.language.document import parse_document
+from cnncli.language.tree import read_tree
 from cnncli.model.vocabulary import vocabulary
-from cnncli.spec.document import parse_document
-from cnncli.spec.tree import read_tree
 
 
 def parse(text: str):

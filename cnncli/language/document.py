@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from cnncli.errors import InvalidInputError
+from cnncli.language.items import JOINS, Block, Item, ItemReader, Words, fail, keys, nearest, word
+from cnncli.language.notation import checked_shape, checked_vector, parse_shape
+from cnncli.language.tree import ListNode, MapNode, ScalarNode, TreeNode, describe, shorten
 from cnncli.shapes import Shape
-from cnncli.spec.items import JOINS, Block, Item, ItemReader, Words, fail, keys, nearest, word
-from cnncli.spec.notation import checked_shape, checked_vector, parse_shape
-from cnncli.spec.tree import ListNode, MapNode, ScalarNode, TreeNode, describe, shorten
 
 TOP_KEYS = ("cnn", "name", "input", "classes", "defaults", "blocks", "layers")
 

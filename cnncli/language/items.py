@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from cnncli.errors import InvalidInputError
-from cnncli.spec.tree import ListNode, MapNode, Place, ScalarNode, TreeNode, describe, shorten
+from cnncli.language.tree import ListNode, MapNode, Place, ScalarNode, TreeNode, describe, shorten
 
 COMMON_KEYS = ("name", "repeat", "from")
 RESIDUAL_KEYS = ("main", "shortcut", "activation")

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from cnncli.errors import UsageError
-from cnncli.spec.items import Item, Words, layer_hint, nearest
-from cnncli.spec.tree import ListNode, Place, ScalarNode, TreeNode, plain_value, shorten
+from cnncli.language.items import Item, Words, layer_hint, nearest
+from cnncli.language.tree import ListNode, Place, ScalarNode, TreeNode, plain_value, shorten
 
 # what a value without a key means here: the lecture speaks of the kernel first
 MAIN = {"conv": "kernel", "depthwise": "kernel", "locally_connected": "kernel"}

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnncli.errors import InvalidInputError
+from cnncli.language.notation import parse_shape
 from cnncli.reporting.notation import format_shape
-from cnncli.spec.notation import parse_shape
 
 sides = st.integers(1, 2000)
 

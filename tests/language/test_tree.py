@@ -7,7 +7,7 @@ import time
 import pytest
 
 from cnncli.errors import InvalidInputError
-from cnncli.spec.tree import MAX_DEPTH, ListNode, MapNode, ScalarNode, decode, plain_value, read_tree
+from cnncli.language.tree import MAX_DEPTH, ListNode, MapNode, ScalarNode, decode, plain_value, read_tree
 
 
 def refused(text: str) -> str:

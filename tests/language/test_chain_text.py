@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnncli.errors import ShapeError, UsageError
+from cnncli.language.chain import parse_layer
 from cnncli.model.chain import chain_input, chain_model
 from cnncli.model.vocabulary import vocabulary
-from cnncli.spec.chain import parse_layer
 
 
 @pytest.mark.parametrize(
