@@ -1,224 +1,208 @@
-"""A network becomes ops: which tensor lies where, what is done in place, what waits for the whole batch.
+"""From recorded steps to a program: rewritten, cut into phases, placed in memory, bound to it.
 
-All layers are run for one block of images before the next block is touched, so what a layer writes is still in the
-cache when the next one reads it. Tensors that nothing reads afterwards exist once a thread, not once an image.
+All steps of a phase are run for one block of images before the next block is touched, so what a layer writes is still
+in the cache when the next one reads it. What a plan takes is known before anything is allocated.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from cnncli.engine.memory import Memory, Tensor
-from cnncli.errors import InvalidInputError
+from cnncli.engine.memory import Memory
+from cnncli.engine.placement import Phase, Placement, Slot, phases_of, place, require_halos, root, share_memory
+from cnncli.engine.record import Record
+from cnncli.engine.rewrites import PREDICTING, TRAINING, rewritten
+from cnncli.engine.weights import Weights
+from cnncli.kernels.arguments import Operand, Partial
 from cnncli.kernels.host import LANES
-from cnncli.kernels.program import Chain, Op, Place
-from cnncli.layers import Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU, Softmax
-from cnncli.layers.buffers import NO_PADS, Buffers, View
-from cnncli.model import Model, Node
-from cnncli.shapes import Pads
-
-#: weight gradients are kept apart for each block of images up to so many numbers in all
-_SPREAD_LIMIT = 2**20
-_ADD_NUMBERS = 1024  # numbers of a gradient that one task adds up
+from cnncli.kernels.program import Op, OpSequence
+from cnncli.layers.recording import NO_PADS, Bound, Scope, Step, Table, Value, View
 
 
-@dataclass
-class Weights:
-    """The flat vector of parameters and its gradient, padded to whole vectors of LANES numbers."""
-
-    model: Model
-    memory: Memory
-    values: np.ndarray = field(init=False)
-    gradients: np.ndarray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.padded = -(-self.model.parameter_count // LANES) * LANES
-        self.values = self.memory.zeros(self.padded)
-        self.gradients = self.memory.zeros(self.padded)
-        self._offsets = {slot.name: slot.offset for slot in self.model.slots}
-
-    def places(self, node: Node, array: np.ndarray) -> dict[str, Place]:
-        """Return where the parameters of a node lie in `array`."""
-        trainable = (name for name, param in node.params.items() if param.trainable)
-        return {name: Place(array, self._offsets[f"{node.name}/{name}"]) for name in trainable}
-
-
-@dataclass
-class Pass:
-    """Ops for each block of images, and chains that follow when all blocks are done."""
-
-    logits: View
-    now: list[Op] = field(default_factory=list)
-    after: list[Chain] = field(default_factory=list)
-
-
-class Plan:
-    """The tensors of a sequential network for a batch size, and its ops.
+@dataclass(frozen=True)
+class Signals:
+    """Small arrays that a session fills before each batch.
 
     Parameters
     ----------
-    model : Model
-    weights : Weights
-    memory : Memory
-    key : Place
-        64 bits that change with every step.
-    is_training : bool
-        With gradients and dropout, or without.
-
-    Raises
-    ------
-    InvalidInputError
-        If the network is not a chain of layers that can be run, or does not end in a vector of classes.
+    count : ndarray of int64 (1,)
+        Images in the batch.
+    key : ndarray of uint64 (1,)
+        Random bits of the step.
     """
 
-    def __init__(self, model: Model, weights: Weights, memory: Memory, key: Place, *, is_training: bool) -> None:
-        self.weights, self.memory, self.key, self.is_training = weights, memory, key, is_training
-        self.nodes = _chain(model)
-        self.input = Tensor(model.input_shape)
-        self._zero = Place(memory.zeros(LANES))
-        self._first_learner = next((i for i, node in enumerate(self.nodes) if node.params), len(self.nodes))
-        self._values = self._place_values()
-        self._gradients = self._place_gradients() if is_training else {}
-        for tensor in (*self._values, *self._gradients.values()):
-            tensor.allocate(memory)
-
-    def forward(self) -> Pass:
-        """Return the ops from the input to the logits."""
-        result = Pass(self._values[-1].view(self.nodes[-1].out_shape))
-        for i, node in enumerate(self.nodes):
-            if not self._is_done_by_neighbour(i):
-                result.now += node.layer.forward(self._buffers(i, {}))
-        return result
-
-    def backward(self) -> Pass:
-        """Return the ops from the gradient of the logits to the gradient of every parameter."""
-        result = Pass(self._gradients[len(self.nodes)].view(self.nodes[-1].out_shape))
-        for i in reversed(range(self._first_learner, len(self.nodes))):
-            node = self.nodes[i]
-            if isinstance(node.layer, ReLU) and self._pool_rectifies(i + 1):
-                continue
-            targets = self.weights.places(node, self.weights.gradients)
-            if self._spreads(node):
-                targets = {name: self._parts(node, name, target, result) for name, target in targets.items()}
-            work = node.layer.backward(self._buffers(i, targets))
-            result.now += work.now
-            result.after += [Chain((op,), tasks) for op, tasks in work.after]
-        return result
-
-    def _place_values(self) -> list[Tensor]:
-        tensors = [self.input]
-        for i, node in enumerate(self.nodes):
-            source = tensors[-1]
-            source.wish_halo(node.layer.halo())
-            if isinstance(node.layer, Dropout):
-                # a max pool looks for its winners again on the way back: its output must not change
-                in_place = not self.is_training or (
-                    i > 0 and isinstance(self.nodes[i - 1].layer, ReLU | Dense | Conv2D)
-                )
-            else:
-                in_place = isinstance(node.layer, ReLU | Flatten)
-            tensors.append(source if in_place else Tensor(node.out_shape))
-            if self.is_training and node.params and not self._spreads(node):
-                source.is_kept |= node.layer.keeps_input(*node.in_shapes, lanes=LANES)
-        return tensors
-
-    def _place_gradients(self) -> dict[int, Tensor]:
-        """Return the tensor of the gradient with respect to the output of node i - 1, for each i that has one."""
-        last = len(self.nodes)
-        tensors = {last: Tensor(self.nodes[-1].out_shape)}
-        for i in reversed(range(self._first_learner, last)):
-            node, own = self.nodes[i], tensors[i + 1]
-            if node.params and not self._spreads(node):
-                own.is_kept = True
-            if i == self._first_learner:
-                break
-            own.wish_halo(node.layer.gradient_halo(*node.in_shapes))
-            if isinstance(node.layer, ReLU | Dropout) or (
-                isinstance(node.layer, Flatten) and self._gradient_halo(i) == NO_PADS
-            ):
-                tensors[i] = own
-            elif isinstance(node.layer, MaxPool2D) and node.layer.is_disjoint and self._is_free(i):
-                tensors[i] = self._values[i]
-            else:
-                tensors[i] = Tensor(node.in_shapes[0])
-        return tensors
-
-    def _is_free(self, i: int) -> bool:
-        """Return whether the input of the pool at i may be overwritten by its gradient."""
-        layer = self.nodes[i - 1].layer
-        return self._pool_rectifies(i) or isinstance(layer, Conv2D)
-
-    def _gradient_halo(self, i: int) -> Pads:
-        """Return the halo that the node before tensor i will wish for its gradient."""
-        node = self.nodes[i - 1]
-        if isinstance(node.layer, ReLU | Dropout):
-            return self._gradient_halo(i - 1)
-        return node.layer.gradient_halo(*node.in_shapes) if i - 1 > self._first_learner else NO_PADS
-
-    def _pool_rectifies(self, i: int) -> bool:
-        """Return whether node i is a max pool that takes over the ReLU before it on the way back."""
-        if not 0 < i < len(self.nodes):
-            return False
-        pool, before = self.nodes[i].layer, self.nodes[i - 1].layer
-        return (
-            isinstance(pool, MaxPool2D) and pool.is_disjoint and isinstance(before, ReLU) and self._relu_is_fused(i - 1)
-        )
-
-    def _relu_is_fused(self, i: int) -> bool:
-        """Return whether node i is a ReLU that the layer before it does as it writes."""
-        return i > 0 and isinstance(self.nodes[i].layer, ReLU) and isinstance(self.nodes[i - 1].layer, Conv2D | Dense)
-
-    def _is_done_by_neighbour(self, i: int) -> bool:
-        layer = self.nodes[i].layer
-        return self._relu_is_fused(i) or (isinstance(layer, Dropout) and not self.is_training)
-
-    def _spreads(self, node: Node) -> bool:
-        weights = sum(param.size for param in node.params.values())
-        return isinstance(node.layer, Conv2D) and weights * self.memory.blocks <= _SPREAD_LIMIT
-
-    def _parts(self, node: Node, name: str, target: Place, result: Pass) -> Place:
-        """Return room for a gradient a block, and let the sum of them follow the blocks."""
-        size = node.params[name].size
-        parts = self.memory.each_block(size)
-        op = Op("reduction.add_parts", (Place(parts.array), target, size, self.memory.blocks, size, _ADD_NUMBERS))
-        result.after.append(Chain((op,), -(-size // _ADD_NUMBERS)))
-        return parts
-
-    def _buffers(self, i: int, gradients: dict[str, Place]) -> Buffers:
-        node = self.nodes[i]
-        dy, dx = self._gradients.get(i + 1), self._gradients.get(i)
-        return Buffers(
-            x=self._values[i].view(node.in_shapes[0]),
-            y=self._values[i + 1].view(node.out_shape),
-            dx=dx.view(node.in_shapes[0]) if dx else None,
-            dy=dy.view(node.out_shape) if dy else None,
-            weights=self.weights.places(node, self.weights.values),
-            gradients=gradients,
-            zero=self._zero,
-            blocks=self.memory.blocks,
-            rectify=self._relu_is_fused(i + 1) if i + 1 < len(self.nodes) and node.params else self._pool_rectifies(i),
-            spread=self._spreads(node),
-            key=self.key,
-            allocate=self.memory.each_block,
-        )
+    count: np.ndarray
+    key: np.ndarray
 
 
-def _chain(model: Model) -> tuple[Node, ...]:
-    """Return the nodes without a softmax at the end, which is fused with the loss."""
-    for i, node in enumerate(model.nodes):
-        if node.inputs != (i - 1,):
-            raise InvalidInputError(
-                f"{node.name} does not follow the layer before it; networks with branches cannot be run yet",
-                where=node.where,
-                hint="use a chain of layers",
+class Plan:
+    """Phases and sizes of a recorded network.
+
+    Parameters
+    ----------
+    record : Record
+    threads : int
+    dtype : str
+    """
+
+    def __init__(self, record: Record, threads: int, dtype: str) -> None:
+        graph = record.graph
+        self.threads, self.dtype, self.blocks = threads, np.dtype(dtype), graph.blocks
+        self.together = -(-graph.blocks // graph.groups)
+        steps = rewritten(graph.steps, TRAINING if graph.is_training else PREDICTING)
+        require_halos(steps)
+        steps = share_memory(steps)
+        self.updates = [step for step in steps if step.is_update]
+        steps = [step for step in steps if not step.is_update]
+        self.prologue, steps = _split_prologue(steps) if not graph.is_training else ([], steps)
+        self.phases = phases_of(steps)
+        self.placement = place(self.phases, self.blocks, LANES)
+        self.tables = list(
+            dict.fromkeys(
+                table
+                for step in (*self.prologue, *steps, *self.updates)
+                for table in (*step.tables_read, *step.tables_written)
             )
-    nodes = model.nodes[:-1] if model.nodes and isinstance(model.nodes[-1].layer, Softmax) else model.nodes
-    if not nodes or len(nodes[-1].out_shape) != 1 or nodes[-1].out_shape[0] < 2:
-        raise InvalidInputError(
-            f"{model.name} does not end in a vector of 2 or more classes",
-            where=model.nodes[-1].where if model.nodes else "",
-            hint="end it with flatten, dense: classes, softmax",
         )
-    return nodes
+
+    @property
+    def size_bytes(self) -> int:
+        """Return what the plan's feature maps and tables take [bytes]."""
+        numbers = self.placement.worker_size * self.threads + self.placement.batch_size
+        tables = sum(
+            self._elements(table) * np.dtype(table.dtype or self.dtype).itemsize
+            for table in self.tables
+            if not self._is_gradient(table)
+        )
+        return numbers * self.dtype.itemsize + tables
+
+    def bind(self, memory: Memory, weights: Weights, signals: Signals) -> BoundPlan:
+        """Allocate memory and return the ops."""
+        return BoundPlan(self, memory, weights, signals)
+
+    def _elements(self, table: Table) -> int:
+        """Return the numbers of a table, each part padded to whole vectors."""
+        parts = {"batch": 1, "block": self.blocks, "group": -(-self.blocks // self.together)}[table.per]
+        return _padded(table.size) * parts
+
+    def _is_gradient(self, table: Table) -> bool:
+        """Return whether a table is the gradient itself: there is one part only."""
+        return table.per == "group" and self.together >= self.blocks and bool(table.gradient)
+
+
+def _padded(size: int) -> int:
+    return -(-size // LANES) * LANES
+
+
+def _split_prologue(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
+    """Return the steps of the batch that depend on parameters alone, and the others."""
+    prologue: list[Step] = []
+    known: set[Table] = set()
+    rest = []
+    for step in steps:
+        if step.scope is Scope.BATCH and not step.reads and known.issuperset(step.tables_read):
+            prologue.append(step)
+            known.update(step.tables_written)
+        else:
+            rest.append(step)
+    return prologue, rest
+
+
+class BoundPlan:
+    """A plan in memory.
+
+    Attributes
+    ----------
+    prologue : list of list of OpSequence
+        Phases to run whenever parameters have changed; empty when training.
+    phases : list of list of OpSequence
+    updates : list of OpSequence
+        What changes running statistics; to be run with the update of the parameters.
+    """
+
+    def __init__(self, plan: Plan, memory: Memory, weights: Weights, signals: Signals) -> None:
+        self._plan, self._weights, self._signals = plan, weights, signals
+        placement: Placement = plan.placement
+        self._worker = memory.zeros(placement.worker_size * plan.threads)
+        self._batch = memory.zeros(placement.batch_size)
+        self._zero = Operand(memory.zeros(LANES))
+        self._tables: dict[Table, Operand] = {}
+        self._partials: dict[Table, Partial] = {}
+        for table in plan.tables:
+            if table.per == "group":
+                if not plan._is_gradient(table):
+                    step = _padded(table.size)
+                    array = memory.zeros(plan._elements(table), table.dtype)
+                    self._partials[table] = Partial(Operand(array), step, plan.together)
+            else:
+                step = _padded(table.size) if table.per == "block" else 0
+                self._tables[table] = Operand(memory.zeros(plan._elements(table), table.dtype), task_step=step)
+        self.prologue = [[self._sequence(step)] for step in plan.prologue]
+        self.phases = [self._phase(phase) for phase in plan.phases]
+        self.updates = [self._sequence(step) for step in plan.updates]
+
+    def _phase(self, phase: Phase) -> list[OpSequence]:
+        plan = self._plan
+        sequences = [self._sequence(step) for step in phase.batch_steps]
+        ops = [op for step in phase.block_steps for op in self._ops(step)]
+        if ops:
+            sequences.insert(0, OpSequence(tuple(ops), plan.blocks, plan.together))
+        return sequences
+
+    def _sequence(self, step: Step) -> OpSequence:
+        return OpSequence(tuple(self._ops(step)), step.tasks)
+
+    def _ops(self, step: Step) -> list[Op]:
+        weights = self._weights
+        partials = dict(self._partials)
+        for table in (*step.tables_read, *step.tables_written):
+            if table.per == "group" and table not in partials:
+                gradient = weights.gradients_of(step.node)[table.gradient]
+                partials[table] = Partial(gradient, 0, self._plan.together)
+        bound = Bound(
+            reads=tuple(self.view(value) for value in step.reads),
+            writes=tuple(self.view(value) for value in step.writes),
+            tables=self._tables,
+            partials=partials,
+            weights=weights.of(step.node),
+            gradients=weights.gradients_of(step.node),
+            absorbed=step.absorbed,
+            blocks=self._plan.blocks,
+            together=self._plan.together,
+            zero=self._zero,
+            count=Operand(self._signals.count),
+            key=Operand(self._signals.key),
+        )
+        cleared = [op for value in self._plan.placement.first_writers.get(step, ()) for op in self._clear(value)]
+        return [*cleared, *step.emit(bound)]
+
+    def _clear(self, value: Value) -> list[Op]:
+        """Return the op that writes zeros around a value whose memory others use, too."""
+        if value.halo == NO_PADS or not self._plan.placement.slots[value].shares:
+            return []
+        names = ("top", "bottom", "left", "right")
+        return [Op("elementwise.clear_halo", {"y": self.view(value), **dict(zip(names, value.halo, strict=True))})]
+
+    def view(self, value: Value) -> View:
+        """Return where a value lies."""
+        image = value.image
+        if value.home is not None:
+            outer = self.view(value.home)
+            if image[1:] == outer.shape[1:]:
+                return View(outer.pixel(value.channel, 0, 0), image, outer.channel_step, outer.row_step, LANES)
+            if not outer.is_contiguous:
+                raise RuntimeError(f"{value.name}: maps with a halo cannot be seen in another shape")
+            return View(outer.operand, image, image[1] * image[2] * LANES, image[2] * LANES, LANES)
+        slot: Slot = self._plan.placement.slots[root(value)]
+        top, bottom, left, right = value.halo
+        row = (image[2] + left + right) * LANES
+        channel = (image[1] + top + bottom) * row
+        corner = top * row + left * LANES
+        if slot.is_kept:
+            operand = Operand(self._batch, slot.offset + corner, task_step=slot.size // self._plan.blocks)
+        else:
+            operand = Operand(self._worker, slot.offset + corner, worker_step=self._plan.placement.worker_size)
+        return View(operand, image, channel, row, LANES)

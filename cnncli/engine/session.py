@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnncli.engine.losses import LOSSES, Loss, Targets, record_answers, record_loss
 from cnncli.engine.memory import Memory
-from cnncli.engine.plan import Plan, Weights
-from cnncli.engine.update import Update
-from cnncli.errors import CancelledError
+from cnncli.engine.plan import Plan, Signals
+from cnncli.engine.record import Record, record
+from cnncli.engine.update import Recipe, Update
+from cnncli.engine.weights import Weights, initial_values
+from cnncli.errors import CancelledError, InvalidInputError
+from cnncli.kernels.arguments import Operand
 from cnncli.kernels.host import LANES
-from cnncli.kernels.program import Chain, Op, Place, Program
-from cnncli.layers.initialisers import spread
-
-if TYPE_CHECKING:
-    from cnncli.layers.base import Param
-    from cnncli.layers.buffers import View
-    from cnncli.model import Model
+from cnncli.kernels.program import Op, Program
+from cnncli.layers.recording import Bound, Graph, Step, Value
+from cnncli.model import Model
 
 
 class Session:
     """A network with its parameters, and programs that train it, test it and use it.
 
-    Nothing is allocated after construction. The results do not depend on the number of threads.
+    All buffers are allocated on construction. The results do not depend on the number of threads.
 
     Parameters
     ----------
     model : Model
-        A chain of layers that ends in a vector of K classes.
+        It ends in a vector of K classes.
     batch_size : int
         The most images of one training step, and how many are predicted at a time.
     threads : int
-    optimizer : {"sgd", "momentum", "adam", "adamw"}, optional
-        None: no training.
+    optimizer : str or Recipe, optional
+        Name of an optimizer, or all of its numbers; None: no training.
     momentum, weight_decay : float
+        Of an optimizer given by name.
     seed : int
         Of the first values of the parameters and of dropout, 0 .. 2**64 - 1.
     mean, std : sequence of float
-        One a channel, or one for all: a pixel p in 0..255 enters the network as (p / 255 - mean) / std.
+        One per channel, or one for all: a pixel p in 0..255 enters the network as (p / 255 - mean) / std.
     dtype : {"float32", "float64"}
         float64 serves gradient checks.
     """
@@ -51,7 +51,7 @@ class Session:
         *,
         batch_size: int,
         threads: int,
-        optimizer: str | None = None,
+        optimizer: str | Recipe | None = None,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         seed: int = 0,
@@ -60,25 +60,29 @@ class Session:
         dtype: str = "float32",
     ) -> None:
         self.model, self.batch_size, self.threads, self.seed = model, batch_size, threads, seed
-        blocks = -(-batch_size // LANES)
-        self._memory = Memory(blocks, threads, dtype)
-        self._weights = Weights(model, self._memory)
+        self._loss = _loss_of(model)
+        self._blocks = blocks = -(-batch_size // LANES)
+        self._memory = Memory(dtype)
+        self._weights = Weights(model, self._memory, with_gradients=optimizer is not None)
         self._source = np.zeros(1, np.int64)  # address of the images
         self._picks = np.zeros(blocks * LANES, np.int64)
         self._labels = np.full(blocks * LANES, -1, np.int64)
         self._losses = np.zeros(blocks * LANES, np.float64)
         self._hits = np.zeros(blocks * LANES, np.int64)
         self._share = np.zeros(1, dtype)
-        self._key = np.zeros(1, np.uint64)
+        self._signals = Signals(np.zeros(1, np.int64), np.zeros(1, np.uint64))
         channels = model.input_shape[0]
-        spread_out = np.broadcast_to(np.asarray(std, np.float64), channels)
-        self._scale = (1 / (255 * spread_out)).astype(dtype)
-        self._shift = (-np.broadcast_to(np.asarray(mean, np.float64), channels) / spread_out).astype(dtype)
-        self.parameters[:] = initial_values(model, seed)
+        deviations = np.broadcast_to(np.asarray(std, np.float64), channels)
+        self._scale = (1 / (255 * deviations)).astype(dtype)
+        self._shift = (-np.broadcast_to(np.asarray(mean, np.float64), channels) / deviations).astype(dtype)
+        self._scratch = self._memory.zeros(threads * LANES * LANES)
+        self.parameters[:] = initial_values(model.slots, seed)
+        self._weights.statistics[: model.non_trainable_count] = initial_values(model.state_slots, seed)
         self._prepare_answers(dtype)
         self._train: Program | None = None
         if optimizer is not None:
-            self._update = Update(self._weights, self._memory, optimizer, momentum, weight_decay)
+            recipe = Recipe(optimizer, momentum, weight_decay=weight_decay) if isinstance(optimizer, str) else optimizer
+            self._update = Update(self._weights, self._memory, recipe)
             self._prepare_training(dtype)
 
     @property
@@ -97,8 +101,13 @@ class Session:
         return self._memory.size_bytes
 
     def named(self) -> dict[str, np.ndarray]:
-        """Return views of the parameters by name, as in ``conv1/weight``."""
-        return {s.name: self.parameters[s.offset : s.offset + s.size].reshape(s.shape) for s in self.model.slots}
+        """Return views of parameters and running statistics by name, as in ``conv1/weight`` and ``bn1/mean``."""
+        return self._weights.named()
+
+    @property
+    def statistics(self) -> np.ndarray:
+        """The flat vector of running means and variances, in the order of ``model.state_slots``; assign in place."""
+        return self._weights.statistics[: self.model.non_trainable_count]
 
     def optimizer_state(self) -> dict[str, np.ndarray]:
         """Return copies of the optimizer's vectors and its step counter."""
@@ -139,10 +148,10 @@ class Session:
         self._labels[count:] = -1
         self._share[0] = 1 / count
         text = f"{self.seed} {key[0]} {key[1]}".encode()
-        self._key[0] = int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
+        self._signals.key[0] = int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
         self._update.begin(lr)
         if not self._train.run():
-            self._update.take_back()
+            self._update.undo()
             raise CancelledError
         loss = float(self._losses.sum())
         return loss if self._update.is_finite() else float("nan"), int(self._hits.sum())
@@ -151,6 +160,7 @@ class Session:
         """Return the probabilities float (n, K) of the images uint8 (N, H, W, C), or of those at `indices`."""
         chosen = np.arange(len(images)) if indices is None else indices
         result = np.empty((len(chosen), self.model.output_shape[0]), self._memory.dtype)
+        _whole(self._prepare)
         for first in range(0, len(chosen), self.batch_size):
             count = self._load(images, chosen[first : first + self.batch_size])
             _whole(self._answer)
@@ -160,6 +170,7 @@ class Session:
     def evaluate(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
         """Return the mean loss and the share of correct answers on images uint8 (N, H, W, C) with labels int64 (N,)."""
         loss, hits = 0.0, 0
+        _whole(self._prepare)
         for first in range(0, len(images), self.batch_size):
             chosen = np.arange(first, min(first + self.batch_size, len(images)))
             count = self._load(images, chosen)
@@ -186,42 +197,48 @@ class Session:
         self._source[0] = images.ctypes.data
         self._picks[:count] = indices
         self._picks[count:] = indices[-1]
+        self._signals.count[0] = count
         return count
 
-    def _gather(self, target: View) -> Op:
-        scratch = self._memory.each_worker(LANES * LANES)
-        places = Place(self._source), Place(self._picks, task_step=LANES), target.place
-        return Op(
-            "gather.gather_images",
-            (*places, Place(self._scale), Place(self._shift), scratch, *target.shape, *target.steps),
-        )
+    def _record(self, *, is_training: bool, loss: Callable[[Graph, Value, Value], None]) -> Record:
+        """Return the steps of the network between the images and what `loss` records."""
+        fused = bool(self.model.nodes) and self.model.nodes[-1].layer.loss == self._loss.name
+        recorded = record(self.model, blocks=self._blocks, is_training=is_training, loss=loss, fused_activation=fused)
+        places = {"source": self._source, "scale": self._scale, "shift": self._shift}
+        operands = {name: Operand(array) for name, array in places.items()}
+        operands["picks"] = Operand(self._picks, task_step=LANES)
+        operands["scratch"] = Operand(self._scratch, worker_step=LANES * LANES)
 
-    def _loss(self, logits: View, gradient: Place) -> Op:
-        each = (Place(array, task_step=LANES) for array in (self._labels, self._losses, self._hits))
-        return Op("softmax.softmax_cross_entropy", (logits.place, gradient, *each, Place(self._share), logits.shape[0]))
+        def emit(b: Bound) -> list[Op]:
+            return [Op("gather.gather_images", {"x": b.writes[0], **operands})]
+
+        recorded.graph.steps.insert(0, Step("images", (), (recorded.input,), emit))
+        return recorded
+
+    def _targets(self) -> Targets:
+        labels, losses, hits = (Operand(array, task_step=LANES) for array in (self._labels, self._losses, self._hits))
+        return Targets(labels, losses, hits, Operand(self._share))
 
     def _prepare_answers(self, dtype: str) -> None:
-        plan = Plan(self.model, self._weights, self._memory, Place(self._key), is_training=False)
-        forward = plan.forward()
-        ops = (self._gather(plan.input.view(self.model.input_shape)), *forward.now)
-        classes = forward.logits.shape[0]
-        self._probs = self._memory.zeros(self._memory.blocks * LANES * classes)
-        answer = Op("softmax.softmax", (forward.logits.place, Place(self._probs, task_step=LANES * classes), classes))
-        unused = self._memory.each_worker(LANES * classes)
-        self._answer = self._program(((*ops, answer),), dtype)
-        self._test = self._program(((*ops, self._loss(forward.logits, unused)),), dtype)
+        classes = self.model.output_shape[0]
+        self._probs = self._memory.zeros(self._blocks * LANES * classes)
+        unused = Operand(self._memory.zeros(self.threads * LANES * classes), worker_step=LANES * classes)
+        answers = record_answers(self._loss, Operand(self._probs, task_step=LANES * classes))
+        losses = record_loss(self._loss, self._targets(), unused)
+        graphs = [self._record(is_training=False, loss=loss) for loss in (answers, losses)]
+        answer, test = (
+            Plan(one, self.threads, dtype).bind(self._memory, self._weights, self._signals) for one in graphs
+        )
+        self._prepare = Program([*answer.prologue, *test.prologue], self.threads, dtype)
+        self._answer = Program(answer.phases, self.threads, dtype)
+        self._test = Program(test.phases, self.threads, dtype)
 
     def _prepare_training(self, dtype: str) -> None:
-        plan = Plan(self.model, self._weights, self._memory, Place(self._key), is_training=True)
-        forward, backward = plan.forward(), plan.backward()
-        gather = self._gather(plan.input.view(self.model.input_shape))
-        loss = self._loss(forward.logits, backward.logits.place)
-        blocks = Chain((gather, *forward.now, loss, *backward.now), self._memory.blocks)
-        phases = [[blocks], backward.after, [self._update.chain]]
-        self._train = Program(phases, self.threads, dtype, whole_from=2)
-
-    def _program(self, chains: tuple[tuple[Op, ...], ...], dtype: str) -> Program:
-        return Program([[Chain(ops, self._memory.blocks) for ops in chains]], self.threads, dtype)
+        recorded = self._record(is_training=True, loss=record_loss(self._loss, self._targets()))
+        plan = Plan(recorded, self.threads, dtype).bind(self._memory, self._weights, self._signals)
+        update = self._update
+        phases = [*plan.phases, *([one] for one in update.before)]
+        self._train = Program([*phases, [update.sequence, *plan.updates]], self.threads, dtype, whole_from=len(phases))
 
 
 def _whole(program: Program) -> None:
@@ -229,16 +246,13 @@ def _whole(program: Program) -> None:
         raise CancelledError
 
 
-def initial_values(model: Model, seed: int) -> np.ndarray:
-    """Return the first values of all trainable parameters, float64: each array from the seed and its own number."""
-    draws = [_draw(slot.param, np.random.default_rng([seed, i])) for i, slot in enumerate(model.slots)]
-    return np.concatenate(draws) if draws else np.zeros(0)
-
-
-def _draw(param: Param, generator: np.random.Generator) -> np.ndarray:
-    kind, size = spread(param)
-    if kind == "normal":
-        return generator.normal(0.0, size, param.size)
-    if kind == "uniform":
-        return generator.uniform(-size, size, param.size)
-    return np.full(param.size, size)
+def _loss_of(model: Model) -> Loss:
+    """Return the loss that suits the end of a network."""
+    shape = model.output_shape
+    if not model.nodes or len(shape) != 1 or shape[0] < 2:
+        raise InvalidInputError(
+            f"{model.name} does not end in a vector of 2 or more classes",
+            where=model.nodes[-1].where if model.nodes else "",
+            hint="end it with flatten, dense: classes, softmax",
+        )
+    return LOSSES["cross_entropy"]

@@ -1,65 +1,156 @@
-"""The optimizer's vectors, its step counter, and the op that uses them."""
+"""The optimizer's vectors, its step counter, and the ops that use them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
+from cnncli.engine.memory import Memory
+from cnncli.engine.weights import Weights
 from cnncli.errors import UsageError
-from cnncli.kernels.program import Chain, Op, Place
-
-if TYPE_CHECKING:
-    from cnncli.engine.memory import Memory
-    from cnncli.engine.plan import Weights
+from cnncli.kernels.arguments import Learner, Operand
+from cnncli.kernels.host import LANES
+from cnncli.kernels.program import Op, OpSequence
 
 _NUMBERS = 4096  # parameters that one task updates
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # Kingma and Ba 2015, section 2
-OPTIMIZERS = ("sgd", "momentum", "adam", "adamw")
+RMS_ALPHA, RMS_EPS = 0.99, 1e-8  # PyTorch's defaults
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How parameters are updated.
+
+    Parameters
+    ----------
+    name : {"sgd", "momentum", "adam", "adamw", "rmsprop"}
+        ``sgd`` has no momentum.
+    momentum : float
+        Of ``momentum`` (and of ``rmsprop`` where it is given).
+    nesterov : bool
+        Nesterov's form of ``momentum``.
+    weight_decay : float
+        Added to the gradient (an L2 penalty); ``adamw`` takes it off the parameters instead (decoupled).
+    decay_all : bool
+        Biases and the parameters of normalisations decay, too.
+    clip_norm : float, optional
+        Largest Euclidean norm of all gradients together.
+    """
+
+    name: str
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    decay_all: bool = False
+    clip_norm: float | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One optimizer: its kernel, its vectors by name, and the numbers of a step.
+
+    Parameters
+    ----------
+    kernel : str
+        Its name.
+    vectors : tuple of str
+        State vectors, as long as the parameters; also the names of the kernel's operands.
+    rates : callable
+        ``rates(recipe, lr, step)`` returns the numbers the kernel reads.
+    """
+
+    kernel: str
+    vectors: tuple[str, ...]
+    rates: Callable[[Recipe, float, int], tuple[float, ...]]
+
+
+def _sgd_rates(recipe: Recipe, lr: float, step: int) -> tuple[float, ...]:
+    del step
+    momentum = recipe.momentum if recipe.name == "momentum" else 0.0
+    return lr, momentum, recipe.weight_decay, float(recipe.nesterov)
+
+
+def _adam_rates(recipe: Recipe, lr: float, step: int) -> tuple[float, ...]:
+    unbias = 1 - BETA1**step, 1 - BETA2**step
+    is_decoupled = recipe.name == "adamw"
+    l2, decay = (0.0, lr * recipe.weight_decay) if is_decoupled else (recipe.weight_decay, 0.0)
+    return lr, BETA1, BETA2, EPS, *unbias, l2, decay
+
+
+def _rmsprop_rates(recipe: Recipe, lr: float, step: int) -> tuple[float, ...]:
+    del step
+    return lr, RMS_ALPHA, RMS_EPS, recipe.momentum, recipe.weight_decay
+
+
+RULES: Mapping[str, Rule] = {
+    "sgd": Rule("optimizer.sgd", ("velocity",), _sgd_rates),
+    "momentum": Rule("optimizer.sgd", ("velocity",), _sgd_rates),
+    "adam": Rule("optimizer.adam", ("m", "v"), _adam_rates),
+    "adamw": Rule("optimizer.adam", ("m", "v"), _adam_rates),
+    "rmsprop": Rule("optimizer.rmsprop", ("v", "velocity"), _rmsprop_rates),
+}
 
 
 class Update:
     """One optimizer at work on a flat vector of parameters.
 
-    Parameters
+    Attributes
     ----------
-    weights : Weights
-    memory : Memory
-    name : {"sgd", "momentum", "adam", "adamw"}
-        ``sgd`` has no momentum. Weight decay is added to the gradient by sgd and momentum (an L2 penalty), and taken
-        off the parameters by adamw and adam (decoupled).
-    momentum, weight_decay : float
+    before : list of OpSequence
+        Phases to be run one after the other before `sequence`.
+    sequence : OpSequence
+        The update itself.
     """
 
-    def __init__(self, weights: Weights, memory: Memory, name: str, momentum: float, weight_decay: float) -> None:
-        if name not in OPTIMIZERS:
-            raise UsageError(f"unknown optimizer {name!r}", hint=f"one of {', '.join(OPTIMIZERS)}")
-        self._is_adam = name in ("adam", "adamw")
-        self._momentum = momentum if name == "momentum" else 0.0
-        self._decay = weight_decay
+    def __init__(self, weights: Weights, memory: Memory, recipe: Recipe) -> None:
+        if recipe.name not in RULES:
+            raise UsageError(f"unknown optimizer {recipe.name!r}", hint=f"one of {', '.join(RULES)}")
+        self._recipe, self._rule = recipe, RULES[recipe.name]
         self._step = 0
         self._rates = np.zeros(8)
         tasks = max(1, -(-weights.padded // _NUMBERS))
         self._checks = memory.zeros(tasks)
-        names = ("m", "v") if self._is_adam else ("velocity",)
-        self._vectors = {vector: memory.zeros(weights.padded) for vector in names}
+        self._vectors = {name: memory.zeros(weights.padded) for name in self._rule.vectors}
         self._count = weights.model.parameter_count
-        vectors = [Place(array) for array in (weights.values, weights.gradients, *self._vectors.values())]
-        each = Place(self._checks), weights.padded, _NUMBERS
-        self.chain = Chain(
-            (Op("optimizer.adam" if self._is_adam else "optimizer.sgd", (*vectors, Place(self._rates), *each)),), tasks
-        )
+        scale = np.ones(1)
+        sizes = {"count": weights.padded, "per_task": _NUMBERS}
+        self.before: list[OpSequence] = []
+        if recipe.clip_norm is not None:
+            sums = memory.zeros(tasks, "float64")
+            gradients = {"gradients": Operand(weights.gradients), "sums": Operand(sums)}
+            clip = {"sums": Operand(sums), "scale": Operand(scale), "count": tasks, "largest": recipe.clip_norm}
+            self.before = [
+                OpSequence((Op("optimizer.square_sums", gradients | sizes),), tasks),
+                OpSequence((Op("optimizer.clip_scale", clip),), 1),
+            ]
+        mask, mask_step = self._mask(weights, memory)
+        arrays = (weights.values, weights.gradients, mask, self._rates, scale, self._checks)
+        p, g, decays, rates, scales, checks = map(Operand, arrays)
+        learner = Learner(p, g, decays, rates, scales, checks, mask_step, weights.padded, _NUMBERS)
+        vectors = {name: Operand(array) for name, array in self._vectors.items()}
+        self.sequence = OpSequence((Op(self._rule.kernel, {"learner": learner, **vectors}),), tasks)
+
+    def _mask(self, weights: Weights, memory: Memory) -> tuple[np.ndarray, int]:
+        """Return 1 where weight decay applies, and how far apart the vectors of the mask are."""
+        if self._recipe.weight_decay == 0 or self._recipe.decay_all:
+            mask = memory.zeros(LANES)
+            mask[:] = 1
+            return mask, 0
+        mask = memory.zeros(weights.padded)
+        for slot in weights.model.slots:
+            if len(slot.shape) > 1:  # biases, slopes and the parameters of normalisations are vectors
+                mask[slot.offset : slot.offset + slot.size] = 1
+        return mask, 1
 
     def begin(self, lr: float) -> None:
         """Set the numbers of the next step."""
         self._step += 1
-        if self._is_adam:
-            unbias = 1 - BETA1**self._step, 1 - BETA2**self._step
-            self._rates[:7] = (lr, BETA1, BETA2, EPS, *unbias, lr * self._decay)
-        else:
-            self._rates[:3] = lr, self._momentum, self._decay
+        rates = self._rule.rates(self._recipe, lr, self._step)
+        self._rates[: len(rates)] = rates
 
-    def take_back(self) -> None:
+    def undo(self) -> None:
         """Forget a step that was begun but did not update anything."""
         self._step -= 1
 
@@ -72,7 +163,7 @@ class Update:
         vectors = {name: vector[: self._count].copy() for name, vector in self._vectors.items()}
         return {**vectors, "step": np.array([self._step], np.int64)}
 
-    def load(self, state: dict[str, np.ndarray]) -> None:
+    def load(self, state: Mapping[str, np.ndarray]) -> None:
         """Continue from what `state` returned."""
         for name, vector in self._vectors.items():
             vector[: self._count] = state[name]

@@ -1,8 +1,4 @@
-"""The register tile swept over rows and columns: the compiled code of sweep.py.
-
-Where the tile does not divide the rows or columns, the last tile overlaps the one before it and computes the same
-values again.
-"""
+"""The register tile in loops over rows and columns: the compiled code of loops.py."""
 
 from __future__ import annotations
 
@@ -12,8 +8,10 @@ from typing import Any
 import numba
 import numpy as np
 
-from cnncli.kernels.kernel import Kernel, at
-from cnncli.kernels.simd import LANES, offset, pointer
+from cnncli.kernels.arguments import Block, Part, Partial, Parts, Real, Reals
+from cnncli.kernels.kernel import Kernel
+from cnncli.kernels.loops import LoopNest
+from cnncli.kernels.simd import LANES, offset
 from cnncli.kernels.tile import make_tile
 
 
@@ -32,62 +30,63 @@ def _taps_inside(reach: Any, base: Any, step: Any, taps: Any) -> Any:
 
 @cache
 def contract(rows: int, columns: int, neighbours: int) -> Kernel:
-    """Return the kernel of a tile of `rows` x `columns` vectors; words: A (3), B (3), C (3), bias (3), Sweep."""
+    """Return the kernel of a tile of `rows` x `columns` vectors; its rows may be shared out over parts."""
     tile = make_tile(rows, columns, b_column=LANES if neighbours else None)
 
-    def body(d: Any, task: Any, worker: Any, real: Any) -> None:
-        parts = d[33]
-        image = task if parts == 1 else 0
-        first = 0 if parts == 1 else task * d[12] // parts
-        last = d[12] if parts == 1 else (task + 1) * d[12] // parts
-        a = pointer(at(d, 0, image, worker), real)
-        b = pointer(at(d, 3, image, worker), real)
-        c = pointer(at(d, 6, image, worker), real)
-        bias = pointer(at(d, 9, image, worker), real)
-        low = type(real)(0) if d[35] else type(real)(-np.inf)
-        for outer in range(d[14]):
-            skip, taps = _taps_inside(d[37], d[38] + outer * d[39], d[40], d[25])
+    def body(a: Reals, b: Reals, c: Reals, bias: Reals, nest: LoopNest, part: Part, parts: Parts, real: Real) -> None:
+        first, last = part * nest.rows // parts, (part + 1) * nest.rows // parts
+        low = type(real)(0) if nest.relu else type(real)(-np.inf)
+        for outer in range(nest.outer):
+            first_row = nest.first_row + outer * nest.row_step
+            skip, taps = _taps_inside(nest.reach, first_row, nest.tap_step, nest.lengths[1])
             for i in range(first, last, rows):
                 row = min(i, last - rows)
-                for j in range(0, d[13], columns):
-                    column = min(j, d[13] - columns)
-                    back = d[36] if column == d[13] - columns else 0
+                for j in range(0, nest.columns, columns):
+                    column = min(j, nest.columns - columns)
+                    back = nest.overhang if column == nest.columns - columns else 0
                     tile(
-                        offset(a, row * d[16] + skip * d[28]), d[16],
-                        offset(b, outer * d[18] + column * d[17] - back + skip * d[31]), d[17],
-                        offset(c, row * d[20] + outer * d[22] + column * d[21] - back), d[20], d[21],
-                        offset(bias, row * d[34]), d[34], low,
-                        d[24], taps, d[26], d[27], d[28], d[29], d[30], d[31], d[32],
+                        offset(a, row * nest.a_row + skip * nest.a_steps[1]), nest.a_row,
+                        offset(b, outer * nest.b_outer + column * nest.b_column - back + skip * nest.b_steps[1]),
+                        nest.b_column,
+                        offset(c, row * nest.c_row + outer * nest.c_outer + column * nest.c_column - back),
+                        nest.c_row, nest.c_column,
+                        offset(bias, row * nest.bias_row), nest.bias_row, low,
+                        nest.lengths[0], taps, nest.lengths[2],
+                        nest.a_steps[0], nest.a_steps[1], nest.a_steps[2],
+                        nest.b_steps[0], nest.b_steps[1], nest.b_steps[2], 0,
                     )  # fmt: skip
 
     return Kernel(body, f"contract{rows}x{columns}x{neighbours}")
 
 
 @cache
-def correlate(rows: int, columns: int, neighbours: int) -> Kernel:
-    """Return the kernel of a lane-summing tile of `rows` x `columns`; words: A (3), B (3), C (3), Sweep."""
+def contract_lanes(rows: int, columns: int, neighbours: int) -> Kernel:
+    """Return the kernel of a lane-summing tile of `rows` x `columns`, which divides the loops."""
     tile = make_tile(rows, columns, lane_sum=True, b_column=LANES if neighbours else None)
 
-    def body(d: Any, task: Any, worker: Any, real: Any) -> None:
-        parts = d[30]
-        image = task if parts == 1 else 0
-        first = 0 if parts == 1 else task * d[9] // parts
-        last = d[9] if parts == 1 else (task + 1) * d[9] // parts
-        a = pointer(at(d, 0, image, worker), real)
-        b = pointer(at(d, 3, image, worker), real)
-        c = pointer(at(d, 6, image, worker), real)
-        for i in range(first, last, rows):
-            row = min(i, last - rows)
-            for outer in range(d[11]):
-                for inner in range(d[12]):
-                    for j in range(0, d[10], columns):
-                        column = min(j, d[10] - columns)
-                        tile(
-                            offset(a, row * d[13]), d[13],
-                            offset(b, outer * d[15] + inner * d[16] + column * d[14]), d[14],
-                            offset(c, row * d[17] + outer * d[19] + inner * d[20] + column * d[18]), d[17], d[18],
-                            c, 0, real,
-                            d[21], d[22], d[23], d[24], d[25], d[26], d[27], d[28], d[29],
-                        )  # fmt: skip
+    def body(
+        a: Reals, b: Reals, c: Partial, nest: LoopNest, block: Block, part: Part, parts: Parts, real: Real
+    ) -> None:
+        tiles = nest.rows // rows
+        first, last = part * tiles // parts * rows, (part + 1) * tiles // parts * rows
+        target = offset(c.data, block // c.blocks * c.step)
+        keep = 1 if block % c.blocks else 0
+        for image in range(min(nest.together, nest.blocks - block * nest.together)):
+            for row in range(first, last, rows):
+                for outer in range(nest.outer):
+                    for inner in range(nest.inner):
+                        for column in range(0, nest.columns, columns):
+                            tile(
+                                offset(a, image * nest.a_block + row * nest.a_row), nest.a_row,
+                                offset(b, image * nest.b_block + outer * nest.b_outer + inner * nest.b_inner
+                                       + column * nest.b_column), nest.b_column,
+                                offset(target, row * nest.c_row + outer * nest.c_outer + inner * nest.c_inner
+                                       + column * nest.c_column), nest.c_row, nest.c_column,
+                                target, 0, real,
+                                nest.lengths[0], nest.lengths[1], nest.lengths[2],
+                                nest.a_steps[0], nest.a_steps[1], nest.a_steps[2],
+                                nest.b_steps[0], nest.b_steps[1], nest.b_steps[2], keep,
+                            )  # fmt: skip
+            keep = 1
 
-    return Kernel(body, f"correlate{rows}x{columns}x{neighbours}")
+    return Kernel(body, f"contract_lanes{rows}x{columns}x{neighbours}")

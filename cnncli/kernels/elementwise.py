@@ -1,4 +1,4 @@
-"""ReLU, dropout and copies between buffers, number by number."""
+"""ReLU, dropout, sums and copies of feature maps, number by number."""
 
 from __future__ import annotations
 
@@ -6,51 +6,90 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import types
 
-from cnncli.kernels.kernel import at, kernel
-from cnncli.kernels.simd import LANES, pointer, vgreater, vload, vmax, vselect, vset, vstore
+from cnncli.kernels.arguments import Block, Maps, Real, UInt64s
+from cnncli.kernels.kernel import kernel
+from cnncli.kernels.simd import LANES, vadd, vgreater, vload, vmax, vselect, vset, vstore
+
+
+@kernel(splits_channels=True)
+def copy(x: Maps, y: Maps) -> None:
+    """Write y = x."""
+    for c in range(y.channels):
+        for h in range(y.height):
+            for w in range(y.width):
+                value = vload(x.data, c * x.channel_step + h * x.row_step + w * LANES)
+                vstore(y.data, c * y.channel_step + h * y.row_step + w * LANES, value)
 
 
 @kernel
-def copy(d: Any, task: Any, worker: Any, real: Any) -> None:
-    """Write y = x. Words: x (3), y (3), C, H, W, channel and row stride of x, of y."""
-    x = pointer(at(d, 0, task, worker), real)
-    y = pointer(at(d, 3, task, worker), real)
-    for c in range(d[6]):
-        for h in range(d[7]):
-            for w in range(d[8]):
-                vstore(y, c * d[11] + h * d[12] + w * LANES, vload(x, c * d[9] + h * d[10] + w * LANES))
+def reshape(x: Maps, y: Maps) -> None:
+    """Write y = the numbers of x in the same order, in maps of another shape."""
+    c = h = w = 0
+    for i in range(x.channels):
+        for j in range(x.height):
+            for k in range(x.width):
+                value = vload(x.data, i * x.channel_step + j * x.row_step + k * LANES)
+                vstore(y.data, c * y.channel_step + h * y.row_step + w * LANES, value)
+                w += 1
+                if w == y.width:
+                    w = 0
+                    h += 1
+                    if h == y.height:
+                        h = 0
+                        c += 1
 
 
-@kernel
-def relu_forward(d: Any, task: Any, worker: Any, real: Any) -> None:
-    """Write y = max(x, 0); NaN stays NaN. Words: as copy; y may be x."""
-    x = pointer(at(d, 0, task, worker), real)
-    y = pointer(at(d, 3, task, worker), real)
+@kernel(splits_channels=True)
+def clear_halo(y: Maps, top: int, bottom: int, left: int, right: int, real: Real) -> None:
+    """Write zeros around y: so many rows and columns on each side."""
     zero = vset(type(real)(0))
-    for c in range(d[6]):
-        for h in range(d[7]):
-            for w in range(d[8]):
-                vstore(y, c * d[11] + h * d[12] + w * LANES, vmax(vload(x, c * d[9] + h * d[10] + w * LANES), zero))
+    for c in range(y.channels):
+        for h in range(-top, y.height + bottom):
+            row = c * y.channel_step + h * y.row_step
+            if h < 0 or h >= y.height:
+                for w in range(-left, y.width + right):
+                    vstore(y.data, row + w * LANES, zero)
+            else:
+                for w in range(-left, 0):
+                    vstore(y.data, row + w * LANES, zero)
+                for w in range(y.width, y.width + right):
+                    vstore(y.data, row + w * LANES, zero)
 
 
-@kernel
-def relu_backward(d: Any, task: Any, worker: Any, real: Any) -> None:
-    """Write dx = dy where y > 0, else 0.
+@kernel(splits_channels=True)
+def add(a: Maps, b: Maps, y: Maps, relu: int, real: Real) -> None:
+    """Write y = a + b, with `relu` max(a + b, 0); y may be a."""
+    low = vset(type(real)(0) if relu else type(real)(-np.inf))
+    for c in range(y.channels):
+        for h in range(y.height):
+            for w in range(y.width):
+                one = vload(a.data, c * a.channel_step + h * a.row_step + w * LANES)
+                two = vload(b.data, c * b.channel_step + h * b.row_step + w * LANES)
+                vstore(y.data, c * y.channel_step + h * y.row_step + w * LANES, vmax(vadd(one, two), low))
 
-    Words: y (3), dy (3), dx (3), C, H, W, channel and row stride of y, of dy, of dx; dx may be dy.
-    """
-    y = pointer(at(d, 0, task, worker), real)
-    dy = pointer(at(d, 3, task, worker), real)
-    dx = pointer(at(d, 6, task, worker), real)
+
+@kernel(splits_channels=True)
+def relu_forward(x: Maps, y: Maps, real: Real) -> None:
+    """Write y = max(x, 0); NaN stays NaN. y may be x."""
     zero = vset(type(real)(0))
-    for c in range(d[9]):
-        for h in range(d[10]):
-            for w in range(d[11]):
-                alive = vgreater(vload(y, c * d[12] + h * d[13] + w * LANES), zero)
-                gain = vload(dy, c * d[14] + h * d[15] + w * LANES)
-                vstore(dx, c * d[16] + h * d[17] + w * LANES, vselect(alive, gain, zero))
+    for c in range(y.channels):
+        for h in range(y.height):
+            for w in range(y.width):
+                value = vmax(vload(x.data, c * x.channel_step + h * x.row_step + w * LANES), zero)
+                vstore(y.data, c * y.channel_step + h * y.row_step + w * LANES, value)
+
+
+@kernel(splits_channels=True)
+def relu_backward(y: Maps, dy: Maps, dx: Maps, real: Real) -> None:
+    """Write dx = dy where y > 0, else 0; dx may be dy."""
+    zero = vset(type(real)(0))
+    for c in range(y.channels):
+        for h in range(y.height):
+            for w in range(y.width):
+                alive = vgreater(vload(y.data, c * y.channel_step + h * y.row_step + w * LANES), zero)
+                gain = vload(dy.data, c * dy.channel_step + h * dy.row_step + w * LANES)
+                vstore(dx.data, c * dx.channel_step + h * dx.row_step + w * LANES, vselect(alive, gain, zero))
 
 
 @numba.njit(error_model="numpy")
@@ -62,28 +101,24 @@ def _mixed(number: Any) -> Any:
 
 
 @kernel
-def dropout(d: Any, task: Any, worker: Any, real: Any) -> None:
+def dropout(x: Maps, y: Maps, key: UInt64s, layer: int, keep: float, threshold: int, block: Block, real: Real) -> None:
     """Write y = x / (1 - rate), or 0 with probability `rate` (inverted dropout; the gradient is the same operation).
 
-    Whether a number is dropped depends on the key, the image's position in the batch and the number's position in the
-    image alone, so forward and backward agree without a stored mask, whatever the threads do.
-
-    Words: as copy, then key uint64 (3), 1 / (1 - rate) as float64 (3), the rate in units of 2**-32; y may be x.
+    Whether a number is dropped depends on the key, the layer, the image's position in the batch and the number's
+    position in the image alone, so forward and backward agree without a stored mask, whatever the threads do.
+    `keep` is 1 / (1 - rate), `threshold` the rate in units of 2**-32; y may be x.
     """
-    x = pointer(at(d, 0, task, worker), real)
-    y = pointer(at(d, 3, task, worker), real)
-    key = pointer(at(d, 13, task, worker), types.uint64(0))[0]
-    keep = type(real)(pointer(at(d, 16, task, worker), types.float64(0))[0])
-    limit = d[19]
+    seed = _mixed(key[0] + _mixed(np.uint64(layer) + np.uint64(0x9E3779B97F4A7C15)))
+    scale = type(real)(keep)
     element = np.uint64(0)
-    for c in range(d[6]):
-        for h in range(d[7]):
-            for w in range(d[8]):
+    for c in range(y.channels):
+        for h in range(y.height):
+            for w in range(y.width):
                 for lane in range(LANES):
-                    image = np.uint64(task * LANES + lane)
-                    draw = _mixed(key + _mixed((image << np.uint64(40)) + element)) >> np.uint64(32)
-                    value = x[c * d[9] + h * d[10] + w * LANES + lane]
-                    y[c * d[11] + h * d[12] + w * LANES + lane] = (
-                        type(real)(0) if np.int64(draw) < limit else value * keep
+                    image = np.uint64(block * LANES + lane)
+                    draw = _mixed(seed + _mixed((image << np.uint64(40)) + element)) >> np.uint64(32)
+                    value = x.data[c * x.channel_step + h * x.row_step + w * LANES + lane]
+                    y.data[c * y.channel_step + h * y.row_step + w * LANES + lane] = (
+                        type(real)(0) if np.int64(draw) < threshold else value * scale
                     )
                 element += np.uint64(1)

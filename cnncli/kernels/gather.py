@@ -8,7 +8,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from cnncli.kernels.kernel import at, kernel
+from cnncli.kernels.arguments import Int64s, Maps, Reals
+from cnncli.kernels.kernel import kernel
 from cnncli.kernels.simd import (
     _ELEMENTS,
     LANES,
@@ -44,25 +45,19 @@ def _bytes_to_lanes(typingctx: Any, source: Any, picks: Any, size: Any, start: A
 
 
 @kernel
-def gather_images(d: Any, task: Any, worker: Any, real: Any) -> None:
+def gather_images(source: Int64s, picks: Int64s, x: Maps, scale: Reals, shift: Reals, scratch: Reals) -> None:
     """Write x[c, h, w, lane] = scale[c] * image[picks[lane]][h, w, c] + shift[c].
 
-    Words: address of the images uint8 (3), picks int64 (3), x (3), scale (3), shift (3), scratch of LANES*LANES
-    (3), C, H, W, channel stride and row stride of x.
+    `source` holds the address of the images, uint8 (N, H, W, C); `scratch` has room for LANES*LANES numbers.
     """
-    images = pointer(pointer(at(d, 0, task, worker), types.int64(0))[0], types.uint8(0))
-    picks = pointer(at(d, 3, task, worker), types.int64(0))
-    x = pointer(at(d, 6, task, worker), real)
-    scale = pointer(at(d, 9, task, worker), real)
-    shift = pointer(at(d, 12, task, worker), real)
-    scratch = pointer(at(d, 15, task, worker), real)
-    channels, height, width, channel_step, row_step = d[18], d[19], d[20], d[21], d[22]
+    images = pointer(source[0], types.uint8(0))
+    channels, height, width = x.channels, x.height, x.width
     size = channels * height * width
     if size < LANES:
         for lane in range(LANES):
             for e in range(size):
                 c, h, w = e % channels, e // channels // width, e // channels % width
-                x[c * channel_step + h * row_step + w * LANES + lane] = (
+                x.data[c * x.channel_step + h * x.row_step + w * LANES + lane] = (
                     scale[c] * images[picks[lane] * size + e] + shift[c]
                 )
         return
@@ -72,7 +67,7 @@ def gather_images(d: Any, task: Any, worker: Any, real: Any) -> None:
         c, h, w = start % channels, start // channels // width, start // channels % width
         for e in range(LANES):
             value = vfma(vload(scratch, e * LANES), vset(scale[c]), vset(shift[c]))
-            vstore(x, c * channel_step + h * row_step + w * LANES, value)
+            vstore(x.data, c * x.channel_step + h * x.row_step + w * LANES, value)
             c += 1
             if c == channels:
                 c = 0

@@ -12,21 +12,25 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
-# fmt: off
-# isort: off
-from cnncli.kernels.image_filter_words import (
-    ABSOLUTE, BLOCK, BLOCK_ROWS, CHANNELS, COLUMN_INDEX, COMBINE, CONSTANT, DIVISOR, F32, FILTERS, GROUP, INVERSE, LEFT,
-    LOW, MAGNITUDE, NOTHING, OUT, OUT_HEIGHT, OUT_KIND, OUT_ROW, OUT_WIDTH, PARAMETERS, PASSES, PASS_ENDS, PASS_FROM,
-    PASS_MORE, PASS_PLACES, PASS_SHAPE, PASS_TO, PASS_WEIGHTS, PASS_WORDS, PITCH, POST_SCALE, POST_SHIFT, QUOTIENT,
-    REACH_X, REACH_Y, ROW_INDEX, SCRATCH, SCRATCH_STEP, SINGLE, SOURCE, SOURCE_KIND, SOURCE_ROW, STACK, STARTS,
-    STREAMED, STRIDE_X, STRIDE_Y, STRIP, TALL, TALLY, U16, U8, WHITE, WIDTH,
+from cnncli.kernels.arguments import Block
+from cnncli.kernels.image_filter_arguments import (
+    F32,
+    LOW,
+    MAGNITUDE,
+    NOTHING,
+    SINGLE,
+    STACK,
+    TALL,
+    U8,
+    U16,
+    Job,
+    Pass,
 )
-# isort: on
-# fmt: on
 from cnncli.kernels.image_filter_simd import fence, make_taps, vabs, vconvert, vpack, vstream
 from cnncli.kernels.kernel import kernel
 from cnncli.kernels.simd import (
     LANES,
+    address_of,
     offset,
     pointer,
     vfma,
@@ -54,40 +58,40 @@ def _convert(source: Any, start: int, count: int, x: Any) -> None:
 
 
 @njit(error_model="numpy")
-def _read(d: Any, kind: int, start: int, count: int, x: Any) -> None:
+def _read(job: Any, kind: int, start: int, count: int, x: Any) -> None:
     """Write `count` source elements from `start` on to x as float32."""
     if kind == U8:
-        _convert(pointer(d[SOURCE], types.uint8(0)), start, count, x)
+        _convert(pointer(job.source, types.uint8(0)), start, count, x)
     elif kind == U16:
-        _convert(pointer(d[SOURCE], types.uint16(0)), start, count, x)
+        _convert(pointer(job.source, types.uint16(0)), start, count, x)
     else:
-        source = pointer(d[SOURCE], types.float32(0))
+        source = pointer(job.source, types.float32(0))
         for i in range(count):
             x[i] = source[start + i]
 
 
 @njit(error_model="numpy")
-def _read_row(d: Any, row: int, first: int, last: int, constant: float, x: Any) -> None:
+def _read_row(job: Any, row: int, first: int, last: int, constant: float, x: Any) -> None:
     """Write padded pixels `first` to `last` of padded row `row` to x."""
-    channels, left, kind = d[CHANNELS], d[LEFT], d[SOURCE_KIND]
-    y = pointer(d[ROW_INDEX], types.int64(0))[row]
+    channels, left, kind = job.channels, job.left, job.source_kind
+    y = job.row_index[row]
     if y < 0:
         for i in range((last - first) * channels):
             x[i] = constant
         return
-    start = y * d[SOURCE_ROW]
+    start = y * job.source_row
     inner = min(max(first, left), last)
-    outer = max(min(last, left + d[WIDTH]), inner)
-    _read_border(d, kind, start, first, inner, constant, x)
+    outer = max(min(last, left + job.width), inner)
+    _read_border(job, kind, start, first, inner, constant, x)
     middle = offset(x, (inner - first) * channels)
-    _read(d, kind, start + (inner - left) * channels, (outer - inner) * channels, middle)
-    _read_border(d, kind, start, outer, last, constant, offset(x, (outer - first) * channels))
+    _read(job, kind, start + (inner - left) * channels, (outer - inner) * channels, middle)
+    _read_border(job, kind, start, outer, last, constant, offset(x, (outer - first) * channels))
 
 
 @njit(error_model="numpy")
-def _read_border(d: Any, kind: int, start: int, first: int, last: int, constant: float, x: Any) -> None:
+def _read_border(job: Any, kind: int, start: int, first: int, last: int, constant: float, x: Any) -> None:
     """Write padded pixels `first` to `last`, which lie outside the image, of the row that begins at `start`."""
-    columns, channels = pointer(d[COLUMN_INDEX], types.int64(0)), d[CHANNELS]
+    columns, channels = job.column_index, job.channels
     for p in range(first, last):
         column = columns[p]
         target = offset(x, (p - first) * channels)
@@ -95,14 +99,14 @@ def _read_border(d: Any, kind: int, start: int, first: int, last: int, constant:
             for c in range(channels):
                 target[c] = constant
         else:
-            _read(d, kind, start + column * channels, channels, target)
+            _read(job, kind, start + column * channels, channels, target)
 
 
 @njit(error_model="numpy")
 def _sum(step: Any, x: Any, width: int, start: float, y: Any, pitch: int, rows: int) -> None:
     """Run one pass for a group of `rows` output rows of `width` elements."""
-    places, weights = pointer(step[PASS_PLACES], types.int64(0)), pointer(step[PASS_WEIGHTS], types.float32(0))
-    ends, shape, more = pointer(step[PASS_ENDS], types.int64(0)), step[PASS_SHAPE], step[PASS_MORE]
+    places, weights = pointer(step.places, types.int64(0)), pointer(step.weights, types.float32(0))
+    ends, shape, more = pointer(step.ends, types.int64(0)), step.shape, step.more
     if shape == 0:
         for i in range(0, width, TALL[1] * LANES):
             _tall(offset(x, i), places, weights, ends, start, more, offset(y, i), pitch)
@@ -131,12 +135,12 @@ def _combine(kind: int, filters: int, y: Any, step: int, width: int) -> None:
 
 
 @njit(error_model="numpy")
-def _finish(d: Any, y: Any, count: int, p: Any) -> None:
+def _finish(job: Any, y: Any, count: int) -> None:
     """Divide, rectify and shift `count` responses in place."""
-    quotient, absolute = d[QUOTIENT], d[ABSOLUTE]
-    affine = p[POST_SCALE] != np.float32(1) or p[POST_SHIFT] != np.float32(0)
-    inverse, minus_divisor = vset(p[INVERSE]), vset(-p[DIVISOR])
-    scale, shift = vset(p[POST_SCALE]), vset(p[POST_SHIFT])
+    quotient, absolute = job.quotient, job.absolute
+    affine = job.post_scale != 1.0 or job.post_shift != 0.0
+    inverse, minus_divisor = vset(np.float32(1 / job.divisor)), vset(np.float32(-job.divisor))
+    scale, shift = vset(np.float32(job.post_scale)), vset(np.float32(job.post_shift))
     if not (quotient or absolute or affine):
         return
     for i in range(0, count, LANES):
@@ -223,21 +227,21 @@ def _outside(y: Any, count: int, low: float, high: float) -> Any:
 
 
 @njit(error_model="numpy")
-def _write(d: Any, row: int, first: int, y: Any, count: int, p: Any, spare: int, tally: Any) -> None:
+def _write(job: Any, row: int, first: int, y: Any, count: int, spare: int, tally: Any) -> None:
     """Write `count` finished values to element `first` on of an output row, and count what is clipped."""
-    start = row * d[OUT_ROW] + first
-    kind, white = d[OUT_KIND], p[WHITE]
+    start = row * job.out_row + first
+    kind, white = job.out_kind, np.float32(job.white)
     for i in range(count, count + LANES):  # the lanes after the last value may hold no strange numbers
         y[i] = y[count - 1]
     here = pointer(spare, types.float64(0))
     here[0], here[1] = np.inf, -np.inf
-    if kind >= F32 or d[SOURCE_KIND] == F32:  # only floats bring numbers that are not finite
+    if kind >= F32 or job.source_kind == F32:  # only floats bring numbers that are not finite
         _note_floats(y, count, here)
     if kind != NOTHING:
         size = 1 << kind  # bytes of a number: 1, 2, 4
-        address = d[OUT] + start * size
+        address = job.out + start * size
         # a large result only pushes out of the caches what is still needed: it is made beside and copied around them
-        place = spare + 128 + address % 64 if d[STREAMED] else address
+        place = spare + 128 + address % 64 if job.streamed else address
         rest = spare + 64
         if kind == U8:
             _pack(pointer(place, types.uint8(0)), 0, y, count, white, pointer(rest, types.uint8(0)), here)
@@ -247,7 +251,7 @@ def _write(d: Any, row: int, first: int, y: Any, count: int, p: Any, spare: int,
             out = pointer(place, types.float32(0))
             for i in range(count):
                 out[i] = y[i]
-        if d[STREAMED]:
+        if job.streamed:
             _stream(address, place, count * size)
     half = np.float32(0.5)
     if here[0] < -half or here[1] >= white + half:
@@ -257,46 +261,54 @@ def _write(d: Any, row: int, first: int, y: Any, count: int, p: Any, spare: int,
     tally[0], tally[1] = min(tally[0], here[0]), max(tally[1], here[1])
 
 
+PASS_WORDS = len(Pass._fields)
+
+
+@njit(error_model="numpy")
+def _pass_at(table: Any) -> Any:
+    """Return the pass whose words begin at `table`."""
+    return Pass(table[0], table[1], table[2], table[3], table[4], table[5], table[6])
+
+
 @kernel
-def filter_strip(d: Any, task: Any, worker: Any, real: Any) -> None:
-    """Filter output rows task*STRIP to (task + 1)*STRIP; words as listed above, `worker` owns one scratch."""
-    p = pointer(d[PARAMETERS], types.float32(0))
-    pitch, channels, group, filters = d[PITCH], d[CHANNELS], d[GROUP], d[FILTERS]
-    block = pointer(d[SCRATCH] + worker * d[SCRATCH_STEP], types.float32(0))
-    between = offset(block, d[BLOCK_ROWS] * pitch)
+def filter_strip(job: Job, task: Block) -> None:
+    """Filter output rows task*strip to (task + 1)*strip."""
+    constant = np.float32(job.constant)
+    pitch, channels, group, filters = job.pitch, job.channels, job.group, job.filters
+    block = job.scratch
+    between = offset(block, job.block_rows * pitch)
     response = offset(between, group * pitch)
-    spare = d[SCRATCH] + worker * d[SCRATCH_STEP] + 4 * pitch * (d[BLOCK_ROWS] + group + filters * group)
-    tally = pointer(d[TALLY] + task * 32, types.float64(0))
-    passes = pointer(d[PASSES], types.int64(0))
-    top, bottom = task * d[STRIP], min((task + 1) * d[STRIP], d[OUT_HEIGHT])
-    stride_y, stride_x, reach_x = d[STRIDE_Y], d[STRIDE_X], d[REACH_X]
+    spare = address_of(offset(response, filters * group * pitch))
+    passes = job.passes
+    top, bottom = task * job.strip, min((task + 1) * job.strip, job.out_height)
+    stride_y, stride_x, reach_x = job.stride_y, job.stride_x, job.reach_x
     halo = reach_x - 1
-    for first in range(0, d[OUT_WIDTH], d[BLOCK]):
-        wide = min(d[BLOCK], d[OUT_WIDTH] - first)
+    for first in range(0, job.out_width, job.block):
+        wide = min(job.block, job.out_width - first)
         left, span = first * stride_x, (wide - 1) * stride_x + 1
-        for row in range(top * stride_y, (bottom - 1) * stride_y + d[REACH_Y]):
-            _read_row(d, row, left, left + span + halo, p[CONSTANT], offset(block, (row - top * stride_y) * pitch))
+        for row in range(top * stride_y, (bottom - 1) * stride_y + job.reach_y):
+            _read_row(job, row, left, left + span + halo, constant, offset(block, (row - top * stride_y) * pitch))
         for row in range(top, bottom, group):
             window = offset(block, (row - top) * stride_y * pitch)
             count = 0
             for f in range(filters):
                 answer = offset(response, f * group * pitch)
                 for _ in range(passes[2 * f]):
-                    step = offset(passes, passes[2 * f + 1] + count * PASS_WORDS)
+                    step = _pass_at(offset(passes, passes[2 * f + 1] + count * PASS_WORDS))
                     count += 1
-                    width = span * channels if step[PASS_TO] else (span + halo) * channels
-                    x = between if step[PASS_FROM] else window
-                    start = p[STARTS + f] if step[PASS_TO] else np.float32(0)
-                    _sum(step, x, width, start, answer if step[PASS_TO] else between, pitch, group)
+                    width = span * channels if step.target else (span + halo) * channels
+                    x = between if step.source else window
+                    start = job.starts[f] if step.target else np.float32(0)
+                    _sum(step, x, width, start, answer if step.target else between, pitch, group)
             for i in range(min(group, bottom - row)):
                 y = offset(response, i * pitch)
-                if d[COMBINE] != STACK:
-                    _combine(d[COMBINE], filters, y, group * pitch, span * channels)
+                if job.combine != STACK:
+                    _combine(job.combine, filters, y, group * pitch, span * channels)
                 if stride_x > 1:
                     for j in range(1, wide):
                         for c in range(channels):
                             y[j * channels + c] = y[j * stride_x * channels + c]
-                _finish(d, y, wide * channels, p)
-                _write(d, row + i, first * channels, y, wide * channels, p, spare, tally)
-    if d[STREAMED]:
+                _finish(job, y, wide * channels)
+                _write(job, row + i, first * channels, y, wide * channels, spare, job.tally)
+    if job.streamed:
         fence()

@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cnncli.kernels import image_filter_words as code
+from cnncli.kernels import image_filter_arguments as code
+from cnncli.kernels.arguments import Operand, pack
 from cnncli.kernels.host import LANES
 from cnncli.kernels.store import routine
 from cnncli.shapes import Pair
@@ -107,35 +108,33 @@ class _Layout:
         scratch_rows = rows_held + group + filters * group
         scratch_step = 4 * pitch * (scratch_rows + 1) + 256
         scratch_step += -scratch_step % 64
-        self.scratch = np.zeros(self.threads * scratch_step + 64, np.uint8)
+        scratch = np.zeros(self.threads * scratch_step + 64, np.uint8)
+        scratch = scratch[-scratch.ctypes.data % 64 :][: self.threads * scratch_step].view(np.float32)
         self.tally = np.zeros((self.tasks, 4))
         self.tally[:, 0], self.tally[:, 1] = np.inf, -np.inf
-        self.parameters = np.array(
-            [job.constant, 1 / job.divisor, job.divisor, job.post_scale, job.post_shift, job.white, *job.starts],
-            np.float32,
-        )
         self._passes(job, pitch, channels, group)
         source, rows, columns = map(np.ascontiguousarray, (job.source, job.rows, job.columns))
-        self.keep = (source, out, rows, columns)
-        w = np.zeros(code.WORDS, np.int64)
-        w[code.SOURCE], w[code.SOURCE_ROW] = _address(source), width * channels
-        w[code.SOURCE_KIND] = _KINDS[source.dtype.name]
-        w[code.ROW_INDEX], w[code.COLUMN_INDEX] = _address(rows), _address(columns)
-        w[code.WIDTH], w[code.CHANNELS], w[code.LEFT] = width, channels, job.left
-        w[code.PADDED_WIDTH], w[code.PARAMETERS] = len(job.columns), _address(self.parameters)
-        w[code.OUT_KIND] = code.NOTHING if out is None else _KINDS[out.dtype.name]
-        w[code.STREAMED] = out is not None and out.nbytes > _STREAMED
-        if out is not None:
-            w[code.OUT], w[code.OUT_ROW] = _address(out), size[1] * channels
-        w[code.OUT_HEIGHT], w[code.OUT_WIDTH] = size
-        w[code.STRIDE_Y], w[code.STRIDE_X] = job.stride
-        w[code.REACH_Y], w[code.REACH_X] = reach
-        w[code.STRIP], w[code.BLOCK], w[code.GROUP] = strip, block, group
-        w[code.PASSES], w[code.FILTERS], w[code.COMBINE] = _address(self.passes), filters, _COMBINE[job.combine]
-        w[code.ABSOLUTE], w[code.QUOTIENT] = job.absolute, job.divisor != 1
-        w[code.SCRATCH], w[code.SCRATCH_STEP] = _address(self.scratch) + -_address(self.scratch) % 64, scratch_step
-        w[code.BLOCK_ROWS], w[code.PITCH], w[code.TALLY] = rows_held, pitch, _address(self.tally)
-        self.words = w
+        record = code.Job(
+            source=_address(source), source_row=width * channels, source_kind=_KINDS[source.dtype.name],
+            row_index=Operand(rows), column_index=Operand(columns),
+            width=width, channels=channels, left=job.left,
+            out=0 if out is None else _address(out), out_row=size[1] * channels,
+            out_kind=code.NOTHING if out is None else _KINDS[out.dtype.name],
+            out_height=size[0], out_width=size[1],
+            stride_y=job.stride[0], stride_x=job.stride[1], reach_y=reach[0], reach_x=reach[1],
+            strip=strip, block=block, group=group,
+            passes=Operand(self.passes), filters=filters, combine=_COMBINE[job.combine],
+            absolute=job.absolute, quotient=job.divisor != 1,
+            streamed=out is not None and out.nbytes > _STREAMED,
+            scratch=Operand(scratch, worker_step=scratch_step // 4), block_rows=rows_held, pitch=pitch,
+            tally=Operand(self.tally, task_step=4), starts=Operand(job.starts.astype(np.float32)),
+            constant=job.constant, divisor=job.divisor, post_scale=job.post_scale, post_shift=job.post_shift,
+            white=job.white,
+        )  # fmt: skip
+        self.code = _FILTER_STRIP.code()
+        words, self.arrays = pack(self.code.takes, {"job": record}, _FILTER_STRIP.name)
+        self.words = np.array([1, *words], np.int64)
+        self.keep = (source, out)
 
     def _passes(self, job: FilterJob, pitch: int, channels: int, group: int) -> None:
         """Write the table of passes: for each filter how many and where, then the words of each."""
@@ -155,7 +154,7 @@ class _Layout:
 
     def run(self) -> NDArray[np.float64]:
         """Call the compiled code for every strip; ctypes lets go of Python's lock meanwhile."""
-        call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(_FILTER_STRIP.address())
+        call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(self.code.address)
         words, turn = _address(self.words), itertools.count()
 
         def work(worker: int) -> None:

@@ -9,7 +9,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from cnncli.kernels.image_filter_words import segments
+from cnncli.kernels.image_filter_arguments import segments
 from cnncli.kernels.simd import _ELEMENTS, LANES, Vector, load_vector, multiply_add, splat, store_vector
 
 _MAGIC = 12582912.0  # 1.5 * 2^23: adding it rounds a float32 of up to 22 bits to the nearest whole number, half to even

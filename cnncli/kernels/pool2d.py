@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from cnncli.kernels.kernel import at, kernel
+from cnncli.kernels.arguments import Maps, Real, Window
+from cnncli.kernels.kernel import kernel
 from cnncli.kernels.simd import (
     LANES,
     mask_or,
     mask_without,
-    pointer,
     vadd,
     vequal,
     vgreater,
@@ -24,106 +22,91 @@ from cnncli.kernels.simd import (
 )
 
 
-@kernel
-def maxpool_forward(d: Any, task: Any, worker: Any, real: Any) -> None:
-    """Write y = the largest value of each window; padding never wins.
-
-    Words: x (3), y (3), C, H, W, OH, OW, channel and row stride of x, of y, KH, KW, SH, SW, top, left.
-    """
-    x = pointer(at(d, 0, task, worker), real)
-    y = pointer(at(d, 3, task, worker), real)
-    for c in range(d[6]):
-        for oh in range(d[9]):
-            first_row = oh * d[17] - d[19]
-            for ow in range(d[10]):
-                first_column = ow * d[18] - d[20]
+@kernel(splits_channels=True)
+def maxpool_forward(x: Maps, y: Maps, window: Window, real: Real) -> None:
+    """Write y = the largest value of each window; padding never wins."""
+    for c in range(y.channels):
+        for oh in range(y.height):
+            first_row = oh * window.row_stride - window.top
+            for ow in range(y.width):
+                first_column = ow * window.column_stride - window.left
                 best = vset(type(real)(-np.inf))
-                for h in range(max(first_row, 0), min(first_row + d[15], d[7])):
-                    for w in range(max(first_column, 0), min(first_column + d[16], d[8])):
-                        best = vmax(best, vload(x, c * d[11] + h * d[12] + w * LANES))
-                vstore(y, c * d[13] + oh * d[14] + ow * LANES, best)
+                for h in range(max(first_row, 0), min(first_row + window.rows, x.height)):
+                    for w in range(max(first_column, 0), min(first_column + window.columns, x.width)):
+                        best = vmax(best, vload(x.data, c * x.channel_step + h * x.row_step + w * LANES))
+                vstore(y.data, c * y.channel_step + oh * y.row_step + ow * LANES, best)
 
 
-@kernel
-def maxpool_backward(d: Any, task: Any, worker: Any, real: Any) -> None:
+@kernel(splits_channels=True)
+def maxpool_backward(
+    x: Maps, y: Maps, dy: Maps, dx: Maps, window: Window, relu_gradient: int, disjoint: int, real: Real
+) -> None:
     """Add dy to dx at the first largest value of each window, as PyTorch does.
 
-    Words: x (3), y (3), dy (3), dx (3), C, H, W, OH, OW, channel and row stride of x, of y, of dy, of dx, KH, KW, SH,
-    SW, top, left, rectified, disjoint.
-    With `rectified`, x is the output of a ReLU and windows whose maximum is 0 pass nothing on (the ReLU's gradient).
-    With `disjoint`, the stride is the size and there is no padding: dx is assigned and may be the same memory as x.
+    With `relu_gradient`, x is the output of a ReLU and windows whose maximum is 0 pass nothing on (the ReLU's
+    gradient). With `disjoint`, the stride is the size and there is no padding: dx is assigned and may be the same
+    memory as x.
     """
-    x = pointer(at(d, 0, task, worker), real)
-    y = pointer(at(d, 3, task, worker), real)
-    dy = pointer(at(d, 6, task, worker), real)
-    dx = pointer(at(d, 9, task, worker), real)
     zero = vset(type(real)(0))
-    rows, columns = d[13], d[14]
     # disjoint windows leave only the rows and columns beyond the last window to be cleared
-    covered_rows = d[15] * d[27] if d[32] else 0
-    covered_columns = d[16] * d[28] if d[32] else 0
-    for c in range(d[12]):
-        for h in range(rows):
-            for w in range(covered_columns if h < covered_rows else 0, columns):
-                vstore(dx, c * d[23] + h * d[24] + w * LANES, zero)
-        for oh in range(d[15]):
-            first_row = oh * d[27] - d[29]
-            for ow in range(d[16]):
-                first_column = ow * d[28] - d[30]
-                best = vload(y, c * d[19] + oh * d[20] + ow * LANES)
-                gain = vload(dy, c * d[21] + oh * d[22] + ow * LANES)
-                if d[31]:
+    covered_rows = y.height * window.row_stride if disjoint else 0
+    covered_columns = y.width * window.column_stride if disjoint else 0
+    for c in range(x.channels):
+        for h in range(x.height):
+            for w in range(covered_columns if h < covered_rows else 0, x.width):
+                vstore(dx.data, c * dx.channel_step + h * dx.row_step + w * LANES, zero)
+        for oh in range(y.height):
+            first_row = oh * window.row_stride - window.top
+            for ow in range(y.width):
+                first_column = ow * window.column_stride - window.left
+                best = vload(y.data, c * y.channel_step + oh * y.row_step + ow * LANES)
+                gain = vload(dy.data, c * dy.channel_step + oh * dy.row_step + ow * LANES)
+                if relu_gradient:
                     gain = vselect(vgreater(best, zero), gain, zero)
                 taken = vgreater(zero, zero)
-                for h in range(max(first_row, 0), min(first_row + d[25], rows)):
-                    for w in range(max(first_column, 0), min(first_column + d[26], columns)):
-                        equal = vequal(vload(x, c * d[17] + h * d[18] + w * LANES), best)
+                for h in range(max(first_row, 0), min(first_row + window.rows, x.height)):
+                    for w in range(max(first_column, 0), min(first_column + window.columns, x.width)):
+                        equal = vequal(vload(x.data, c * x.channel_step + h * x.row_step + w * LANES), best)
                         part = vselect(mask_without(equal, taken), gain, zero)
                         taken = mask_or(taken, equal)
-                        place = c * d[23] + h * d[24] + w * LANES
-                        vstore(dx, place, part if d[32] else vadd(vload(dx, place), part))
+                        place = c * dx.channel_step + h * dx.row_step + w * LANES
+                        vstore(dx.data, place, part if disjoint else vadd(vload(dx.data, place), part))
 
 
-@kernel
-def avgpool_forward(d: Any, task: Any, worker: Any, real: Any) -> None:
-    """Write y = the mean of each window over the pixels inside the image (padding is not counted, as in Keras).
-
-    Words: as maxpool_forward.
-    """
-    x = pointer(at(d, 0, task, worker), real)
-    y = pointer(at(d, 3, task, worker), real)
-    for c in range(d[6]):
-        for oh in range(d[9]):
-            top, bottom = max(oh * d[17] - d[19], 0), min(oh * d[17] - d[19] + d[15], d[7])
-            for ow in range(d[10]):
-                left, right = max(ow * d[18] - d[20], 0), min(ow * d[18] - d[20] + d[16], d[8])
+@kernel(splits_channels=True)
+def avgpool_forward(x: Maps, y: Maps, window: Window, real: Real) -> None:
+    """Write y = the mean of each window over the pixels inside the image (padding is not counted, as in Keras)."""
+    for c in range(y.channels):
+        for oh in range(y.height):
+            first_row = oh * window.row_stride - window.top
+            top, bottom = max(first_row, 0), min(first_row + window.rows, x.height)
+            for ow in range(y.width):
+                first_column = ow * window.column_stride - window.left
+                left, right = max(first_column, 0), min(first_column + window.columns, x.width)
                 total = vset(type(real)(0))
                 for h in range(top, bottom):
                     for w in range(left, right):
-                        total = vadd(total, vload(x, c * d[11] + h * d[12] + w * LANES))
+                        total = vadd(total, vload(x.data, c * x.channel_step + h * x.row_step + w * LANES))
                 share = type(real)(1) / type(real)((bottom - top) * (right - left))
-                vstore(y, c * d[13] + oh * d[14] + ow * LANES, vmul(total, vset(share)))
+                vstore(y.data, c * y.channel_step + oh * y.row_step + ow * LANES, vmul(total, vset(share)))
 
 
-@kernel
-def avgpool_backward(d: Any, task: Any, worker: Any, real: Any) -> None:
-    """Write dx: each output's gradient shared among the pixels of its window.
-
-    Words: dy (3), dx (3), C, H, W, OH, OW, channel and row stride of dx, of dy, KH, KW, SH, SW, top, left.
-    """
-    dy = pointer(at(d, 0, task, worker), real)
-    dx = pointer(at(d, 3, task, worker), real)
-    for c in range(d[6]):
-        for h in range(d[7]):
-            for w in range(d[8]):
-                vstore(dx, c * d[11] + h * d[12] + w * LANES, vset(type(real)(0)))
-        for oh in range(d[9]):
-            top, bottom = max(oh * d[17] - d[19], 0), min(oh * d[17] - d[19] + d[15], d[7])
-            for ow in range(d[10]):
-                left, right = max(ow * d[18] - d[20], 0), min(ow * d[18] - d[20] + d[16], d[8])
+@kernel(splits_channels=True)
+def avgpool_backward(dy: Maps, dx: Maps, window: Window, real: Real) -> None:
+    """Write dx: each output's gradient shared among the pixels of its window."""
+    for c in range(dx.channels):
+        for h in range(dx.height):
+            for w in range(dx.width):
+                vstore(dx.data, c * dx.channel_step + h * dx.row_step + w * LANES, vset(type(real)(0)))
+        for oh in range(dy.height):
+            first_row = oh * window.row_stride - window.top
+            top, bottom = max(first_row, 0), min(first_row + window.rows, dx.height)
+            for ow in range(dy.width):
+                first_column = ow * window.column_stride - window.left
+                left, right = max(first_column, 0), min(first_column + window.columns, dx.width)
                 share = type(real)(1) / type(real)((bottom - top) * (right - left))
-                gain = vmul(vload(dy, c * d[13] + oh * d[14] + ow * LANES), vset(share))
+                gain = vmul(vload(dy.data, c * dy.channel_step + oh * dy.row_step + ow * LANES), vset(share))
                 for h in range(top, bottom):
                     for w in range(left, right):
-                        place = c * d[11] + h * d[12] + w * LANES
-                        vstore(dx, place, vadd(vload(dx, place), gain))
+                        place = c * dx.channel_step + h * dx.row_step + w * LANES
+                        vstore(dx.data, place, vadd(vload(dx.data, place), gain))

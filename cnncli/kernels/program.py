@@ -1,103 +1,100 @@
-"""A program: kernels with their words, run in phases by all threads without a return to Python.
+"""A program: kernels with their operands, run in phases by all threads without a return to Python.
 
-A phase is a list of chains; a chain runs its kernels one after the other for each of its tasks. Threads take tasks
-from a shared counter until none is left and meet at the end of the phase. A task writes only what belongs to it, so
-the result does not depend on which thread takes it, nor on how many there are.
+A phase is a list of op sequences; a sequence runs its kernels one after the other for each of its tasks. Threads take
+tasks from a shared counter until none is left and meet at the end of the phase. A task writes only what belongs to it,
+so the result does not depend on which thread takes it, nor on how many there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from cnncli.kernels.store import routine
+from cnncli.kernels.arguments import pack
+from cnncli.kernels.store import Code, routine
 from cnncli.kernels.team import Team, team_of
-
-
-@dataclass(frozen=True, eq=False)
-class Place:
-    """Where an operand lies: an array, and how far apart the parts of two tasks and of two workers are.
-
-    Parameters
-    ----------
-    array : ndarray
-        C-contiguous.
-    offset : int
-        Elements from the start of the array.
-    task_step, worker_step : int
-        Elements between the parts of two neighbouring tasks, or workers.
-    """
-
-    array: np.ndarray
-    offset: int = 0
-    task_step: int = 0
-    worker_step: int = 0
-
-    def words(self) -> tuple[int, int, int]:
-        """Return the three int64 that `kernel.at` reads."""
-        size = self.array.itemsize
-        return self.array.ctypes.data + self.offset * size, self.task_step * size, self.worker_step * size
-
-    def shifted(self, elements: int) -> Place:
-        """Return the place `elements` further on."""
-        return Place(self.array, self.offset + elements, self.task_step, self.worker_step)
-
-
-def number(value: float) -> Place:
-    """Return a place that holds one float64: words are integers."""
-    return Place(np.array([value], np.float64))
 
 
 class Compilable(Protocol):
     """A `store.Routine`, or a `kernel.Kernel` that is at hand."""
 
-    def address(self, dtype: str = "float32") -> int:
-        """Return the address of the code for one type of numbers."""
+    def code(self, dtype: str = "float32") -> Code:
+        """Return the code for one type of numbers."""
 
 
 @dataclass(frozen=True)
 class Op:
-    """One kernel, by name (``pool2d.maxpool_forward``) or at hand, and its words: places take three, integers one."""
+    """One kernel and its operands by name.
+
+    Parameters
+    ----------
+    kernel : str or Compilable
+        By name (``pool2d.maxpool_forward``) or at hand.
+    operands : mapping
+        As `arguments.pack` takes them.
+    parts : int
+        Over how many parts each task is shared out.
+    variant : tuple of int
+        Parameters of a kernel that is made for them, such as the size of a tile.
+    """
 
     kernel: str | Compilable
-    operands: tuple[Place | int, ...]
+    operands: Mapping[str, Any]
+    parts: int = 1
+    variant: tuple[int, ...] = ()
 
-    def words(self) -> list[int]:
-        """Return the flat list of int64 the kernel reads."""
-        flat: list[int] = []
-        for operand in self.operands:
-            flat.extend(operand.words() if isinstance(operand, Place) else (int(operand),))
-        return flat
+    def packed(self, dtype: str) -> tuple[int, np.ndarray, list[np.ndarray]]:
+        """Return the address of the code, the words it reads and the arrays that they point into.
+
+        Raises
+        ------
+        TypeError
+            If an operand is missing, surplus or of another type.
+        """
+        kernel = routine(self.kernel, *self.variant) if isinstance(self.kernel, str) else self.kernel
+        code = kernel.code(dtype)
+        words, arrays = pack(code.takes, self.operands, str(self.kernel))
+        return code.address, np.array([self.parts, *words], np.int64), arrays
 
 
 @dataclass(frozen=True)
-class Chain:
-    """Ops run one after the other for each task 0 .. tasks-1."""
+class OpSequence:
+    """Ops run one after the other for each task.
+
+    Parameters
+    ----------
+    ops : tuple of Op
+    tasks : int
+        Blocks of images, or parts of work that the ops share out.
+    together : int
+        So many consecutive tasks are run by the same thread in ascending order: what they accumulate has one order.
+    """
 
     ops: tuple[Op, ...]
     tasks: int
+    together: int = 1
 
 
 @dataclass
 class Program:
-    """Phases of chains, ready to run.
+    """Phases of op sequences, ready to run.
 
     Parameters
     ----------
-    phases : sequence of sequences of Chain
-        Chains of one phase are independent of each other.
+    phases : sequence of sequences of OpSequence
+        Sequences of one phase are independent of each other.
     threads : int
-        How many threads work; also the number of workers whose parts a Place tells apart.
+        How many threads work; also the number of workers whose parts an Operand tells apart.
     dtype : str
         ``float32`` or ``float64``.
     whole_from : int, optional
         From this phase on a run cannot be cancelled, because it changes what must not be left half-changed.
     """
 
-    phases: Sequence[Sequence[Chain]]
+    phases: Sequence[Sequence[OpSequence]]
     threads: int
     dtype: str = "float32"
     whole_from: int | None = None
@@ -107,24 +104,25 @@ class Program:
 
     def __post_init__(self) -> None:
         calls: list[tuple[int, int]] = []
-        chains: list[tuple[int, int, int]] = []
+        sequences: list[tuple[int, int, int, int, int]] = []
         phases: list[tuple[int, int, int]] = []
         self._keep = []
         for phase in self.phases:
-            begin = len(chains)
-            for chain in phase:
+            begin = len(sequences)
+            for sequence in phase:
                 first = len(calls)
-                for op in chain.ops:
-                    words = np.array(op.words(), np.int64)
-                    self._keep.append(words)
-                    self._keep += [o.array for o in op.operands if isinstance(o, Place)]
-                    kernel = routine(op.kernel) if isinstance(op.kernel, str) else op.kernel
-                    calls.append((kernel.address(self.dtype), words.ctypes.data))
-                chains.append((first, len(calls), chain.tasks))
-            phases.append((begin, len(chains), sum(chain.tasks for chain in phase)))
-        shaped = ((calls, 2), (chains, 3), (phases, 3))
-        call_table, chain_table, phase_table = (np.array(table, np.int64).reshape(-1, width) for table, width in shaped)
-        self._tables = call_table, chain_table, phase_table
+                for op in sequence.ops:
+                    address, words, arrays = op.packed(self.dtype)
+                    self._keep += [words, *arrays]
+                    calls.append((address, words.ctypes.data))
+                groups = -(-sequence.tasks // sequence.together)
+                sequences.append((first, len(calls), groups, sequence.tasks, sequence.together))
+            phases.append((begin, len(sequences), sum(one[2] for one in sequences[begin:])))
+        shaped = ((calls, 2), (sequences, 5), (phases, 3))
+        call_table, sequence_table, phase_table = (
+            np.array(table, np.int64).reshape(-1, width) for table, width in shaped
+        )
+        self._tables = call_table, sequence_table, phase_table
         self._team = team_of(self.threads)
 
     def run(self) -> bool:

@@ -109,6 +109,16 @@ def pointer(typingctx: Any, address: Any, real: Any) -> Any:
 
 
 @intrinsic
+def address_of(typingctx: Any, base: Any) -> Any:
+    """address_of(p): the address a pointer holds, as an integer."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ptrtoint(args[0], ir.IntType(64))
+
+    return types.int64(base), codegen
+
+
+@intrinsic
 def offset(typingctx: Any, base: Any, count: Any) -> Any:
     """offset(p, n): the pointer `n` elements after `p`."""
 

@@ -4,10 +4,10 @@ Importing Numba and compiling takes seconds; linking the machine code of a routi
 caller names a routine by text (`routine`), and only a routine that is not in the store makes Numba and the module that
 defines it be imported.
 
-A file holds the SHA-256 of the rest, the name of a function and an object file that defines it. The name of a file is a
-hash of everything that its content depends on: every source of this folder, the versions, the processor and the vector
-width. A file that is missing, truncated or changed means "compile again"; a folder that cannot be used, or that
-somebody else could write, means "compile in memory". Importing this imports neither Numba nor LLVM.
+A file holds the SHA-256 of the rest, the name of a function, what it takes, and an object file that defines it. The
+name of a file is a hash of everything that its content depends on: every source of this folder, the versions, the
+processor and the vector width. A file that is missing, truncated or changed means "compile again"; a folder that cannot
+be used, or that somebody else could write, means "compile in memory". Importing this imports neither Numba nor LLVM.
 """
 
 from __future__ import annotations
@@ -57,11 +57,22 @@ class Compiled:
         Object file; empty where it holds addresses of this process and cannot be kept.
     address : int
         Where Numba has put the function in this process.
+    takes : str
+        Description of the operands (arguments.py), on one line; empty where the caller knows them.
     """
 
     symbol: str
     code: bytes
     address: int
+    takes: str = ""
+
+
+@dataclass(frozen=True)
+class Code:
+    """A routine in this process: its address, and the description of the operands it takes."""
+
+    address: int
+    takes: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,7 +99,11 @@ class Routine:
 
     def address(self, dtype: str = "float32") -> int:
         """Return the address of the code for one type of numbers: from the store, else compiled."""
-        return address(self.module, self.name, dtype, lambda: self._compile(dtype))
+        return self.code(dtype).address
+
+    def code(self, dtype: str = "float32") -> Code:
+        """Return the code for one type of numbers: from the store, else compiled."""
+        return code(self.module, self.name, dtype, lambda: self._compile(dtype))
 
     def preload(self, dtype: str = "float32") -> None:
         """Link the code now if it is in the store; compile nothing."""
@@ -107,14 +122,14 @@ def routine(name: str, *parameters: int) -> Routine:
     return Routine(module, function, parameters)
 
 
-_addresses: dict[tuple[str, str, str], int] = {}
+_codes: dict[tuple[str, str, str], Code] = {}
 _turn = threading.RLock()
 _unavailing: list[int] = []  # pids for which waiting has been given up
 _swept: list[Path] = []  # folders
 
 
-def address(module: str, name: str, dtype: str, compile_it: Callable[[], Compiled]) -> int:
-    """Return the address of a routine in this process.
+def code(module: str, name: str, dtype: str, compile_it: Callable[[], Compiled]) -> Code:
+    """Return a routine in this process.
 
     Parameters
     ----------
@@ -134,24 +149,25 @@ def address(module: str, name: str, dtype: str, compile_it: Callable[[], Compile
                 for listener in notices.on_compile:
                     listener(f"{name}-{dtype}")
                 made = compile_it()
-                known = _addresses[module, name, dtype] = made.address
+                known = _codes[module, name, dtype] = Code(made.address, made.takes)
                 _keep(path, made)
         return known
 
 
-def _load(module: str, name: str, dtype: str) -> int | None:
-    """Return the address of a routine that is linked already or can be linked from its file."""
+def _load(module: str, name: str, dtype: str) -> Code | None:
+    """Return a routine that is linked already or can be linked from its file."""
     key = module, name, dtype
-    path = _path(*key) if key not in _addresses else None
+    path = _path(*key) if key not in _codes else None
     if path is not None:
         from cnncli.kernels.linking import link
 
         with contextlib.suppress(OSError, ValueError, RuntimeError):
-            _addresses[key] = link(*_read(path))
-    return _addresses.get(key)
+            symbol, takes, content = _read(path)
+            _codes[key] = Code(link(symbol, content), takes)
+    return _codes.get(key)
 
 
-def _read(path: Path) -> tuple[str, bytes]:
+def _read(path: Path) -> tuple[str, str, bytes]:
     with path.open("rb") as file:
         data = file.read()
         is_stale = time.time() - os.fstat(file.fileno()).st_mtime > _DAY_S
@@ -161,8 +177,8 @@ def _read(path: Path) -> tuple[str, bytes]:
     if is_stale:
         with contextlib.suppress(OSError):
             os.utime(path)  # in use: not to be deleted
-    symbol, _, code = content.partition(b"\n")
-    return symbol.decode(), code
+    symbol, takes, content = content.split(b"\n", 2)
+    return symbol.decode(), takes.decode(), content
 
 
 def _keep(path: Path | None, made: Compiled) -> None:
@@ -172,7 +188,7 @@ def _keep(path: Path | None, made: Compiled) -> None:
     # a source that changed since it was imported must not lend its name to the code of the old one
     if path is None or not made.code or _digest_of_sources() != _SOURCES or not is_linkable(made.code):
         return
-    content = made.symbol.encode() + b"\n" + made.code
+    content = f"{made.symbol}\n{made.takes}\n".encode() + made.code
     with contextlib.suppress(OSError):
         _replace_file(path, hashlib.sha256(content).digest() + content)
     _sweep(path.parent)

@@ -50,7 +50,7 @@ class Team:
         # a daemon thread that meets the end of the interpreter in compiled code could take the process down
         atexit.register(self.close)
 
-    def run(self, calls: np.ndarray, chains: np.ndarray, phases: np.ndarray, whole_from: int) -> bool:
+    def run(self, calls: np.ndarray, sequences: np.ndarray, phases: np.ndarray, whole_from: int) -> bool:
         """Run every phase once; the tables are those of a Program, int64 and C-contiguous.
 
         Returns whether all was done: `cancel` ends a run early, unless it has come to phase `whole_from`.
@@ -61,7 +61,7 @@ class Team:
                 with self._bell:
                     self._is_running = True
                     self._bell.notify_all()
-                places = (table.ctypes.data for table in (self._state, calls, chains, phases))
+                places = (table.ctypes.data for table in (self._state, calls, sequences, phases))
                 is_whole = bool(self._lead(*places, len(phases), whole_from))
             finally:
                 self._is_running = False

@@ -16,12 +16,12 @@ from cnncli.kernels.kernel import Entry
 from cnncli.kernels.team_state import (
     CALLS,
     CANCEL,
-    CHAIN,
-    CHAINS,
     DONE,
     MAY_CANCEL,
     PHASE_MASK,
     QUIT,
+    SEQUENCE,
+    SEQUENCES,
     TASK_BITS,
     TASK_MASK,
     WORD,
@@ -107,25 +107,27 @@ def _call(typingctx: Any, code: Any, words: Any, task: Any, worker: Any) -> Any:
 
 @numba.njit(nogil=True)
 def _do(state: Any, task: Any, worker: Any) -> None:
-    """Run the chain that `task` of the open phase belongs to."""
-    calls, chains, chain = _table(state[CALLS]), _table(state[CHAINS]), state[CHAIN]
-    while task >= chains[chain * 3 + 2]:
-        task -= chains[chain * 3 + 2]
-        chain += 1
-    for op in range(chains[chain * 3], chains[chain * 3 + 1]):
-        if _load(state, CANCEL) != 0 and state[MAY_CANCEL] != 0:
-            return
-        _call(calls[op * 2], calls[op * 2 + 1], task, worker)
+    """Run the op sequence that `task` of the open phase belongs to, for each block of images of the task."""
+    calls, sequences, sequence = _table(state[CALLS]), _table(state[SEQUENCES]), state[SEQUENCE]
+    while task >= sequences[sequence * 5 + 2]:
+        task -= sequences[sequence * 5 + 2]
+        sequence += 1
+    together = sequences[sequence * 5 + 4]
+    for block in range(task * together, min((task + 1) * together, sequences[sequence * 5 + 3])):
+        for op in range(sequences[sequence * 5], sequences[sequence * 5 + 1]):
+            if _load(state, CANCEL) != 0 and state[MAY_CANCEL] != 0:
+                return
+            _call(calls[op * 2], calls[op * 2 + 1], block, worker)
 
 
-def _lead(state: Any, calls: Any, chains: Any, phases: Any, phase_count: Any, whole_from: Any) -> Any:
+def _lead(state: Any, calls: Any, sequences: Any, phases: Any, phase_count: Any, whole_from: Any) -> Any:
     """Run every phase; return 1, or 0 where CANCEL has ended the run."""
     state[CALLS] = calls
-    state[CHAINS] = chains
+    state[SEQUENCES] = sequences
     for phase in range(phase_count):
         count = phases[phase * 3 + 2]
         number = ((_load(state, WORD) >> (2 * TASK_BITS)) + 1) & PHASE_MASK
-        state[CHAIN] = phases[phase * 3]
+        state[SEQUENCE] = phases[phase * 3]
         state[MAY_CANCEL] = 1 if phase < whole_from else 0
         _store(state, DONE, 0)
         _store(state, WORD, (number << (2 * TASK_BITS)) | (count << TASK_BITS))
@@ -167,6 +169,6 @@ def _follow(state: Any, worker: Any) -> Any:
 
 
 _NUMBER, _NUMBERS = types.int64, types.CPointer(types.int64)
-# the tables of calls and of chains are stored in the state, so they are taken as numbers
+# the tables of calls and of sequences are stored in the state, so they are taken as numbers
 lead = Entry(_lead, _NUMBER(_NUMBERS, _NUMBER, _NUMBER, _NUMBERS, _NUMBER, _NUMBER))
 follow = Entry(_follow, _NUMBER(_NUMBERS, _NUMBER))

@@ -24,12 +24,13 @@ def make_tile(rows: int, columns: int, *, lane_sum: bool = False, b_column: int 
     Its arguments, all strides in elements::
 
         tile(A, a_row, B, b_column, C, c_row, c_column, bias, bias_row, low,
-             K1, K2, K3, a1, a2, a3, b1, b2, b3)
+             K1, K2, K3, a1, a2, a3, b1, b2, b3, keep)
 
     A, B, C and bias point at the first element; K1, K2, K3 are the lengths of the reduction loops and a1.., b1.. the
     steps of A and B along them. Every result is raised to at least `low` (0 rectifies, minus infinity leaves it; NaN
     stays).
-    With `lane_sum` the result is one number per (i, j), and `bias` and `low` are not read.
+    With `lane_sum` the result is one number per (i, j), added to what C holds if `keep` is not 0; `bias` and `low` are
+    not read. Without it `keep` is not read.
     Where `b_column` is known here, the argument of that name is not read: neighbouring columns then cost no register.
     """
 
@@ -37,9 +38,10 @@ def make_tile(rows: int, columns: int, *, lane_sum: bool = False, b_column: int 
     def tile(
         typingctx: Any, a: Any, a_row: Any, b: Any, column: Any, c: Any, c_row: Any, c_column: Any, bias: Any,
         bias_row: Any, low: Any, k1: Any, k2: Any, k3: Any, a1: Any, a2: Any, a3: Any, b1: Any, b2: Any, b3: Any,
+        keep: Any,
     ) -> Any:  # fmt: skip
         integer = types.intp
-        signature = types.void(a, integer, b, integer, c, integer, integer, bias, integer, low, *[integer] * 9)
+        signature = types.void(a, integer, b, integer, c, integer, integer, bias, integer, low, *[integer] * 10)
         element = _ELEMENTS[c.dtype]
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -75,12 +77,16 @@ class _Tile:
         column_steps = [self._times(b_column, j) for j in self.columns]
         self._loops(counts, a, b, a_steps, b_steps, row_steps, column_steps)
         floor = None if self.lane_sum else splat(self.builder, low)
+        keeps = self.builder.icmp_signed("!=", args[19], ir.Constant(ir.IntType(64), 0))
         for i in self.rows:
             for j in self.columns:
                 place = self.builder.add(self._times(c_row, i), self._times(c_column, j))
                 value = self.builder.load(self.sums[i][j])
                 if self.lane_sum:
-                    self.builder.store(sum_lanes(self.builder, value), self._moved(c, place))
+                    target = self._moved(c, place)
+                    zero = ir.Constant(self.element, 0.0)
+                    before = self.builder.select(keeps, self._number(target), zero)
+                    self.builder.store(self.builder.fadd(before, sum_lanes(self.builder, value)), target)
                 else:
                     low_lanes = self.builder.fcmp_ordered("<", value, floor)
                     store_vector(self.builder, self.builder.select(low_lanes, floor, value), c, place)

@@ -12,15 +12,13 @@ from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from cnncli.errors import InvalidInputError, ShapeError
-from cnncli.layers.buffers import NO_PADS, Backward, Buffers
 from cnncli.shapes import Pads, Pair, Shape
 
 if TYPE_CHECKING:
-    from cnncli.kernels.program import Op
+    from cnncli.layers.recording import Graph, Value
 
 OptionType: TypeAlias = Literal["int", "pair", "pads", "number", "bool", "choice", "init", "activation"]
 
-_RUNS = "use conv, maxpool, avgpool, flatten, dense, relu, dropout and a softmax at the end"
 REQUIRED: Any = object()  # the default of an option that has none
 
 MAX_FILTERS = 1_000_000
@@ -109,10 +107,13 @@ class Layer:
     options: ClassVar[tuple[Option, ...]] = ()
     inputs: ClassVar[int] = 1  # how many inputs it takes; 0 says any number
     is_activation: ClassVar[bool] = False
+    loss: ClassVar[str] = ""  # the loss that computes this activation itself
+    can_run: ClassVar[bool] = False  # forward and backward are those of this very kind
     examples: ClassVar[tuple[Example, ...]] = (Example(),)
 
-    def __init_subclass__(cls, kind: str = "", **keywords: Any) -> None:
+    def __init_subclass__(cls, kind: str = "", can_run: bool = False, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        cls.can_run = can_run  # said of each class: a layer that inherits another one's shapes has other arithmetic
         if kind:
             cls.kind = kind
             KINDS[kind] = cls
@@ -141,29 +142,25 @@ class Layer:
         """Return the sliding window."""
         return Window()
 
-    def halo(self) -> Pads:
-        """Return the zeros around the input that `forward` reads: top, bottom, left, right [px]."""
-        return NO_PADS
+    def forward(self, g: Graph, xs: tuple[Value, ...]) -> Value:
+        """Record the steps that make the output from the inputs, and return it."""
+        raise self._cannot_run()
 
-    def keeps_input(self, *xs: Shape, lanes: int) -> bool:
-        """Return whether a weight gradient over the whole batch reads the input again after all blocks are done."""
-        del xs, lanes
-        return bool(self.params)
+    def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:
+        """Record the steps that make the gradients of the parameters and, where wanted, of the inputs, from `dy`.
 
-    def gradient_halo(self, *xs: Shape) -> Pads:
-        """Return the zeros around the output's gradient that `backward` reads."""
-        del xs
-        return NO_PADS
+        Returns
+        -------
+        tuple of Value or None
+            One per input: the gradient that flows into it through this layer.
+        """
+        raise self._cannot_run()
 
-    def forward(self, b: Buffers) -> tuple[Op, ...]:
-        """Return the ops that fill `b.y` from `b.x`."""
-        del b
-        raise InvalidInputError(f"layer kind {self.kind} has shapes and counts, but cannot be run yet", hint=_RUNS)
-
-    def backward(self, b: Buffers) -> Backward:
-        """Return the ops that fill `b.dx` and `b.gradients` from `b.dy`."""
-        del b
-        raise InvalidInputError(f"layer kind {self.kind} has shapes and counts, but cannot be trained yet", hint=_RUNS)
+    def _cannot_run(self) -> InvalidInputError:
+        kinds = ", ".join(sorted(kind for kind, layer in KINDS.items() if layer.can_run))
+        return InvalidInputError(
+            f"layer kind {self.kind} has shapes and counts, but cannot be run yet", hint=f"use {kinds}"
+        )
 
     def params_formula(self, *xs: Shape) -> str:
         """Return the parameter count with its numbers, as in ``5*5*3*8 + 8``; empty where there are none."""

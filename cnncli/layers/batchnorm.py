@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from math import prod
+from typing import TYPE_CHECKING, ClassVar
 
 from cnncli.layers.base import Example, Layer, Option, Param
+from cnncli.layers.recording import Scope, Table
 from cnncli.shapes import Shape
+
+if TYPE_CHECKING:
+    from cnncli.kernels.program import Op
+    from cnncli.layers.recording import Bound, Graph, Value
 
 
 @dataclass(frozen=True)
-class BatchNorm(Layer, kind="batchnorm"):
+class BatchNorm(Layer, kind="batchnorm", can_run=True):
     """``weight * (x - mean) / sqrt(variance + eps) + bias`` per channel.
 
     While training, mean and variance are the batch's; the running values follow with
@@ -48,3 +54,117 @@ class BatchNorm(Layer, kind="batchnorm"):
     def params_formula(self, *xs: Shape) -> str:
         """Return ``4*C``."""
         return f"4*{xs[0][0]}"
+
+    def forward(self, g: Graph, xs: tuple[Value, ...]) -> Value:
+        """Record the statistics of the batch and the normalisation; without training, the running statistics."""
+        return self._normalised(g, xs[0]) if g.is_training else self._scaled(g, xs[0])
+
+    def _normalised(self, g: Graph, x: Value) -> Value:
+        channels, pixels = x.shape[0], prod(x.shape[1:])
+        parts = Table(2 * channels, f"{g.label} moments of blocks", "block", "float64")
+        statistics = Table(2 * channels, f"{g.label} statistics")
+        batch = Table(2 * channels, f"{g.label} moments", dtype="float64")
+        y = g.value(x.shape)
+
+        def block_moments(b: Bound) -> list[Op]:
+            from cnncli.kernels.program import Op
+
+            return [Op("batchnorm.block_moments", {"x": b.reads[0], "moments": b.tables[parts], "count": b.count})]
+
+        def batch_moments(b: Bound) -> list[Op]:
+            from cnncli.kernels.program import Op
+
+            tables = {
+                "parts": b.tables[parts].per_task(0),
+                "step": b.tables[parts].task_step,
+                "statistics": b.tables[statistics],
+                "batch": b.tables[batch],
+            }
+            sizes = {"channels": channels, "blocks": b.blocks, "pixels": pixels}
+            return [Op("batchnorm.batch_moments", tables | sizes | {"eps": self.eps, "count": b.count})]
+
+        def normalise(b: Bound) -> list[Op]:
+            from cnncli.kernels.program import Op
+
+            mean = b.tables[statistics]
+            operands = {"x": b.reads[0], "y": b.writes[0], "mean": mean, "scale": mean.shifted(channels)}
+            learned = {"weight": b.weights["weight"], "bias": b.weights["bias"]}
+            return [Op("batchnorm.normalise", operands | learned | {"relu": int("relu" in b.absorbed)})]
+
+        def follow(b: Bound) -> list[Op]:
+            from cnncli.kernels.program import Op
+
+            running = {"mean": b.weights["mean"], "variance": b.weights["variance"], "batch": b.tables[batch]}
+            return [Op("batchnorm.follow_moments", running | {"channels": channels, "momentum": self.momentum})]
+
+        g.step("moments of blocks", [x], [], block_moments, tables_written=[parts])
+        g.step("moments", [], [], batch_moments, tables_read=[parts], tables_written=[statistics, batch],
+               scope=Scope.BATCH)  # fmt: skip
+        g.step("forward", [x], [y], normalise, tables_read=[statistics], in_place=[0], epilogues=["relu"])
+        g.step("running statistics", [], [], follow, tables_read=[batch], scope=Scope.BATCH, is_update=True)
+        g.notes[self, g.node] = statistics
+        return y
+
+    def _scaled(self, g: Graph, x: Value) -> Value:
+        channels = x.shape[0]
+        scale, shift = Table(channels, f"{g.label} scale"), Table(channels, f"{g.label} shift")
+        y = g.value(x.shape)
+
+        def prepare(b: Bound) -> list[Op]:
+            from cnncli.kernels.program import Op
+
+            tables = {"scale": b.tables[scale], "shift": b.tables[shift]}
+            return [Op("batchnorm.scale_and_shift", {**b.weights, **tables, "channels": channels, "eps": self.eps})]
+
+        def emit(b: Bound) -> list[Op]:
+            from cnncli.kernels.program import Op
+
+            operands = {"x": b.reads[0], "y": b.writes[0], "scale": b.tables[scale], "shift": b.tables[shift]}
+            return [Op("batchnorm.affine", operands | {"relu": int("relu" in b.absorbed)})]
+
+        g.step("scale and shift", [], [], prepare, tables_written=[scale, shift], scope=Scope.BATCH)
+        g.step("forward", [x], [y], emit, tables_read=[scale, shift], in_place=[0], epilogues=["relu"],
+               epilogue="scale_shift")  # fmt: skip
+        return y
+
+    def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:
+        """Record the sums over the batch, the gradients of weight and bias, and the gradient of x."""
+        (x,) = xs
+        channels, pixels = x.shape[0], prod(x.shape[1:])
+        statistics = g.notes[self, g.node]
+        parts = Table(2 * channels, f"{g.label} sums of blocks", "block", "float64")
+        totals = Table(2 * channels, f"{g.label} sums")
+
+        def block_sums(b: Bound) -> list[Op]:
+            from cnncli.kernels.program import Op
+
+            operands = {"x": b.reads[0], "dy": b.reads[1], "statistics": b.tables[statistics], "sums": b.tables[parts]}
+            return [Op("batchnorm.gradient_sums", operands)]
+
+        def batch_sums(b: Bound) -> list[Op]:
+            from cnncli.kernels.program import Op
+
+            tables = {
+                "parts": b.tables[parts].per_task(0),
+                "step": b.tables[parts].task_step,
+                "totals": b.tables[totals],
+            }
+            gradients = {"dweight": b.gradients["weight"], "dbias": b.gradients["bias"]}
+            sizes = {"channels": channels, "blocks": b.blocks, "pixels": pixels, "count": b.count}
+            return [Op("batchnorm.batch_gradient_sums", tables | gradients | sizes)]
+
+        g.step("sums of blocks", [x, dy], [], block_sums, tables_read=[statistics], tables_written=[parts])
+        g.step("sums", [], [], batch_sums, tables_read=[parts], tables_written=[totals], scope=Scope.BATCH)
+        if not g.wants_gradient(x):
+            return (None,)
+        dx = g.value(x.shape)
+
+        def emit(b: Bound) -> list[Op]:
+            from cnncli.kernels.program import Op
+
+            maps = {"x": b.reads[1], "dy": b.reads[0], "dx": b.writes[0]}
+            tables = {"statistics": b.tables[statistics], "totals": b.tables[totals], "weight": b.weights["weight"]}
+            return [Op("batchnorm.normalise_gradient", maps | tables | {"count": b.count})]
+
+        g.step("dx", [dy, x], [dx], emit, tables_read=[statistics, totals], in_place=[0])
+        return (dx,)

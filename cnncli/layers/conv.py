@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cnncli.errors import ShapeError
-from cnncli.layers import conv_passes
 from cnncli.layers.base import MAX_KERNEL, Example, Layer, Option, Param, Window, pads_text, pair_text
-from cnncli.layers.buffers import Backward, Buffers
+from cnncli.layers.convolution import ConvLoops
+from cnncli.layers.recording import Scope, Step, Table
 from cnncli.layers.windows import DILATION, PADDING, ROUND, STRIDE, round_up, slide, with_pads
 from cnncli.shapes import Pads, Pair, Shape
 
 if TYPE_CHECKING:
     from cnncli.kernels.program import Op
+    from cnncli.layers.recording import Bound, Graph, Value
 
 KERNEL = Option("kernel", "pair", low=1, high=MAX_KERNEL, help="rows x columns of the kernel, one number or two")
 BIAS = Option("bias", "bool", None, help="one value per filter; by default yes, unless bn follows")
@@ -23,28 +24,8 @@ INIT = Option("init", "init", "he_normal", help="first values of the weights")
 
 
 @dataclass(frozen=True)
-class Conv2D(Layer, kind="conv"):
-    """Slide `filters` kernels over all channels of the input and add a bias."""
-
-    main: ClassVar[str] = "filters"
-    summary: ClassVar[str] = "2-D convolution: filters x kernel, stride, padding"
-    options: ClassVar[tuple[Option, ...]] = (
-        Option("filters", "int", low=1, help="number of kernels, the channels of the output"),
-        KERNEL,
-        STRIDE,
-        PADDING,
-        DILATION,
-        Option("groups", "int", 1, 1, help="channel groups that do not see each other"),
-        ROUND,
-        BIAS,
-        INIT,
-    )
-    examples: ClassVar[tuple[Example, ...]] = (
-        Example({"filters": 4, "kernel": (3, 3)}),
-        Example({"filters": 6, "kernel": (3, 2), "stride": (2, 1), "groups": 3}, ((3, 7, 5),)),
-        Example({"filters": 2, "kernel": (5, 3), "padding": (2, 1, 0, 1), "bias": False}),
-        Example({"filters": 2, "kernel": (3, 3), "dilation": (2, 2), "padding": "same"}),
-    )
+class ConvWindow(Layer):
+    """What a convolution and a locally connected layer share: the options, and the window they slide. No arithmetic."""
 
     filters: int
     kernel: Pair  # KH, KW [px]
@@ -73,24 +54,7 @@ class Conv2D(Layer, kind="conv"):
 
     def out_shape(self, *xs: Shape) -> Shape:
         """Return (filters, OH, OW)."""
-        (x,) = xs
-        size = slide("a convolution", self.window(), x)
-        if x[0] % self.groups or self.filters % self.groups:
-            raise ShapeError(
-                f"groups={self.groups} must divide both {x[0]} input channels and {self.filters} filters",
-                hint="take a common divisor",
-            )
-        return self.filters, *size
-
-    def params(self, *xs: Shape) -> dict[str, Param]:
-        """Return weight (F, C/groups, KH, KW) and, unless there is none, bias (F,)."""
-        weight = (self.filters, xs[0][0] // self.groups, *self.kernel)
-        taps = prod(self.kernel)
-        fans = taps * weight[1], taps * (self.filters // self.groups)
-        named = {"weight": Param(weight, self.init, *fans)}
-        if self.bias:
-            named["bias"] = Param(weight[:1], "zeros", *fans)
-        return named
+        return self.filters, *slide("a convolution", self.window(), xs[0])
 
     def macs(self, *xs: Shape) -> int:
         """Return outputs x taps x channels a filter sees."""
@@ -99,29 +63,6 @@ class Conv2D(Layer, kind="conv"):
     def window(self) -> Window:
         """Return kernel, stride, padding and dilation."""
         return Window(self.kernel, self.stride, self.padding, self.dilation)
-
-    def halo(self) -> Pads:
-        """Return the padding: it is there in memory, so no window meets a border."""
-        return self.padding
-
-    def gradient_halo(self, *xs: Shape) -> Pads:
-        """Return the zeros that the windows of the input gradient reach."""
-        return conv_passes.gradient_halo(self, xs[0])
-
-    def forward(self, b: Buffers) -> tuple[Op, ...]:
-        """Return the sweeps that fill y."""
-        return conv_passes.forward(self, b)
-
-    def backward(self, b: Buffers) -> Backward:
-        """Return the sweeps that fill dx, dweight and dbias."""
-        return conv_passes.backward(self, b)
-
-    def params_formula(self, *xs: Shape) -> str:
-        """Return ``KH*KW*C*F + F``."""
-        (x,) = xs
-        channels = f"({x[0]}/{self.groups})" if self.groups > 1 else str(x[0])
-        weights = f"{self.kernel[0]}*{self.kernel[1]}*{channels}*{self.filters}"
-        return f"{weights} + {self.filters}" if self.bias else weights
 
     def label(self) -> str:
         """Return ``f=5, s=1, p=2, n_c=8``; padding, dilation and groups only where they are set."""
@@ -133,3 +74,120 @@ class Conv2D(Layer, kind="conv"):
         if self.groups > 1:
             parts.append(f"g={self.groups}")
         return ", ".join([*parts, f"n_c={self.filters}"])
+
+
+@dataclass(frozen=True)
+class Conv2D(ConvWindow, kind="conv", can_run=True):
+    """Slide `filters` kernels over all channels of the input and add a bias."""
+
+    main: ClassVar[str] = "filters"
+    summary: ClassVar[str] = "2-D convolution: filters x kernel, stride, padding"
+    options: ClassVar[tuple[Option, ...]] = (
+        Option("filters", "int", low=1, help="number of kernels, the channels of the output"),
+        KERNEL,
+        STRIDE,
+        PADDING,
+        DILATION,
+        Option("groups", "int", 1, 1, help="channel groups that do not see each other"),
+        ROUND,
+        BIAS,
+        INIT,
+    )
+    examples: ClassVar[tuple[Example, ...]] = (
+        Example({"filters": 4, "kernel": (3, 3)}),
+        Example({"filters": 6, "kernel": (3, 2), "stride": (2, 1), "groups": 3}, ((3, 7, 5),)),
+        Example({"filters": 2, "kernel": (5, 3), "padding": (2, 1, 0, 1), "bias": False}),
+        Example({"filters": 2, "kernel": (3, 3), "dilation": (2, 2), "padding": "same"}),
+    )
+
+    def out_shape(self, *xs: Shape) -> Shape:
+        """Return (filters, OH, OW)."""
+        channels = xs[0][0]
+        size = super().out_shape(*xs)
+        if channels % self.groups or self.filters % self.groups:
+            raise ShapeError(
+                f"groups={self.groups} must divide both {channels} input channels and {self.filters} filters",
+                hint="take a common divisor",
+            )
+        return size
+
+    def params(self, *xs: Shape) -> dict[str, Param]:
+        """Return weight (F, C/groups, KH, KW) and, unless there is none, bias (F,)."""
+        weight = (self.filters, xs[0][0] // self.groups, *self.kernel)
+        taps = prod(self.kernel)
+        fans = taps * weight[1], taps * (self.filters // self.groups)
+        named = {"weight": Param(weight, self.init, *fans)}
+        if self.bias:
+            named["bias"] = Param(weight[:1], "zeros", *fans)
+        return named
+
+    def forward(self, g: Graph, xs: tuple[Value, ...]) -> Value:
+        """Record the loops that fill y; they can rectify as they write."""
+        (x,) = xs
+        y, loops = g.value(self.out_shape(x.shape)), self._loops(x.shape)
+
+        def emit(b: Bound) -> list[Op]:
+            bias = b.weights["bias"] if self.bias else b.zero
+            return loops.forward(b.reads[0], b.writes[0], b.weights["weight"], bias, self.bias, "relu" in b.absorbed)
+
+        step = g.step("forward", [x], [y], emit, halos=[self.padding], epilogues=["relu"])
+        step.folded = lambda scale, shift: self._folded(step, loops, scale, shift)
+        return y
+
+    def _folded(self, step: Step, loops: ConvLoops, scale: Table, shift: Table) -> list[Step]:
+        """Return the step with scaled weights, after one that scales them."""
+        size = loops.channels // self.groups * prod(self.kernel)
+        weight, bias = Table(size * self.filters, f"{step.name} weight"), Table(self.filters, f"{step.name} bias")
+        per_task = max(1, 4096 // size)
+
+        def scale_weights(b: Bound) -> list[Op]:
+            from cnncli.kernels.program import Op
+
+            source = {"kernel": b.weights["weight"], "kernel_bias": b.weights["bias"] if self.bias else b.zero}
+            factors = {"has_bias": int(self.bias), "scale": b.tables[scale], "shift": b.tables[shift]}
+            target = {"weight": b.tables[weight], "bias": b.tables[bias]}
+            sizes = {"size": size, "per_task": per_task, "filters": self.filters}
+            return [Op("batchnorm.fold_into_convolution", source | factors | target | sizes)]
+
+        def emit(b: Bound) -> list[Op]:
+            return loops.forward(b.reads[0], b.writes[0], b.tables[weight], b.tables[bias], True, "relu" in b.absorbed)
+
+        tasks = -(-self.filters // per_task)
+        before = Step(
+            f"{step.name}: scale weights", (), (), scale_weights, (scale, shift), (weight, bias), Scope.BATCH,
+            tasks=tasks, node=step.node,
+        )  # fmt: skip
+        return [before, replace(step, emit=emit, tables_read=(weight, bias), folded=None)]
+
+    def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:
+        """Record the loops that fill dweight, dbias and, where wanted, dx."""
+        (x,) = xs
+        loops = self._loops(x.shape)
+        params = self.params(x.shape)
+        dweight = g.parameter_gradient("weight", params["weight"].size)
+
+        def emit_weight(b: Bound) -> list[Op]:
+            return loops.weight_gradient(b.reads[0], b.reads[1], b.partials[dweight])
+
+        g.step("dweight", [x, dy], [], emit_weight, tables_written=[dweight], halos=[self.padding])
+        if self.bias:
+            g.bias_gradient("bias", dy)
+        if not g.wants_gradient(x):
+            return (None,)
+        dx = g.value(x.shape)
+
+        def emit_input(b: Bound) -> list[Op]:
+            return loops.input_gradient(b.reads[0], b.writes[0], b.weights["weight"], b.zero)
+
+        g.step("dx", [dy], [dx], emit_input, halos=[loops.gradient_halo(x.shape, self.out_shape(x.shape))])
+        return (dx,)
+
+    def _loops(self, x: Shape) -> ConvLoops:
+        return ConvLoops(self.window(), x[0], self.filters, self.groups)
+
+    def params_formula(self, *xs: Shape) -> str:
+        """Return ``KH*KW*C*F + F``."""
+        (x,) = xs
+        channels = f"({x[0]}/{self.groups})" if self.groups > 1 else str(x[0])
+        weights = f"{self.kernel[0]}*{self.kernel[1]}*{channels}*{self.filters}"
+        return f"{weights} + {self.filters}" if self.bias else weights

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cnncli.errors import ShapeError
 from cnncli.layers.base import Example, Layer, Option, Param
-from cnncli.layers.buffers import Backward, Buffers, View, whole_batch
 from cnncli.layers.conv import BIAS, INIT
+from cnncli.layers.recording import Scope, Table
 from cnncli.shapes import Shape, format_hwc
 
 if TYPE_CHECKING:
+    from cnncli.kernels.arguments import Operand
+    from cnncli.kernels.loops import LoopNest
     from cnncli.kernels.program import Op
-    from cnncli.kernels.sweep import Sweep
+    from cnncli.layers.recording import Bound, Graph, Value, View
 
 _PARTS = 16  # tasks that the weight gradient is shared out over, where there are so many units
 
 
 @dataclass(frozen=True)
-class Dense(Layer, kind="dense"):
+class Dense(Layer, kind="dense", can_run=True):
     """``weight @ x + bias`` with weight (units, features)."""
 
     main: ClassVar[str] = "units"
@@ -71,75 +73,136 @@ class Dense(Layer, kind="dense"):
         weights = f"{self.units}*{xs[0][0]}"
         return f"{weights} + {self.units}" if self.bias else weights
 
-    def keeps_input(self, *xs: Shape, lanes: int) -> bool:
-        """Return whether the input itself is read again, not the transposed copy that `backward` makes."""
-        return xs[0][0] < lanes
+    def forward(self, g: Graph, xs: tuple[Value, ...]) -> Value:
+        """Record the loops that fill y: rows are units, the reduction runs over the features."""
+        (x,) = xs
+        y = g.value((self.units,))
 
-    def forward(self, b: Buffers) -> tuple[Op, ...]:
-        """Return the sweep that fills y: rows are units, the reduction runs over the features."""
-        from cnncli.kernels.sweep import contract
+        def emit(b: Bound) -> list[Op]:
+            bias = b.weights["bias"] if self.bias else b.zero
+            features = b.reads[0].shape[0]
+            nest = _nest(self.units, b.writes[0], features, a_row=features, a_step=1)
+            nest = nest._replace(bias_row=int(self.bias), relu=int("relu" in b.absorbed))
+            return [_contract(b.weights["weight"], b.reads[0], b.writes[0], bias, nest)]
 
-        bias = b.weights["bias"] if self.bias else b.zero
-        features = b.x.shape[0]
-        sweep = self._sweep(self.units, b.y, (1, 1, features), a_row=features, a_step=1)
-        sweep = replace(sweep, bias_row=int(self.bias), rectify=int(b.rectify))
-        return (contract(b.weights["weight"], b.x.place, b.y.place, bias, sweep),)
+        g.step("forward", [x], [y], emit, epilogues=["relu"])
+        return y
 
-    def backward(self, b: Buffers) -> Backward:
-        """Return the sweeps that fill dx, and after the whole batch dweight and dbias."""
-        from cnncli.kernels.program import Op
-        from cnncli.kernels.sweep import contract
+    def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:
+        """Record the loops that fill dx and, after the whole batch, dweight and dbias."""
+        (x,) = xs
+        dx = None
+        if g.wants_gradient(x):
+            dx = g.value(x.shape)
 
-        if b.dy is None:
-            return Backward()
-        now: tuple[Op, ...] = ()
-        if b.dx is not None:
-            sweep = self._sweep(b.dx.shape[0], b.dx, (1, 1, self.units), a_row=1, a_step=b.dx.shape[0])
-            now = (contract(b.weights["weight"], b.dy.place, b.dx.place, b.zero, sweep),)
-        transposed, after = self._weight_gradient(b, b.dy)
+            def emit_input(b: Bound) -> list[Op]:
+                nest = _nest(x.shape[0], b.writes[0], self.units, a_row=1, a_step=x.shape[0])
+                return [_contract(b.weights["weight"], b.reads[0], b.writes[0], b.zero, nest)]
+
+            g.step("dx", [dy], [dx], emit_input)
+        self._weight_gradient(g, x, dy)
         if self.bias:
-            sizes = self.units, b.blocks, 1, 1, b.dy.lanes, b.dy.place.task_step, 0, 0
-            after = (*after, (Op("reduction.sum_lanes_of", (whole_batch(b.dy.place), b.gradients["bias"], *sizes)), 1))
-        return Backward((*now, *transposed), after)
+            g.step("dbias", [dy], [], _dbias, scope=Scope.BATCH)
+        return (dx,)
 
-    def _sweep(self, rows: int, y: View, lengths: tuple[int, int, int], a_row: int, a_step: int) -> Sweep:
-        from cnncli.kernels.sweep import Sweep
+    def _weight_gradient(self, g: Graph, x: Value, dy: Value) -> None:
+        """Record dweight[u, i] = sum over images of dy[image, u] * x[image, i].
 
-        return Sweep(
-            rows=rows, columns=1, outer=1, inner=1, a_row=a_row, b_column=y.lanes, b_outer=0, b_inner=0,
-            c_row=y.lanes, c_column=y.lanes, c_outer=0, c_inner=0,
-            lengths=lengths, a_steps=(0, 0, a_step), b_steps=(0, 0, y.lanes),
-        )  # fmt: skip
-
-    def _weight_gradient(self, b: Buffers, dy: View) -> tuple[tuple[Op, ...], tuple[tuple[Op, int], ...]]:
-        """Return the ops for each block of images and those for the batch.
-
-        dweight[u, i] = sum over images of dy[image, u] * x[image, i]: with the features in the lanes it is a sweep like
-        the others, so x is transposed block by block. Fewer features than lanes are summed lane by lane instead.
+        With the features in the lanes it is a loop nest like the others over all images of the batch, so x is
+        transposed block by block. Fewer features than lanes are summed lane by lane instead, for each block.
         """
-        from cnncli.kernels.program import Op
-        from cnncli.kernels.sweep import Sweep, contract, correlate
+        from cnncli.kernels.host import LANES
 
-        features, lanes = b.x.shape[0], dy.lanes
-        target = b.gradients["weight"]
-        if features < lanes:
-            sweep = Sweep(
-                rows=self.units, columns=features, outer=1, inner=1,
-                a_row=lanes, b_column=lanes, b_outer=0, b_inner=0,
-                c_row=features, c_column=1, c_outer=0, c_inner=0,
-                lengths=(1, 1, b.blocks), a_steps=(0, 0, dy.place.task_step), b_steps=(0, 0, b.x.place.task_step),
-            )  # fmt: skip
-            return (), ((correlate(whole_batch(dy.place), whole_batch(b.x.place), target, sweep), 1),)
-        vectors = -(-features // lanes)
-        width = vectors * lanes
-        rows = b.allocate(lanes * width)
-        turn = Op("reduction.transpose_features", (b.x.place, rows, vectors, width))
-        parts = max(1, min(_PARTS, self.units // 8))
-        sweep = Sweep(
-            rows=self.units, columns=vectors, outer=1, inner=1,
-            a_row=lanes, b_column=lanes, b_outer=0, b_inner=0,
-            c_row=features, c_column=lanes, c_outer=0, c_inner=0,
-            lengths=(1, b.blocks, lanes), a_steps=(0, dy.place.task_step, 1), b_steps=(0, lanes * width, width),
-            parts=parts, overhang=width - features,
-        )  # fmt: skip
-        return (turn,), ((contract(whole_batch(dy.place), whole_batch(rows), target, b.zero, sweep), parts),)
+        features = x.shape[0]
+        if features < LANES:
+            parts = g.parameter_gradient("weight", self.units * features)
+            g.step("dweight", [x, dy], [], lambda b: _few_features(b, parts), tables_written=[parts])
+            return
+        vectors = -(-features // LANES)
+        rows = Table(LANES * vectors * LANES, f"{g.label} x transposed", "block")
+
+        def emit_transpose(b: Bound) -> list[Op]:
+            from cnncli.kernels.program import Op
+
+            operands = {"x": b.reads[0].operand, "out": b.tables[rows], "vectors": vectors}
+            return [Op("reduction.transpose_features", operands | {"row_step": vectors * LANES})]
+
+        def emit(b: Bound) -> list[Op]:
+            return _dweight(b, self.units, features, rows, tasks)
+
+        tasks = max(1, min(_PARTS, self.units // 8))
+        g.step("transpose", [x], [], emit_transpose, tables_written=[rows])
+        g.step("dweight", [dy], [], emit, tables_read=[rows], scope=Scope.BATCH, tasks=tasks)
+
+
+def _nest(rows: int, y: View, features: int, a_row: int, a_step: int) -> LoopNest:
+    from cnncli.kernels.loops import LoopNest
+
+    return LoopNest(
+        rows=rows, columns=1, outer=1, inner=1, a_row=a_row, b_column=y.lanes, b_outer=0, b_inner=0,
+        c_row=y.lanes, c_column=y.lanes, c_outer=0, c_inner=0,
+        lengths=(1, 1, features), a_steps=(0, 0, a_step), b_steps=(0, 0, y.lanes),
+    )  # fmt: skip
+
+
+def _contract(a: Operand, b: View, c: View, bias: Operand, nest: LoopNest) -> Op:
+    from cnncli.kernels.loops import contract
+
+    return contract(a, b.operand, c.operand, bias, nest)
+
+
+def _few_features(b: Bound, parts: Table) -> list[Op]:
+    from cnncli.kernels.loops import LoopNest, contract_lanes
+
+    x, dy = b.reads
+    features, lanes = x.shape[0], x.lanes
+    nest = LoopNest(
+        rows=dy.shape[0], columns=features, outer=1, inner=1,
+        a_row=lanes, b_column=lanes, b_outer=0, b_inner=0, c_row=features, c_column=1, c_outer=0, c_inner=0,
+        lengths=(1, 1, 1), a_steps=(0, 0, 0), b_steps=(0, 0, 0),
+    )  # fmt: skip
+    return contract_lanes(dy.operand, x.operand, b.partials[parts], nest)
+
+
+def _dbias(b: Bound) -> list[Op]:
+    """Return the op that adds dy up over all images of the batch."""
+    from cnncli.kernels.arguments import Partial
+    from cnncli.kernels.program import Op
+
+    dy, target = b.reads[0], Partial(b.gradients["bias"], 0, 1)
+    sizes = {"rows": dy.shape[0], "sizes": (b.blocks, 1, 1), "row_step": dy.lanes}
+    operands = {"x": dy.operand.per_task(0), "out": target, "steps": (dy.operand.task_step, 0, 0)}
+    return [Op("reduction.sum_lanes", operands | sizes)]
+
+
+def _dweight(b: Bound, units: int, features: int, rows: Table, parts: int) -> list[Op]:
+    """Return the loops over the images of the batch.
+
+    The transposed images are read once for each pair of a tile of units and a tile of feature vectors: the tiles of
+    features are the outer loop, so that what one of them reads stays in the cache for all units.
+    """
+    from cnncli.kernels.loops import LoopNest, best_tile, contract
+
+    dy, source = b.reads[0], b.tables[rows]
+    lanes = dy.lanes
+    vectors = -(-features // lanes)
+    width = vectors * lanes
+    nest = LoopNest(
+        rows=units, columns=vectors, outer=1, inner=1,
+        a_row=lanes, b_column=lanes, b_outer=0, b_inner=0,
+        c_row=features, c_column=lanes, c_outer=0, c_inner=0,
+        lengths=(1, b.blocks, lanes),
+        a_steps=(0, dy.operand.task_step, 1), b_steps=(0, lanes * width, width),
+        overhang=width - features,
+    )  # fmt: skip
+    a, x, target = dy.operand.per_task(0), source.per_task(0), b.gradients["weight"]
+    tile = best_tile(units // parts, vectors)[1]
+    whole = (vectors - 1) // tile  # the last tile may hang over
+    ops = []
+    if whole > 1:
+        inner = nest._replace(columns=tile, outer=whole, b_outer=tile * lanes, c_outer=tile * lanes, overhang=0)
+        ops.append(contract(a, x, target, b.zero, inner, parts))
+        done = whole * tile
+        nest = nest._replace(columns=vectors - done)
+        x, target = x.shifted(done * lanes), target.shifted(done * lanes)
+    return [*ops, contract(a, x, target, b.zero, nest, parts)]

@@ -13,7 +13,7 @@ from cnncli.shapes import Shape
 
 
 @dataclass(frozen=True)
-class Depthwise(Conv2D, kind="depthwise"):
+class Depthwise(Conv2D, kind="depthwise", can_run=True):
     """A convolution with as many groups as channels: `multiplier` kernels for each channel."""
 
     main: ClassVar[str] = "kernel"

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from cnncli.layers.base import Example, Layer, Option
-from cnncli.layers.buffers import Backward, Buffers, View
 
 if TYPE_CHECKING:
     from cnncli.kernels.program import Op
+    from cnncli.layers.recording import Bound, Graph, Value
 
 
 @dataclass(frozen=True)
-class Dropout(Layer, kind="dropout"):
+class Dropout(Layer, kind="dropout", can_run=True):
     """Set a share `rate` of the values to zero and scale the others by 1 / (1 - rate), when training."""
 
     main: ClassVar[str] = "rate"
@@ -29,19 +29,24 @@ class Dropout(Layer, kind="dropout"):
         """Return ``rate 0.1``."""
         return f"rate {self.rate:g}"
 
-    def forward(self, b: Buffers) -> tuple[Op, ...]:
-        """Return the op that drops values of x (training only)."""
-        return (self._drop(b.x, b.y, b),)
+    def forward(self, g: Graph, xs: tuple[Value, ...]) -> Value:
+        """Record the step that drops values of x; without training, x is the output."""
+        return self._dropped(g, "forward", xs[0]) if g.is_training else xs[0]
 
-    def backward(self, b: Buffers) -> Backward:
-        """Return the op that drops the same places of dy."""
-        if b.dx is None or b.dy is None:
-            return Backward()
-        return Backward((self._drop(b.dy, b.dx, b),))
+    def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:
+        """Record the step that drops the same places of dy."""
+        return (self._dropped(g, "dx", dy) if g.wants_gradient(xs[0]) else None,)
 
-    def _drop(self, source: View, target: View, b: Buffers) -> Op:
-        from cnncli.kernels.program import Op, number
+    def _dropped(self, g: Graph, name: str, x: Value) -> Value:
+        y, layer = g.value(x.shape), g.node
 
-        steps = *source.steps, *target.steps
-        odds = number(1 / (1 - self.rate)), round(self.rate * 2**32)
-        return Op("elementwise.dropout", (source.place, target.place, *target.shape, *steps, b.key, *odds))
+        def emit(b: Bound) -> list[Op]:
+            from cnncli.kernels.program import Op
+
+            odds = {"keep": 1 / (1 - self.rate), "threshold": round(self.rate * 2**32)}
+            return [
+                Op("elementwise.dropout", {"x": b.reads[0], "y": b.writes[0], "key": b.key, "layer": layer, **odds})
+            ]
+
+        g.step(name, [x], [y], emit, in_place=[0])
+        return y

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from cnncli.errors import ShapeError
 from cnncli.layers.base import Example, Layer
 from cnncli.shapes import Shape, format_hwc
 
+if TYPE_CHECKING:
+    from cnncli.kernels.program import Op
+    from cnncli.layers.recording import Bound, Graph, Value
+
 
 @dataclass(frozen=True)
-class Add(Layer, kind="add"):
+class Add(Layer, kind="add", can_run=True):
     """The sum of inputs of one shape. He et al. 2015, arXiv:1512.03385."""
 
     summary: ClassVar[str] = "sum of branches of the same shape"
@@ -27,9 +31,20 @@ class Add(Layer, kind="add"):
             )
         return xs[0]
 
+    def forward(self, g: Graph, xs: tuple[Value, ...]) -> Value:
+        """Record the sums, two inputs at a time in their order."""
+        y = xs[0]
+        for x in xs[1:]:
+            y = g.sum(y, x, "forward")
+        return y
+
+    def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:
+        """Return dy for every input."""
+        return tuple(dy for _ in xs)
+
 
 @dataclass(frozen=True)
-class Concat(Layer, kind="concat"):
+class Concat(Layer, kind="concat", can_run=True):
     """The channels of all inputs one after the other. Szegedy et al. 2014, arXiv:1409.4842."""
 
     summary: ClassVar[str] = "channels of all branches one after the other"
@@ -47,3 +62,23 @@ class Concat(Layer, kind="concat"):
                 hint="give all branches the same height and width",
             )
         return sum(x[0] for x in xs), *xs[0][1:]
+
+    def forward(self, g: Graph, xs: tuple[Value, ...]) -> Value:
+        """Record a copy of each input; an input that can be made in its place needs none."""
+        y = g.value(self.out_shape(*(x.shape for x in xs)))
+        channel = 0
+
+        def emit(b: Bound) -> list[Op]:
+            from cnncli.kernels.program import Op
+
+            return [Op("elementwise.copy", {"x": b.reads[0], "y": b.writes[0]})]
+
+        for x in xs:
+            g.step("copy", [x], [g.part(y, channel, x.shape)], emit, is_copy=True)
+            channel += x.shape[0]
+        return y
+
+    def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:
+        """Return the channels of dy that belong to each input."""
+        firsts = [sum(x.shape[0] for x in xs[:i]) for i in range(len(xs))]
+        return tuple(g.part(dy, first, x.shape) for first, x in zip(firsts, xs, strict=True))

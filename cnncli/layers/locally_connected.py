@@ -7,14 +7,15 @@ from math import prod
 from typing import ClassVar
 
 from cnncli.layers.base import Example, Option, Param
-from cnncli.layers.conv import Conv2D
+from cnncli.layers.conv import Conv2D, ConvWindow
 from cnncli.shapes import Shape
 
 
 @dataclass(frozen=True)
-class LocallyConnected2D(Conv2D, kind="locally_connected"):
+class LocallyConnected2D(ConvWindow, kind="locally_connected"):
     """Windows as in a convolution, but nothing is shared: each output value has its own weights and bias."""
 
+    main: ClassVar[str] = "filters"
     summary: ClassVar[str] = "convolution without shared weights, for comparison"
     options: ClassVar[tuple[Option, ...]] = tuple(
         option for option in Conv2D.options if option.name not in ("groups", "dilation")

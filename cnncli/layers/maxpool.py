@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from cnncli.layers.buffers import Backward, Buffers
 from cnncli.layers.pooling import Pool2D
 
 if TYPE_CHECKING:
+    from cnncli.kernels.arguments import Window
     from cnncli.kernels.program import Op
+    from cnncli.layers.recording import Bound, Graph, Value
 
 
 @dataclass(frozen=True)
-class MaxPool2D(Pool2D, kind="maxpool"):
+class MaxPool2D(Pool2D, kind="maxpool", can_run=True):
     """The largest value under the window, per channel."""
 
     summary: ClassVar[str] = "maximum pooling; the stride is the size unless said otherwise"
@@ -23,23 +24,40 @@ class MaxPool2D(Pool2D, kind="maxpool"):
         """Return whether every pixel lies in one window at most, and every window in the image."""
         return self.stride == self.size and not any(self.padding) and not self.ceil
 
-    def forward(self, b: Buffers) -> tuple[Op, ...]:
-        """Return the op that fills y."""
-        from cnncli.kernels.program import Op
+    def forward(self, g: Graph, xs: tuple[Value, ...]) -> Value:
+        """Record the step that fills y."""
+        y = g.value(self.out_shape(xs[0].shape))
+        g.step("forward", xs, [y], lambda b: largest(b, self.kernel_window()))
+        return y
 
-        sizes = *b.x.shape, *b.y.shape[1:], *b.x.steps, *b.y.steps, *self.size, *self.stride
-        return (Op("pool2d.maxpool_forward", (b.x.place, b.y.place, *sizes, self.padding[0], self.padding[2])),)
+    def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:
+        """Record the step that gives each window's gradient to its first largest pixel.
 
-    def backward(self, b: Buffers) -> Backward:
-        """Return the op that gives each window's gradient to its first largest pixel."""
-        from cnncli.kernels.program import Op
+        Where no windows overlap, it can write over x, and do the gradient of the ReLU that made x.
+        """
+        if not g.wants_gradient(xs[0]):
+            return (None,)
+        dx = g.value(xs[0].shape)
 
-        if b.dx is None or b.dy is None:
-            return Backward()
-        places = b.x.place, b.y.place, b.dy.place, b.dx.place
-        steps = *b.x.steps, *b.y.steps, *b.dy.steps, *b.dx.steps
-        window = *self.size, *self.stride, self.padding[0], self.padding[2]
-        flags = int(b.rectify), int(self.is_disjoint)
-        return Backward(
-            (Op("pool2d.maxpool_backward", (*places, *b.x.shape, *b.y.shape[1:], *steps, *window, *flags)),)
-        )
+        def emit(b: Bound) -> list[Op]:
+            return largest_gradient(b, self.kernel_window(), is_disjoint=self.is_disjoint)
+
+        offered = ["relu_gradient"] if self.is_disjoint else []
+        g.step("dx", [xs[0], y, dy], [dx], emit, in_place=[0] if self.is_disjoint else [], epilogues=offered)
+        return (dx,)
+
+
+def largest(b: Bound, window: Window) -> list[Op]:
+    """Return the op that writes the largest value of each window."""
+    from cnncli.kernels.program import Op
+
+    return [Op("pool2d.maxpool_forward", {"x": b.reads[0], "y": b.writes[0], "window": window})]
+
+
+def largest_gradient(b: Bound, window: Window, *, is_disjoint: bool) -> list[Op]:
+    """Return the op that gives each output's gradient to the first largest pixel of its window."""
+    from cnncli.kernels.program import Op
+
+    maps = {"x": b.reads[0], "y": b.reads[1], "dy": b.reads[2], "dx": b.writes[0]}
+    flags = {"relu_gradient": int("relu_gradient" in b.absorbed), "disjoint": int(is_disjoint)}
+    return [Op("pool2d.maxpool_backward", maps | flags | {"window": window})]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cnncli.layers.base import MAX_KERNEL, Example, Layer, Option, Window, pads_text, pair_text
 from cnncli.layers.windows import PADDING, ROUND, check_pool_pads, slide, with_pads
 from cnncli.shapes import Pads, Pair, Shape
+
+if TYPE_CHECKING:
+    from cnncli.kernels.arguments import Window as KernelWindow
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,12 @@ class Pool2D(Layer):
     def window(self) -> Window:
         """Return size, stride, padding and rounding."""
         return Window(self.size, self.stride, self.padding, (1, 1), self.ceil)
+
+    def kernel_window(self) -> KernelWindow:
+        """Return the window as kernels take it."""
+        from cnncli.kernels.arguments import Window as KernelWindow
+
+        return KernelWindow(*self.size, *self.stride, self.padding[0], self.padding[2])
 
     def label(self) -> str:
         """Return ``f=2, s=2``; padding and rounding only where they are set."""

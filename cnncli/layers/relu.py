@@ -6,30 +6,41 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from cnncli.layers.base import Layer
-from cnncli.layers.buffers import Backward, Buffers
 
 if TYPE_CHECKING:
     from cnncli.kernels.program import Op
+    from cnncli.layers.recording import Bound, Graph, Value
 
 
 @dataclass(frozen=True)
-class ReLU(Layer, kind="relu"):
+class ReLU(Layer, kind="relu", can_run=True):
     """``max(0, x)``."""
 
     summary: ClassVar[str] = "max(0, x)"
     is_activation: ClassVar[bool] = True
 
-    def forward(self, b: Buffers) -> tuple[Op, ...]:
-        """Return the op that fills y."""
-        from cnncli.kernels.program import Op
+    def forward(self, g: Graph, xs: tuple[Value, ...]) -> Value:
+        """Record the step that fills y."""
+        y = g.value(xs[0].shape)
 
-        return (Op("elementwise.relu_forward", (b.x.place, b.y.place, *b.y.shape, *b.x.steps, *b.y.steps)),)
+        def emit(b: Bound) -> list[Op]:
+            from cnncli.kernels.program import Op
 
-    def backward(self, b: Buffers) -> Backward:
-        """Return the op that passes dy on where y is above 0."""
-        from cnncli.kernels.program import Op
+            return [Op("elementwise.relu_forward", {"x": b.reads[0], "y": b.writes[0]})]
 
-        if b.dx is None or b.dy is None:
-            return Backward()
-        places = b.y.place, b.dy.place, b.dx.place
-        return Backward((Op("elementwise.relu_backward", (*places, *b.y.shape, *b.y.steps, *b.dy.steps, *b.dx.steps)),))
+        g.step("forward", xs, [y], emit, in_place=[0], epilogue="relu")
+        return y
+
+    def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:
+        """Record the step that passes dy on where y is above 0."""
+        if not g.wants_gradient(xs[0]):
+            return (None,)
+        dx = g.value(y.shape)
+
+        def emit(b: Bound) -> list[Op]:
+            from cnncli.kernels.program import Op
+
+            return [Op("elementwise.relu_backward", {"dy": b.reads[0], "y": b.reads[1], "dx": b.writes[0]})]
+
+        g.step("dx", [dy, y], [dx], emit, in_place=[0], epilogue="relu_gradient")
+        return (dx,)

@@ -14,4 +14,5 @@ class Softmax(Layer, kind="softmax"):
 
     summary: ClassVar[str] = "probabilities that add to 1"
     is_activation: ClassVar[bool] = True
+    loss: ClassVar[str] = "cross_entropy"
     examples: ClassVar[tuple[Example, ...]] = (Example({}, ((10,),)),)

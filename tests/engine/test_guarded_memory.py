@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from small_networks import NETWORKS, build
 
-from cnncli.engine import memory, plan
+from cnncli.engine import memory, placement, record
 from cnncli.engine.session import Session
 from cnncli.model import load_model
 
@@ -12,7 +12,7 @@ GUARD = 1 << 14
 ZONES = []
 
 
-def guarded_zeros(self, elements, dtype=None):
+def guarded_zeros(self, elements, dtype=""):
     kind = np.dtype(dtype) if dtype else self.dtype
     size = elements * kind.itemsize
     raw = np.full(size + 2 * GUARD + 64, 0xA5, np.uint8)
@@ -50,9 +50,11 @@ def exercise(model, count, batch_size, optimizer="adam"):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("limit", [2**20, 0], ids=["gradient a block", "gradient a batch"])
-def test_nothing_is_written_outside(name, limit, monkeypatch):
-    monkeypatch.setattr(plan, "_SPREAD_LIMIT", limit)
+@pytest.mark.parametrize("is_tight", [False, True], ids=["room for all", "little memory"])
+def test_nothing_is_written_outside(name, is_tight, monkeypatch):
+    if is_tight:  # few partial gradients, and every byte is used again
+        monkeypatch.setattr(record, "_PARTIAL_LIMIT", 0)
+        monkeypatch.setattr(placement, "_SMALL", 0)
     exercise(build(*NETWORKS[name]), count=40, batch_size=40)
 
 

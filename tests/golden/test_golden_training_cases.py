@@ -9,17 +9,15 @@ import numpy as np
 import pytest
 
 from cnncli.engine.memory import Memory
-from cnncli.engine.session import initial_values
-from cnncli.kernels.elementwise import dropout, relu_backward
-from cnncli.kernels.optimizer import adam, sgd
-from cnncli.kernels.program import Chain, Op, Place, Program, number
-from cnncli.kernels.simd import LANES
-from cnncli.kernels.softmax import softmax, softmax_cross_entropy
+from cnncli.engine.weights import initial_values
+from cnncli.kernels.arguments import Learner, Maps, Operand
+from cnncli.kernels.host import LANES
+from cnncli.kernels.program import Op, OpSequence, Program
 from cnncli.model import parse_model
 from cnncli.tasks.splitting import stratified_split
 
 CASES = json.loads((Path(__file__).parent / "worked_examples.json").read_text())
-#: need arithmetic that batch normalisation and leaky ReLU do not have yet: they have shapes and counts only
+#: need arithmetic that leaky ReLU does not have yet: it has shapes and counts only
 LATER = ("batchnorm", "batchnorm_moving", "leaky_relu_grad")
 
 
@@ -27,8 +25,13 @@ def of(op):
     return [pytest.param(case["input"], case, id=case["id"]) for case in CASES if case["input"]["op"] == op]
 
 
-def run(kernel, *operands, tasks=1):
-    Program([[Chain((Op(kernel, operands),), tasks)]], 1, "float64").run()
+def run(kernel, tasks=1, **operands):
+    placed = {name: Operand(value) if isinstance(value, np.ndarray) else value for name, value in operands.items()}
+    Program([[OpSequence((Op(kernel, placed),), tasks)]], 1, "float64").run()
+
+
+def maps(values, height, width):
+    return Maps(Operand(values), 1, height, width, height * width * LANES, width * LANES)
 
 
 def lanes(values):
@@ -38,7 +41,7 @@ def lanes(values):
 
 def probabilities(logits):
     result = np.zeros((LANES, len(logits)))
-    run(softmax, Place(lanes(logits)), Place(result), len(logits))
+    run("softmax.softmax_rows", z=lanes(logits), rows=result, classes=len(logits))
     return result[0]
 
 
@@ -56,8 +59,8 @@ def test_rounded_probabilities_miss_one(given, case):
 def test_cross_entropy(given, case):
     logits = lanes(given["logits"])
     labels, losses, hits = np.full(LANES, given["label"]), np.zeros(LANES), np.zeros(LANES, np.int64)
-    places = (Place(array) for array in (logits, np.zeros_like(logits), labels, losses, hits, np.ones(1)))
-    run(softmax_cross_entropy, *places, len(given["logits"]))
+    run("softmax.softmax_cross_entropy", z=logits, dz=np.zeros_like(logits), labels=labels, losses=losses, hits=hits,
+        share=np.ones(1), classes=len(given["logits"]))  # fmt: skip
     np.testing.assert_allclose(losses, case["expected"], rtol=0, atol=case["tol"])
     assert not hits.any()
 
@@ -66,10 +69,9 @@ def test_cross_entropy(given, case):
 def test_relu_backward(given, case):
     x, dy = np.array(given["x"]), np.array(given["dy"], float)
     height, width = x.shape
-    rows = height * width * LANES, width * LANES
     dx = np.zeros(x.size * LANES)
-    places = Place(lanes(np.maximum(x, 0))), Place(lanes(dy)), Place(dx)
-    run(relu_backward, *places, 1, height, width, *rows, *rows, *rows)
+    arrays = {"y": lanes(np.maximum(x, 0)), "dy": lanes(dy), "dx": dx}
+    run("elementwise.relu_backward", **{name: maps(array, height, width) for name, array in arrays.items()})
     np.testing.assert_array_equal(dx.reshape(height, width, LANES)[..., 0], case["expected"])
 
 
@@ -77,24 +79,27 @@ def test_relu_backward(given, case):
 def test_optimizer_step(given, case):
     count = len(given["param"])
     p, g, first, second = (np.zeros(LANES) for _ in range(4))
-    p[:count], g[:count], checks = given["param"], given["grad"], np.zeros(1)
+    p[:count], g[:count] = given["param"], given["grad"]
     assert given["steps"] == 1
+
+    def learner(rates):
+        arrays = p, g, np.ones(LANES), np.array(rates), np.ones(1), np.zeros(1)
+        return Learner(*map(Operand, arrays), mask_step=0, length=LANES, per_task=LANES)
+
     if given["name"] == "adam":
         beta1, beta2 = given["beta1"], given["beta2"]
-        rates = np.array([given["lr"], beta1, beta2, given["eps"], 1 - beta1, 1 - beta2, 0.0])
-        run(adam, *map(Place, (p, g, first, second, rates, checks)), LANES, LANES)
+        rates = [given["lr"], beta1, beta2, given["eps"], 1 - beta1, 1 - beta2, 0.0, 0.0]
+        run("optimizer.adam", learner=learner(rates), m=first, v=second)
     else:
-        run(sgd, *map(Place, (p, g, first, np.array([given["lr"], 0.0, 0.0]), checks)), LANES, LANES)
+        run("optimizer.sgd", learner=learner([given["lr"], 0.0, 0.0, 0.0]), velocity=first)
     np.testing.assert_allclose(p[:count], case["expected"], rtol=0, atol=case["tol"])
 
 
 @pytest.mark.parametrize(("given", "case"), of("dropout_scale"))
 def test_dropout_scale(given, case):
     x, y = np.full(100 * LANES, given["kept_value"]), np.zeros(100 * LANES)
-    steps = (100 * LANES, 100 * LANES)
-    key, limit = Place(np.zeros(1, np.uint64)), round(given["rate"] * 2**32)
-    scale = number(1 / (1 - given["rate"]))
-    run(dropout, Place(x), Place(y), 1, 1, 100, *steps, *steps, key, scale, limit)
+    odds = {"keep": 1 / (1 - given["rate"]), "threshold": round(given["rate"] * 2**32)}
+    run("elementwise.dropout", x=maps(x, 1, 100), y=maps(y, 1, 100), key=np.zeros(1, np.uint64), layer=0, **odds)
     wanted = case["expected"]
     kept = y != wanted["train_dropped"]
     assert 0.8 < kept.mean() < 1
@@ -124,7 +129,7 @@ def test_properties_of_training():
         f"cnn: 1\nname: n\ninput: [9, 9, {channels}]\nlayers:\n"
         f"  - conv: {{filters: {filters}, kernel: [{height}, {width}], init: 'uniform:1', bias: false}}\n"
     )
-    values = initial_values(parse_model(text, "n.yaml"), given["seed"])
+    values = initial_values(parse_model(text, "n.yaml").slots, given["seed"])
     assert values.size == np.prod(given["shape"])
     assert given["low"] <= values.min() < -0.9
     assert 0.9 < values.max() <= given["high"]
@@ -140,4 +145,4 @@ def test_every_case_of_training_is_read_or_left_for_later():
 
 
 def test_memory_is_aligned_for_vectors():
-    assert Memory(1, 1, "float32").zeros(10).ctypes.data % 64 == 0
+    assert Memory("float32").zeros(10).ctypes.data % 64 == 0

@@ -7,21 +7,22 @@ import sys
 SCRIPT = """
 import sys
 import numpy as np
-from cnncli.kernels.program import Chain, Op, Place, Program
+from cnncli.kernels.arguments import Operand
+from cnncli.kernels.program import Op, OpSequence, Program
 from cnncli.kernels.host import LANES
-from cnncli.kernels.store import routine
-from cnncli.kernels.sweep import Sweep
+from cnncli.kernels.loops import LoopNest
 for name in sys.argv[1:]:
     rows, columns = map(int, name.split("x"))
     a = np.arange(1, rows + 1, dtype=np.float32)
     b = np.repeat(np.arange(1, columns + 1, dtype=np.float32), LANES).reshape(columns, LANES)
     guarded, zero = np.zeros((rows + 4, columns + 4, LANES), np.float32), np.zeros(1, np.float32)
-    sweep = Sweep(rows=rows, columns=columns, outer=1, inner=1, a_row=1, b_column=LANES, b_outer=0, b_inner=0,
-                  c_row=(columns + 4) * LANES, c_column=LANES, c_outer=0, c_inner=0,
-                  lengths=(1, 1, 1), a_steps=(0, 0, 0), b_steps=(0, 0, 0))
-    places = Place(a), Place(b), Place(guarded), Place(zero)
-    op = Op(routine("contraction.contract", rows, columns, 1), (*places, *sweep.words()))
-    Program([[Chain((op,), 1)]], 1).run()
+    nest = LoopNest(rows=rows, columns=columns, outer=1, inner=1, a_row=1, b_column=LANES, b_outer=0, b_inner=0,
+                    c_row=(columns + 4) * LANES, c_column=LANES, c_outer=0, c_inner=0,
+                    lengths=(1, 1, 1), a_steps=(0, 0, 0), b_steps=(0, 0, 0))
+    arrays = {"a": a, "b": b, "c": guarded, "bias": zero}
+    operands = {name: Operand(array) for name, array in arrays.items()}
+    op = Op("contraction.contract", {**operands, "nest": nest}, variant=(rows, columns, 1))
+    Program([[OpSequence((op,), 1)]], 1).run()
     wanted = np.zeros_like(guarded)
     wanted[:rows, :columns] = (a[:, None] * b[:, 0])[..., None]
     print(name, (guarded == wanted).all())

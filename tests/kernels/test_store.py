@@ -16,10 +16,11 @@ notices.on_compile.append(lambda name: print("compile", name))
 notices.on_refuse.append(lambda reason: print("refuse", reason))
 notices.on_wait.append(lambda line: print(line))
 from cnncli.kernels.host import LANES
-from cnncli.kernels.program import Chain, Op, Place, Program
+from cnncli.kernels.arguments import Maps, Operand
+from cnncli.kernels.program import Op, OpSequence, Program
 x, y = np.linspace(-1, 1, LANES).astype(np.float32), np.zeros(LANES, np.float32)
-op = Op("elementwise.relu_forward", (Place(x), Place(y), 1, 1, 1, LANES, LANES, LANES, LANES))
-Program([[Chain((op,), 1)]], 1).run()
+maps = {name: Maps(Operand(array), 1, 1, 1, LANES, LANES) for name, array in (("x", x), ("y", y))}
+Program([[OpSequence((Op("elementwise.relu_forward", maps),), 1)]], 1).run()
 print("right" if (y == np.maximum(x, 0)).all() else y)
 print("numba" in sys.modules)
 """

@@ -2,29 +2,25 @@
 
 import threading
 import time
-from typing import Any
 
 import numpy as np
 import pytest
-from numba import types
 
-from cnncli.kernels.kernel import Kernel, at
-from cnncli.kernels.program import Chain, Op, Place, Program
-from cnncli.kernels.simd import pointer
+from cnncli.kernels.arguments import Block, Int64s, Operand, Worker
+from cnncli.kernels.kernel import Kernel
+from cnncli.kernels.program import Op, OpSequence, Program
 from cnncli.kernels.team import Team
 
 
-def _count(d: Any, task: Any, worker: Any, real: Any) -> None:
-    cells = pointer(at(d, 0, task, worker), types.int64(0))
+def _count(cells: Int64s, worker: Worker) -> None:
     cells[0] += 1
     cells[1] = worker
 
 
-def _require(d: Any, task: Any, worker: Any, real: Any) -> None:
+def _require(cells: Int64s, seen: Int64s, count: int) -> None:
     # counts itself only if every task of the phase before has been done as often as the run says
-    cells, seen = pointer(at(d, 0, 0, worker), types.int64(0)), pointer(at(d, 3, task, worker), types.int64(0))
     complete = True
-    for i in range(d[6]):
+    for i in range(count):
         complete = complete and cells[i * 2] == seen[0] + 1
     if complete:
         seen[0] += 1
@@ -36,8 +32,10 @@ COUNT, REQUIRE = Kernel(_count, is_cached=False), Kernel(_require, is_cached=Fal
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 def test_every_task_runs_once_and_phases_wait_for_each_other(threads):
     cells, seen = np.zeros((500, 2), np.int64), np.zeros(40, np.int64)
-    count = Chain((Op(COUNT, (Place(cells, task_step=2),)),), 500)
-    require = Chain((Op(REQUIRE, (Place(cells), Place(seen, task_step=1), 500)),), 40)
+    count = OpSequence((Op(COUNT, {"cells": Operand(cells, task_step=2)}),), 500)
+    require = OpSequence(
+        (Op(REQUIRE, {"cells": Operand(cells), "seen": Operand(seen, task_step=1), "count": 500}),), 40
+    )
     program = Program([[count], [require]], threads)
     for _ in range(200):
         program.run()
@@ -46,17 +44,50 @@ def test_every_task_runs_once_and_phases_wait_for_each_other(threads):
     assert cells[:, 1].max() < threads
 
 
-def test_chains_of_one_phase_have_their_own_task_numbers():
+def test_sequences_of_one_phase_have_their_own_task_numbers():
     first, second = np.zeros((3, 2), np.int64), np.zeros((5, 2), np.int64)
-    chains = [Chain((Op(COUNT, (Place(cells, task_step=2),)),), len(cells)) for cells in (first, second)]
-    Program([chains], 2).run()
+    sequences = [
+        OpSequence((Op(COUNT, {"cells": Operand(cells, task_step=2)}),), len(cells)) for cells in (first, second)
+    ]
+    Program([sequences], 2).run()
     assert first[:, 0].tolist() == [1] * 3
     assert second[:, 0].tolist() == [1] * 5
 
 
+def _append(log: Int64s, task: Block) -> None:
+    log[0] += 1
+    log[log[0]] = task
+
+
+APPEND = Kernel(_append, is_cached=False)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_tasks_that_belong_together_are_done_in_order_by_one_thread(threads):
+    single = np.zeros(16, np.int64)
+    program = Program([[OpSequence((Op(APPEND, {"log": Operand(single)}),), 10, together=10)]], threads)
+    for _ in range(50):
+        single[:] = 0
+        program.run()
+        assert single[:11].tolist() == [10, *range(10)]
+
+
+def test_operands_are_checked_when_a_program_is_built():
+    cells = np.zeros(8, np.int64)
+    wrong = [
+        {},
+        {"cells": Operand(cells), "more": 1},
+        {"cells": 3},
+        {"cells": Operand(np.zeros(8, np.float32))},
+    ]
+    for operands in wrong:
+        with pytest.raises(TypeError, match="cells|more"):
+            Program([[OpSequence((Op(COUNT, operands),), 1)]], 1)
+
+
 def test_followers_sleep_and_wake():
     cells = np.zeros((64, 2), np.int64)
-    program = Program([[Chain((Op(COUNT, (Place(cells, task_step=2),)),), 64)]], 2)
+    program = Program([[OpSequence((Op(COUNT, {"cells": Operand(cells, task_step=2)}),), 64)]], 2)
     for _ in range(5):
         program.run()
         time.sleep(0.02)
@@ -66,9 +97,8 @@ def test_followers_sleep_and_wake():
     assert time.process_time() - begin < 0.1  # nobody spins
 
 
-def _slowly(d: Any, task: Any, worker: Any, real: Any) -> None:
-    cells = pointer(at(d, 0, task, worker), types.int64(0))
-    for i in range(d[3]):
+def _slowly(cells: Int64s, count: int) -> None:
+    for i in range(count):
         cells[0] = cells[0] * 3 + i
     cells[1] += 1
 
@@ -91,7 +121,7 @@ class Bell(threading.Condition):
 def test_no_follower_goes_to_sleep_during_a_run(gap_s, monkeypatch):
     # the gap is spent in Python, which keeps the followers from counting themselves asleep before the next run
     cells = np.zeros((64, 2), np.int64)
-    program = Program([[Chain((Op(SLOWLY, (Place(cells, task_step=2), 20_000)),), 64)]], 2)
+    program = Program([[OpSequence((Op(SLOWLY, {"cells": Operand(cells, task_step=2), "count": 20_000}),), 64)]], 2)
     monkeypatch.setattr(threading, "Condition", Bell)
     program._team = team = Team(2)
     lead = team._lead
@@ -116,8 +146,10 @@ def test_no_follower_goes_to_sleep_during_a_run(gap_s, monkeypatch):
 @pytest.mark.parametrize("threads", [2, 3, 8])
 def test_pauses_of_any_length_lose_no_task(threads):
     cells, seen = np.zeros((100, 2), np.int64), np.zeros(10, np.int64)
-    count = Chain((Op(COUNT, (Place(cells, task_step=2),)),), 100)
-    require = Chain((Op(REQUIRE, (Place(cells), Place(seen, task_step=1), 100)),), 10)
+    count = OpSequence((Op(COUNT, {"cells": Operand(cells, task_step=2)}),), 100)
+    require = OpSequence(
+        (Op(REQUIRE, {"cells": Operand(cells), "seen": Operand(seen, task_step=1), "count": 100}),), 10
+    )
     program = Program([[count], [require]], threads)
     for gap_s in np.random.default_rng(0).uniform(0, 0.002, 200):
         program.run()
@@ -130,7 +162,7 @@ def test_pauses_of_any_length_lose_no_task(threads):
 
 def test_runs_from_several_threads_take_turns():
     cells = np.zeros((100, 2), np.int64)
-    program = Program([[Chain((Op(COUNT, (Place(cells, task_step=2),)),), 100)]], 2)
+    program = Program([[OpSequence((Op(COUNT, {"cells": Operand(cells, task_step=2)}),), 100)]], 2)
     runners = [threading.Thread(target=lambda: [program.run() for _ in range(50)]) for _ in range(4)]
     for runner in runners:
         runner.start()

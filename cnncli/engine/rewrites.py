@@ -1,0 +1,122 @@
+"""Rewrites of a list of steps: each a function from steps to steps that knows what steps declare, and no layer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from cnncli.layers.recording import Step, Value
+
+Rewrite: TypeAlias = Callable[[Sequence[Step]], list[Step]]
+
+
+def drop_dead(steps: Sequence[Step]) -> list[Step]:
+    """Leave out steps whose results nobody reads; a step that writes no value is read from outside."""
+    kept: list[Step] = []
+    read: set[Value] = set()  # with everything that a value which is read lies in
+    for step in reversed(steps):
+        if not step.writes or any(value.is_pinned or read & set(_homes(value)) for value in step.writes):
+            kept.append(step)
+            for value in step.reads:
+                read.update(_homes(value))
+    return kept[::-1]
+
+
+def _homes(value: Value) -> Iterator[Value]:
+    """Yield a value and what it lies in."""
+    here: Value | None = value
+    while here is not None:
+        yield here
+        here = here.home
+
+
+def fold_scaling(steps: Sequence[Step]) -> list[Step]:
+    """Let a step that can scale its weights do the scaling and shifting of the step after it (batch normalisation).
+
+    Only for prediction: the factors must be known before the batch, so what makes them comes first.
+    """
+    readers, writers = _readers(steps), _writers(steps)
+    first: list[Step] = []
+    replaced: dict[Step, Step | None] = {}
+    for step in steps:
+        if step.epilogue != "scale_shift":
+            continue
+        before = _only_writer(step.reads[0], readers, writers)
+        if before is None or before.folded is None:
+            continue
+        *prepare, folded = before.folded(*step.tables_read)
+        makers = [one for one in steps if set(one.tables_written) & set(step.tables_read)]
+        first += [*makers, *prepare]
+        replaced |= dict.fromkeys(makers, None)
+        replaced[before], replaced[step] = replace(folded, writes=step.writes), None
+    rest = (replaced.get(step, step) for step in steps)
+    return [*first, *(step for step in rest if step is not None)]
+
+
+def absorb_epilogues(steps: Sequence[Step]) -> list[Step]:
+    """Let a step do, as it writes, the work of the only step that reads what it writes, where it can.
+
+    What the reader reads besides must be among what the writer reads.
+    """
+    result = list(steps)
+    readers, writers = _readers(result), _writers(result)
+    gone: set[int] = set()
+    for step in result:
+        if not step.epilogue:
+            continue
+        before = _only_writer(step.reads[0], readers, writers)
+        if before is None or step.epilogue not in before.epilogues or step.epilogue in before.absorbed:
+            continue
+        if any(extra not in before.reads for extra in step.reads[1:]):
+            continue
+        before.absorbed = (*before.absorbed, step.epilogue)
+        before.writes = (step.writes[0], *before.writes[1:])
+        writers[step.writes[0]] = [before]
+        gone.add(id(step))
+    return [step for step in result if id(step) not in gone]
+
+
+def concat_as_slices(steps: Sequence[Step]) -> list[Step]:
+    """Make a value where it is copied to in the first place, unless it lies somewhere already."""
+    kept = []
+    for step in steps:
+        if step.is_copy:
+            source, target = step.reads[0], step.writes[0]
+            if source.home is None and not source.is_pinned and target.home is not None:
+                source.home, source.channel = target.home, target.channel
+                continue
+        kept.append(step)
+    return kept
+
+
+def _readers(steps: Sequence[Step]) -> Counter[Value]:
+    return Counter(value for step in steps for value in step.reads)
+
+
+def _writers(steps: Sequence[Step]) -> dict[Value, list[Step]]:
+    found: dict[Value, list[Step]] = {}
+    for step in steps:
+        for value in step.writes:
+            found.setdefault(value, []).append(step)
+    return found
+
+
+def _only_writer(value: Value, readers: Counter[Value], writers: dict[Value, list[Step]]) -> Step | None:
+    """Return the step that makes a value which one step reads and which is no part of another one."""
+    made = writers.get(value, [])
+    alone = readers[value] == 1 and value.home is None and not value.is_pinned
+    return made[0] if len(made) == 1 and alone and made[0].writes[0] is value else None
+
+
+TRAINING: tuple[Rewrite, ...] = (drop_dead, absorb_epilogues, concat_as_slices)
+PREDICTING: tuple[Rewrite, ...] = (drop_dead, fold_scaling, absorb_epilogues, concat_as_slices)
+
+
+def rewritten(steps: Sequence[Step], rewrites: Sequence[Rewrite]) -> list[Step]:
+    """Return the steps after every rewrite in its turn."""
+    result = list(steps)
+    for rewrite in rewrites:
+        result = rewrite(result)
+    return result

@@ -1,0 +1,263 @@
+"""Batch normalisation of vectors of images: statistics in a fixed order, the normalisation and its gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+from cnncli.kernels.arguments import Block, ChannelReals, Float64s, Int64s, Maps, Real, Reals
+from cnncli.kernels.kernel import kernel
+from cnncli.kernels.simd import LANES, vadd, vfma, vget, vload, vmax, vmul, vset, vstore, vsub
+
+
+@numba.njit(error_model="numpy")
+def _images(count: Any, block: Any) -> Any:
+    """Return how many lanes of a block hold images; the others are padding."""
+    return max(0, min(count - block * LANES, LANES))
+
+
+@numba.njit(error_model="numpy")
+def _lanes_total(vector: Any, images: Any) -> Any:
+    """Return the sum of the first `images` lanes, in float64 and in their order."""
+    total = 0.0
+    for lane in range(LANES):
+        if lane < images:
+            total += np.float64(vget(vector, lane))
+    return total
+
+
+@kernel
+def block_moments(x: Maps, moments: Float64s, count: Int64s, block: Block, real: Real) -> None:
+    """Write for each channel of a block of images the mean and the sum of squared deviations from it.
+
+    Two passes over a map that is in the cache: no difference of large sums. moments[c] = mean, moments[C + c] = sum.
+    """
+    images = _images(count[0], block)
+    numbers = images * x.height * x.width
+    zero = vset(type(real)(0))
+    for c in range(x.channels):
+        total = zero
+        for h in range(x.height):
+            row = zero
+            for w in range(x.width):
+                row = vadd(row, vload(x.data, c * x.channel_step + h * x.row_step + w * LANES))
+            total = vadd(total, row)
+        mean = _lanes_total(total, images) / numbers if numbers else 0.0
+        middle = vset(type(real)(mean))
+        squares = zero
+        for h in range(x.height):
+            row = zero
+            for w in range(x.width):
+                gap = vsub(vload(x.data, c * x.channel_step + h * x.row_step + w * LANES), middle)
+                row = vfma(gap, gap, row)
+            squares = vadd(squares, row)
+        shift = mean - np.float64(type(real)(mean))  # what rounding the mean left out of every deviation
+        moments[c] = mean
+        moments[x.channels + c] = _lanes_total(squares, images) - numbers * shift * shift
+
+
+@kernel
+def batch_moments(
+    parts: Float64s,
+    step: int,
+    statistics: Reals,
+    batch: Float64s,
+    channels: int,
+    blocks: int,
+    pixels: int,
+    eps: float,
+    count: Int64s,
+    real: Real,
+) -> None:
+    """Combine the moments of all blocks, `step` numbers apart; write what normalising needs and what running statistics follow.
+
+    Chan et al. 1983, doi:10.1080/00031305.1983.10483115, equation 2.1. statistics[c] = mean, statistics[C + c] =
+    1 / sqrt(variance + eps); batch[c] = mean, batch[C + c] = the unbiased variance.
+    """
+    for c in range(channels):
+        total = mean = squares = 0.0
+        for block in range(blocks):
+            numbers = np.float64(_images(count[0], block) * pixels)
+            if numbers > 0:
+                gap = parts[block * step + c] - mean
+                both = total + numbers
+                mean += gap * numbers / both
+                squares += parts[block * step + channels + c] + gap * gap * total * numbers / both
+                total = both
+        variance = squares / total
+        statistics[c] = type(real)(mean)
+        statistics[channels + c] = type(real)(1 / np.sqrt(variance + eps))
+        batch[c] = mean
+        batch[channels + c] = squares / max(total - 1, 1.0)
+
+
+@kernel
+def follow_moments(batch: Float64s, mean: Reals, variance: Reals, channels: int, momentum: float, real: Real) -> None:
+    """Move the running mean and variance: running = momentum * running + (1 - momentum) * batch."""
+    for c in range(channels):
+        mean[c] = type(real)(momentum * mean[c] + (1 - momentum) * batch[c])
+        variance[c] = type(real)(momentum * variance[c] + (1 - momentum) * batch[channels + c])
+
+
+@kernel
+def scale_and_shift(
+    weight: Reals,
+    bias: Reals,
+    mean: Reals,
+    variance: Reals,
+    scale: Reals,
+    shift: Reals,
+    channels: int,
+    eps: float,
+    real: Real,
+) -> None:
+    """Write the factor and the summand that the running statistics come to: y = scale * x + shift."""
+    for c in range(channels):
+        factor = np.float64(weight[c]) / np.sqrt(np.float64(variance[c]) + eps)
+        scale[c] = type(real)(factor)
+        shift[c] = type(real)(bias[c] - mean[c] * factor)
+
+
+@kernel
+def fold_into_convolution(
+    kernel: Reals,
+    kernel_bias: Reals,
+    has_bias: int,
+    scale: Reals,
+    shift: Reals,
+    weight: Reals,
+    bias: Reals,
+    size: int,
+    per_task: int,
+    filters: int,
+    task: Block,
+    real: Real,
+) -> None:
+    """Write weight[f] = scale[f] * kernel[f] and bias[f] = scale[f] * kernel_bias[f] + shift[f]."""
+    for f in range(task * per_task, min((task + 1) * per_task, filters)):
+        for i in range(size):
+            weight[f * size + i] = kernel[f * size + i] * scale[f]
+        own = kernel_bias[f] if has_bias else type(real)(0)
+        bias[f] = own * scale[f] + shift[f]
+
+
+@kernel(splits_channels=True)
+def normalise(
+    x: Maps,
+    y: Maps,
+    mean: ChannelReals,
+    scale: ChannelReals,
+    weight: ChannelReals,
+    bias: ChannelReals,
+    relu: int,
+    real: Real,
+) -> None:
+    """Write y = weight * (x - mean) * scale + bias, with `relu` raised to 0; y may be x."""
+    low = vset(type(real)(0) if relu else type(real)(-np.inf))
+    for c in range(y.channels):
+        factor, middle, shift = vset(scale[c] * weight[c]), vset(mean[c]), vset(bias[c])
+        for h in range(y.height):
+            for w in range(y.width):
+                value = vsub(vload(x.data, c * x.channel_step + h * x.row_step + w * LANES), middle)
+                value = vmax(vfma(value, factor, shift), low)
+                vstore(y.data, c * y.channel_step + h * y.row_step + w * LANES, value)
+
+
+@kernel(splits_channels=True)
+def affine(x: Maps, y: Maps, scale: ChannelReals, shift: ChannelReals, relu: int, real: Real) -> None:
+    """Write y = scale * x + shift per channel, with `relu` raised to 0; y may be x."""
+    low = vset(type(real)(0) if relu else type(real)(-np.inf))
+    for c in range(y.channels):
+        factor, summand = vset(scale[c]), vset(shift[c])
+        for h in range(y.height):
+            for w in range(y.width):
+                value = vfma(vload(x.data, c * x.channel_step + h * x.row_step + w * LANES), factor, summand)
+                vstore(y.data, c * y.channel_step + h * y.row_step + w * LANES, vmax(value, low))
+
+
+@kernel
+def gradient_sums(x: Maps, dy: Maps, statistics: Reals, sums: Float64s, real: Real) -> None:
+    """Write for each channel of a block: sums[c] = sum of dy, sums[C + c] = sum of dy * (x - mean) / deviation.
+
+    Lanes of padding have dy = 0.
+    """
+    zero = vset(type(real)(0))
+    for c in range(x.channels):
+        middle = vset(statistics[c])
+        plain = zero
+        scaled = zero
+        for h in range(x.height):
+            row = zero
+            other = zero
+            for w in range(x.width):
+                gain = vload(dy.data, c * dy.channel_step + h * dy.row_step + w * LANES)
+                row = vadd(row, gain)
+                gap = vsub(vload(x.data, c * x.channel_step + h * x.row_step + w * LANES), middle)
+                other = vfma(gain, gap, other)
+            plain = vadd(plain, row)
+            scaled = vadd(scaled, other)
+        sums[c] = _lanes_total(plain, LANES)
+        sums[x.channels + c] = _lanes_total(scaled, LANES) * statistics[x.channels + c]
+
+
+@kernel
+def batch_gradient_sums(
+    parts: Float64s,
+    step: int,
+    totals: Reals,
+    dweight: Reals,
+    dbias: Reals,
+    channels: int,
+    blocks: int,
+    pixels: int,
+    count: Int64s,
+    real: Real,
+) -> None:
+    """Add up the sums of all blocks: gradients of weight and bias, and the means that `normalise_gradient` needs."""
+    numbers = np.float64(count[0] * pixels)
+    for c in range(channels):
+        plain = scaled = 0.0
+        for block in range(blocks):
+            plain += parts[block * step + c]
+            scaled += parts[block * step + channels + c]
+        dbias[c] = type(real)(plain)
+        dweight[c] = type(real)(scaled)
+        totals[c] = type(real)(plain / numbers)
+        totals[channels + c] = type(real)(scaled / numbers)
+
+
+@kernel
+def normalise_gradient(
+    x: Maps,
+    dy: Maps,
+    dx: Maps,
+    statistics: Reals,
+    totals: Reals,
+    weight: Reals,
+    count: Int64s,
+    block: Block,
+    real: Real,
+) -> None:
+    """Write dx = weight / deviation * (dy - mean of dy - xhat * mean of dy * xhat), with xhat = (x - mean) / deviation.
+
+    Ioffe and Szegedy 2015, section 3, put together. Lanes of padding get 0: they must not reach the gradients before.
+    dx may be dy.
+    """
+    images = _images(count[0], block)
+    for c in range(x.channels):
+        deviation = statistics[x.channels + c]
+        middle, factor = vset(statistics[c]), vset(weight[c] * deviation)
+        mean = vset(-totals[c])
+        slope = vset(-totals[x.channels + c] * deviation)
+        for h in range(x.height):
+            for w in range(x.width):
+                gain = vload(dy.data, c * dy.channel_step + h * dy.row_step + w * LANES)
+                gap = vsub(vload(x.data, c * x.channel_step + h * x.row_step + w * LANES), middle)
+                value = vmul(vfma(gap, slope, vadd(gain, mean)), factor)
+                place = c * dx.channel_step + h * dx.row_step + w * LANES
+                vstore(dx.data, place, value)
+                if images < LANES:
+                    for lane in range(images, LANES):
+                        dx.data[place + lane] = type(real)(0)

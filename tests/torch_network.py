@@ -1,0 +1,79 @@
+"""A network of ours computed by PyTorch: every node through torch.nn.functional, from the options of its layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from cnncli.model import Model
+
+
+class TorchNetwork(torch.nn.Module):
+    """The nodes of a model in order; parameters and buffers are named as in checkpoints, with ``:`` for the slash."""
+
+    def __init__(self, model: Model, arrays: dict[str, Any], dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model = model
+        trainable = {slot.name for slot in model.slots}
+        for name, array in arrays.items():
+            tensor = torch.tensor(array.copy(), dtype=dtype)
+            if name in trainable:
+                self.register_parameter(name.replace("/", ":"), torch.nn.Parameter(tensor))
+            else:
+                self.register_buffer(name.replace("/", ":"), tensor)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the output of the last node."""
+        values = {-1: x}
+        for i, node in enumerate(self.model.nodes):
+            parameters = {name: getattr(self, f"{node.name}:{name}") for name in node.params}
+            inputs = [values[j] for j in node.inputs]
+            values[i] = OPERATIONS[node.layer.kind](node.layer, inputs, parameters, self.training)
+        return values[len(self.model.nodes) - 1]
+
+
+def _padded(x: torch.Tensor, padding: Any, value: float = 0.0) -> torch.Tensor:
+    top, bottom, left, right = padding
+    return F.pad(x, (left, right, top, bottom), value=value)
+
+
+def _conv(layer: Any, xs: Any, p: Any, training: bool) -> torch.Tensor:
+    x = _padded(xs[0], layer.padding)
+    return F.conv2d(x, p["weight"], p.get("bias"), layer.stride, 0, layer.dilation, layer.groups)
+
+
+def _batchnorm(layer: Any, xs: Any, p: Any, training: bool) -> torch.Tensor:
+    statistics = p["mean"], p["variance"]
+    return F.batch_norm(xs[0], *statistics, p["weight"], p["bias"], training, 1 - layer.momentum, layer.eps)
+
+
+def _maxpool(layer: Any, xs: Any, p: Any, training: bool) -> torch.Tensor:
+    return F.max_pool2d(_padded(xs[0], layer.padding, -torch.inf), layer.size, layer.stride, ceil_mode=layer.ceil)
+
+
+def _avgpool(layer: Any, xs: Any, p: Any, training: bool) -> torch.Tensor:
+    ones = torch.ones_like(xs[0][:1, :1])
+    sums, counts = (
+        F.avg_pool2d(_padded(x, layer.padding), layer.size, layer.stride, ceil_mode=layer.ceil, divisor_override=1)
+        for x in (xs[0], ones)
+    )
+    return sums / counts
+
+
+OPERATIONS: dict[str, Any] = {
+    "conv": _conv,
+    "depthwise": _conv,
+    "batchnorm": _batchnorm,
+    "maxpool": _maxpool,
+    "avgpool": _avgpool,
+    "dense": lambda layer, xs, p, training: F.linear(xs[0], p["weight"], p.get("bias")),
+    "relu": lambda layer, xs, p, training: F.relu(xs[0]),
+    "flatten": lambda layer, xs, p, training: xs[0].flatten(1),
+    "softmax": lambda layer, xs, p, training: xs[0],  # the loss takes logits
+    "add": lambda layer, xs, p, training: sum(xs),
+    "concat": lambda layer, xs, p, training: torch.cat(xs, 1),
+    "globalavgpool": lambda layer, xs, p, training: xs[0].mean((2, 3)),
+    "globalmaxpool": lambda layer, xs, p, training: xs[0].amax((2, 3)),
+}
