@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 from cnncli.model import Model
 
@@ -36,27 +36,31 @@ class TorchNetwork(torch.nn.Module):
 
 def _padded(x: torch.Tensor, padding: Any, value: float = 0.0) -> torch.Tensor:
     top, bottom, left, right = padding
-    return F.pad(x, (left, right, top, bottom), value=value)
+    return functional.pad(x, (left, right, top, bottom), value=value)
 
 
 def _conv(layer: Any, xs: Any, p: Any, training: bool) -> torch.Tensor:
     x = _padded(xs[0], layer.padding)
-    return F.conv2d(x, p["weight"], p.get("bias"), layer.stride, 0, layer.dilation, layer.groups)
+    return functional.conv2d(x, p["weight"], p.get("bias"), layer.stride, 0, layer.dilation, layer.groups)
 
 
 def _batchnorm(layer: Any, xs: Any, p: Any, training: bool) -> torch.Tensor:
     statistics = p["mean"], p["variance"]
-    return F.batch_norm(xs[0], *statistics, p["weight"], p["bias"], training, 1 - layer.momentum, layer.eps)
+    return functional.batch_norm(xs[0], *statistics, p["weight"], p["bias"], training, 1 - layer.momentum, layer.eps)
 
 
 def _maxpool(layer: Any, xs: Any, p: Any, training: bool) -> torch.Tensor:
-    return F.max_pool2d(_padded(xs[0], layer.padding, -torch.inf), layer.size, layer.stride, ceil_mode=layer.ceil)
+    return functional.max_pool2d(
+        _padded(xs[0], layer.padding, -torch.inf), layer.size, layer.stride, ceil_mode=layer.ceil
+    )
 
 
 def _avgpool(layer: Any, xs: Any, p: Any, training: bool) -> torch.Tensor:
     ones = torch.ones_like(xs[0][:1, :1])
     sums, counts = (
-        F.avg_pool2d(_padded(x, layer.padding), layer.size, layer.stride, ceil_mode=layer.ceil, divisor_override=1)
+        functional.avg_pool2d(
+            _padded(x, layer.padding), layer.size, layer.stride, ceil_mode=layer.ceil, divisor_override=1
+        )
         for x in (xs[0], ones)
     )
     return sums / counts
@@ -68,8 +72,8 @@ OPERATIONS: dict[str, Any] = {
     "batchnorm": _batchnorm,
     "maxpool": _maxpool,
     "avgpool": _avgpool,
-    "dense": lambda layer, xs, p, training: F.linear(xs[0], p["weight"], p.get("bias")),
-    "relu": lambda layer, xs, p, training: F.relu(xs[0]),
+    "dense": lambda layer, xs, p, training: functional.linear(xs[0], p["weight"], p.get("bias")),
+    "relu": lambda layer, xs, p, training: functional.relu(xs[0]),
     "flatten": lambda layer, xs, p, training: xs[0].flatten(1),
     "softmax": lambda layer, xs, p, training: xs[0],  # the loss takes logits
     "add": lambda layer, xs, p, training: sum(xs),

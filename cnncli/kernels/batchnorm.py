@@ -71,7 +71,7 @@ def batch_moments(
     count: Int64s,
     real: Real,
 ) -> None:
-    """Combine the moments of all blocks, `step` numbers apart; write what normalising needs and what running statistics follow.
+    """Combine the moments of all blocks, `step` numbers apart.
 
     Chan et al. 1983, doi:10.1080/00031305.1983.10483115, equation 2.1. statistics[c] = mean, statistics[C + c] =
     1 / sqrt(variance + eps); batch[c] = mean, batch[C + c] = the unbiased variance.

@@ -9,6 +9,7 @@ from reference_network import run_network
 from small_networks import build
 
 from cnncli.engine.session import Session
+from cnncli.engine.update import Recipe
 from cnncli.layers import KINDS
 from cnncli.model import parse_model
 
@@ -147,20 +148,32 @@ def test_nothing_is_read_beyond_a_smaller_array_of_images():
     assert (done.returncode, done.stdout) == (0, "(3, 3)\n"), done.stderr
 
 
-def adamw(parameters, gradients, lr, decay):
+def adamw(parameters, gradients, lr, decay, l2=0.0):
     """AdamW in float64 (Loshchilov and Hutter 2019, algorithm 2, with the decay scaled by the learning rate)."""
     m, v = np.zeros_like(parameters), np.zeros_like(parameters)
     for step, gradient in enumerate(gradients, 1):
+        gradient = gradient + l2 * parameters
         m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
         scaled = m / (1 - 0.9**step) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
         parameters = parameters - lr * decay * parameters - lr * scaled
     return parameters
 
 
-def with_momentum(parameters, gradients, lr, decay, momentum):
+def with_momentum(parameters, gradients, lr, decay, momentum, *, nesterov=False):
     velocity = np.zeros_like(parameters)
     for gradient in gradients:
-        velocity = momentum * velocity + gradient + decay * parameters
+        gradient = gradient + decay * parameters
+        velocity = momentum * velocity + gradient
+        parameters = parameters - lr * (gradient + momentum * velocity if nesterov else velocity)
+    return parameters
+
+
+def rmsprop(parameters, gradients, lr, decay):
+    square, velocity = np.zeros_like(parameters), np.zeros_like(parameters)
+    for gradient in gradients:
+        gradient = gradient + decay * parameters
+        square = 0.99 * square + 0.01 * gradient**2
+        velocity = 0.8 * velocity + gradient / (np.sqrt(square) + 1e-8)
         parameters = parameters - lr * velocity
     return parameters
 
@@ -168,23 +181,42 @@ def with_momentum(parameters, gradients, lr, decay, momentum):
 RULES = {
     "sgd": lambda p, g, lr, decay: with_momentum(p, g, lr, decay, 0.0),
     "momentum": lambda p, g, lr, decay: with_momentum(p, g, lr, decay, 0.8),
+    "nesterov": lambda p, g, lr, decay: with_momentum(p, g, lr, decay, 0.8, nesterov=True),
     "adamw": adamw,
-    "adam": adamw,
+    "adam": lambda p, g, lr, decay: adamw(p, g, lr, 0.0, l2=decay),
+    "rmsprop": rmsprop,
 }
 
 
-@pytest.mark.parametrize(("name", "decay"), [("sgd", 0.3), ("momentum", 0.3), ("adamw", 0.3), ("adam", 0.0)])
-def test_an_optimizer_follows_its_published_rule(name, decay):
+@pytest.mark.parametrize("decay_all", [False, True])
+@pytest.mark.parametrize("name", RULES)
+def test_an_optimizer_follows_its_published_rule(name, decay_all):
     """Faint pictures make gradients near 1e-6, where the small number in Adam's denominator would show."""
     model = build([5, 5, 1], *HEAD)
     images, labels = some_images(model, 24)
     images //= 64
-    session = Session(
-        model, batch_size=24, threads=2, optimizer=name, momentum=0.8, weight_decay=decay, std=(300.0,), dtype="float64"
-    )
+    rule = {"nesterov": "momentum"}.get(name, name)
+    recipe = Recipe(rule, 0.8, nesterov=name == "nesterov", weight_decay=0.3, decay_all=decay_all)
+    session = Session(model, batch_size=24, threads=2, optimizer=recipe, std=(300.0,), dtype="float64")
     first, gradients = session.parameters.copy(), []
     for step in range(5):
         session.train_batch(images, labels, np.arange(24), 0.05, (0, step))
         gradients.append(session.gradients.copy())
     assert np.median(np.abs(gradients)) < 1e-4
-    np.testing.assert_allclose(session.parameters, RULES[name](first, gradients, 0.05, decay), rtol=1e-7, atol=1e-10)
+    is_weight = np.concatenate([np.full(slot.size, len(slot.shape) > 1) for slot in model.slots])
+    wanted = RULES[name](first, gradients, 0.05, 0.3 * (is_weight | decay_all))
+    np.testing.assert_allclose(session.parameters, wanted, rtol=1e-7, atol=1e-10)
+
+
+def test_gradients_are_clipped_to_a_norm():
+    model = build([5, 5, 1], *HEAD)
+    images, labels = some_images(model, 24)
+    steps = []
+    for clip in (None, 0.01, 1e6):
+        session = Session(model, batch_size=24, threads=2, optimizer=Recipe("sgd", clip_norm=clip), dtype="float64")
+        before = session.parameters.copy()
+        session.train_batch(images, labels, np.arange(24), 1.0, (0, 0))
+        steps.append(before - session.parameters)
+    free, clipped, wide = steps
+    np.testing.assert_allclose(clipped, free * 0.01 / (np.linalg.norm(free) + 1e-6), rtol=1e-9)
+    np.testing.assert_allclose(wide, free, rtol=1e-12)

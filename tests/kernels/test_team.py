@@ -81,7 +81,7 @@ def test_operands_are_checked_when_a_program_is_built():
         {"cells": Operand(np.zeros(8, np.float32))},
     ]
     for operands in wrong:
-        with pytest.raises(TypeError, match="cells|more"):
+        with pytest.raises(TypeError, match=r"cells|more"):
             Program([[OpSequence((Op(COUNT, operands),), 1)]], 1)
 
 

@@ -17,27 +17,41 @@ pytestmark = pytest.mark.peers
 NETWORKS = {
     "residual": """
   - conv: {filters: 8, kernel: 3, padding: same, bn: true, activation: relu}
-  - residual: {main: [conv: {filters: 8, kernel: 3, padding: 1, bn: true, activation: relu}, conv: {filters: 8, kernel: 3, padding: 1, bn: true}], shortcut: auto, activation: relu}
-  - residual: {main: [conv: {filters: 20, kernel: 3, stride: 2, padding: 1, bn: true, activation: relu}, conv: {filters: 20, kernel: 3, padding: 1, bn: true}], shortcut: auto, activation: relu}
+  - residual:
+      main: [conv: {filters: 8, kernel: 3, padding: 1, bn: true, activation: relu},
+             conv: {filters: 8, kernel: 3, padding: 1, bn: true}]
+      shortcut: auto
+      activation: relu
+  - residual:
+      main: [conv: {filters: 20, kernel: 3, stride: 2, padding: 1, bn: true, activation: relu},
+             conv: {filters: 20, kernel: 3, padding: 1, bn: true}]
+      shortcut: auto
+      activation: relu
   - globalavgpool
   - dense: classes
   - softmax""",
     "pre-activation": """
   - conv: {filters: 8, kernel: 3, padding: same, bias: false}
-  - residual: {main: [batchnorm, relu, conv: {filters: 8, kernel: 3, padding: 1, bias: false}, batchnorm, relu, conv: {filters: 8, kernel: 3, padding: 1, bias: false}], shortcut: identity}
+  - residual:
+      main: [batchnorm, relu, conv: {filters: 8, kernel: 3, padding: 1, bias: false},
+             batchnorm, relu, conv: {filters: 8, kernel: 3, padding: 1, bias: false}]
+      shortcut: identity
   - batchnorm
   - relu
   - globalmaxpool
   - dense: classes""",
     "dense blocks": """
   - conv: {filters: 6, kernel: 3, padding: 1, bn: true, activation: relu}
-  - concat: [[], [batchnorm, relu, conv: {filters: 8, kernel: 1, bias: false}, batchnorm, relu, conv: {filters: 4, kernel: 3, padding: 1, bias: false}]]
-  - concat: [[], [batchnorm, relu, conv: {filters: 8, kernel: 1, bias: false}, batchnorm, relu, conv: {filters: 4, kernel: 3, padding: 1, bias: false}]]
+  - concat: [[], [batchnorm, relu, conv: {filters: 8, kernel: 1, bias: false},
+                  batchnorm, relu, conv: {filters: 4, kernel: 3, padding: 1, bias: false}]]
+  - concat: [[], [batchnorm, relu, conv: {filters: 8, kernel: 1, bias: false},
+                  batchnorm, relu, conv: {filters: 4, kernel: 3, padding: 1, bias: false}]]
   - batchnorm
   - relu
   - conv: {filters: 7, kernel: 1, bias: false}
   - avgpool: 2
-  - concat: [[], [batchnorm, relu, conv: {filters: 4, kernel: 3, padding: 1}], [maxpool: {size: 3, stride: 1, padding: 1}]]
+  - concat: [[], [batchnorm, relu, conv: {filters: 4, kernel: 3, padding: 1}],
+             [maxpool: {size: 3, stride: 1, padding: 1}]]
   - globalavgpool
   - dense: classes
   - softmax""",
@@ -50,7 +64,7 @@ NETWORKS = {
   - globalavgpool
   - dense: classes
   - softmax""",
-}  # fmt: skip
+}
 RECIPES = {
     "momentum": (Recipe("momentum", 0.9), 0.02, lambda p: torch.optim.SGD(p, 0.02, 0.9)),
     "adam": (Recipe("adam"), 2e-3, lambda p: torch.optim.Adam(p, 2e-3)),
