@@ -19,8 +19,8 @@ import time
 import cv2
 import numpy as np
 
+from cnncli.filtering.apply import FilterPlan, apply_filter
 from cnncli.filters import Kernel, KernelStep, named_kernel, parse_border
-from cnncli.tasks.filter_image import FilterPlan, apply_filter
 
 TARGETS = {**{f"dense {n}x{n}": 2.0 for n in (3, 5, 7, 9, 15)}, "dense 31x31": 1.6}
 NAMED = ("sharpen", "sobel", "box:9", "gaussian:1.5", "gaussian:5", "log:2", "motion:15,45", "gabor:30")

@@ -107,7 +107,7 @@ def filter_visible(
 ):
     """Return responses (H, W, C) and opacity (H, W) for an image (H, W, C) and its opacity (H, W) from 0 to 1.
 
-    Positive and negative numbers of the kernel each take the mean of what they see; see `cnncli.tasks.filter_alpha`.
+    Positive and negative numbers of the kernel each take the mean of what they see; see `cnncli.filtering.alpha`.
     """
     (kh, kw), channels = kernel.size, image.shape[2]
     pads = pads_for(kernel.size, padding, dilation)

@@ -72,13 +72,13 @@ def _tools() -> Iterable[str]:
 
 
 def _ranges() -> Iterable[str]:
-    from cnncli.tasks.filter_plan import RANGES
+    from cnncli.filtering.plan import RANGES
 
     return RANGES
 
 
 def _dtypes() -> Iterable[str]:
-    from cnncli.tasks.filter_plan import DTYPES
+    from cnncli.filtering.plan import DTYPES
 
     return DTYPES
 

@@ -23,12 +23,12 @@ from cnncli.cli.filter_options import (
 from cnncli.errors import PartialFailureError, UsageError
 
 if TYPE_CHECKING:
+    from cnncli.filtering.plan import FilterPlan
     from cnncli.filters.steps import Step
     from cnncli.io.image_listing import Source
     from cnncli.tasks.filter_events import Event
     from cnncli.tasks.filter_naming import Job
     from cnncli.tasks.filter_options import FileOptions
-    from cnncli.tasks.filter_plan import FilterPlan
 
 _MATRICES = (".txt", ".csv", ".tsv", ".npy")
 

@@ -13,8 +13,8 @@ import click
 from cnncli.errors import UsageError
 
 if TYPE_CHECKING:
+    from cnncli.filtering.plan import FilterPlan
     from cnncli.tasks.filter_options import FileOptions
-    from cnncli.tasks.filter_plan import FilterPlan
 
 _PRINTED_DECIMALS = 4
 GRAYS = ("bt601", "bt709", "mean")
@@ -190,11 +190,11 @@ def filter_plan(given: FilterArguments, *, printing: bool) -> FilterPlan:
     UsageError, InvalidInputError
         An option or a kernel that is not understood.
     """
+    from cnncli.filtering.plan import FilterPlan
     from cnncli.filters.borders import parse_border
     from cnncli.filters.conventions import convention
     from cnncli.filters.geometry import parse_biases, parse_padding, parse_pair, parse_scale
-    from cnncli.tasks.filter_image import parse_steps
-    from cnncli.tasks.filter_plan import FilterPlan
+    from cnncli.tasks.filter.read_steps import parse_steps
 
     if not given.kernels:
         alone = given.gray or given.channels or given.depth or given.range_ != "auto" or given.dtype != "same"

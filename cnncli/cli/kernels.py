@@ -49,7 +49,7 @@ def command(
     from cnncli.filters.geometry import parse_scale
     from cnncli.filters.steps import KernelStep
     from cnncli.reporting import kernel_report
-    from cnncli.tasks.filter_image import parse_steps
+    from cnncli.tasks.filter.read_steps import parse_steps
 
     if no_color:
         os.environ["NO_COLOR"] = "1"

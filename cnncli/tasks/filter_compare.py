@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from cnncli.filtering.alpha import filter_with_alpha
+from cnncli.filtering.apply import apply_filter
+from cnncli.filtering.plan import FilterPlan
 from cnncli.io.comparison import side_by_side
 from cnncli.io.image_data import Image
-from cnncli.tasks.filter_alpha import filter_with_alpha
-from cnncli.tasks.filter_image import apply_filter
 from cnncli.tasks.filter_options import FileOptions
-from cnncli.tasks.filter_plan import FilterPlan
 
 if TYPE_CHECKING:
-    from cnncli.tasks.filter_image import FilterResult
+    from cnncli.filtering.apply import FilterResult
 
 
 def comparison(

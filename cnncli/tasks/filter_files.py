@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cnncli.errors import CnnError, InterruptedRunError
+from cnncli.filtering.plan import FilterPlan
 from cnncli.io.atomic import sync_directory
 from cnncli.tasks.filter_events import Event, Failure, Outcome, Started
 from cnncli.tasks.filter_manifest import Manifest
 from cnncli.tasks.filter_naming import Job
 from cnncli.tasks.filter_one import Loaded, apply, check_target, load, store
 from cnncli.tasks.filter_options import FileOptions
-from cnncli.tasks.filter_plan import FilterPlan
 from cnncli.tasks.filter_target import Destination, check_destination, destination
 
 _LARGE_FILE = 300_000  # [B] a picture that will be worth compiled code
@@ -33,7 +33,7 @@ def filter_one_file(job: Job, plan: FilterPlan, options: FileOptions, standard_i
     check_target(job, options)
     with ThreadPoolExecutor(1) as pool:
         loading = pool.submit(load, job, plan, options, standard_input=standard_input)
-        import cnncli.tasks.filter_image  # noqa: F401  takes longer than decoding most pictures
+        import cnncli.filtering.apply  # noqa: F401  takes longer than decoding most pictures
 
         if _is_large(job.source):
             from cnncli.kernels.store import routine

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from cnncli.errors import CnnError
+from cnncli.filtering.plan import FilterPlan, resolve_plan
 from cnncli.tasks.filter_options import KEEPS_RESULT, FileOptions
-from cnncli.tasks.filter_plan import FilterPlan, resolve_plan
 
 _PIXELS = ("uint8", "uint16", "float32", "float64")
 

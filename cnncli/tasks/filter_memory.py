@@ -7,10 +7,10 @@ from math import prod
 import numpy as np
 
 from cnncli.errors import CnnError
+from cnncli.filtering.kernel_stage import build_stages
+from cnncli.filtering.plan import FilterPlan, resolve_plan
+from cnncli.filtering.stages import Stage
 from cnncli.shapes import Shape
-from cnncli.tasks.filter_chain import build_stages
-from cnncli.tasks.filter_plan import FilterPlan, resolve_plan
-from cnncli.tasks.filter_stages import Stage
 from cnncli.tasks.free_memory import free_memory
 from cnncli.threads import available
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import CnnError, InvalidInputError, ShapeError, UsageError
+from cnncli.filtering.plan import FilterPlan
 from cnncli.filters.kernel_text import parse_matrix
 from cnncli.io.atomic import ensure_writable, make_directory, read_regular_file, write_atomically
 from cnncli.io.image_data import MAX_FILE_BYTES, MAX_PIXELS, Header, Image
@@ -28,11 +29,10 @@ from cnncli.tasks.filter_events import Outcome
 from cnncli.tasks.filter_memory import check_memory
 from cnncli.tasks.filter_naming import Job
 from cnncli.tasks.filter_options import FileOptions
-from cnncli.tasks.filter_plan import FilterPlan
 from cnncli.tasks.filter_target import Destination
 
 if TYPE_CHECKING:
-    from cnncli.tasks.filter_image import FilterResult
+    from cnncli.filtering.apply import FilterResult
 
 _LARGE = 1 << 22  # samples; less needs no question about memory unless it is padded or dilated
 _MATRIX_FILES = (".txt", ".csv", ".tsv")
@@ -109,8 +109,8 @@ def apply(loaded: Loaded, plan: FilterPlan, options: FileOptions, *, compiled: b
     CnnError
         The plan does not fit the picture.
     """
-    from cnncli.tasks.filter_alpha import filter_with_alpha
-    from cnncli.tasks.filter_image import apply_filter
+    from cnncli.filtering.alpha import filter_with_alpha
+    from cnncli.filtering.apply import apply_filter
 
     source = loaded.image
     if source.pixels.size > _LARGE or isinstance(plan.padding, tuple) or plan.dilation != (1, 1):

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnncli.errors import CnnError
+from cnncli.filtering.plan import FilterPlan, resolve_plan
 from cnncli.io.atomic import ensure_writable
 from cnncli.io.image_data import Image
 from cnncli.io.image_encode import check_holds, format_of, obstacle
 from cnncli.tasks.filter_memory import result_shape
 from cnncli.tasks.filter_naming import Job
 from cnncli.tasks.filter_options import FileOptions
-from cnncli.tasks.filter_plan import FilterPlan, resolve_plan
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cnncli.errors import ShapeError, UsageError
+from cnncli.filtering.apply import FilterPlan, apply_filter
 from cnncli.filters import parse_border, parse_steps
-from cnncli.tasks.filter_image import FilterPlan, apply_filter
 
 RANDOM = np.random.default_rng(3)
 

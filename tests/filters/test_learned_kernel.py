@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from cnncli.errors import InvalidInputError
+from cnncli.filtering.apply import FilterPlan, apply_filter
 from cnncli.io.checkpoint import Checkpoint, write_checkpoint
 from cnncli.io.preprocessing import Preprocessing
-from cnncli.tasks.filter_image import FilterPlan, apply_filter, parse_steps
+from cnncli.tasks.filter.read_steps import parse_steps
 
 WEIGHTS = np.random.default_rng(0).standard_normal((4, 1, 5, 5)).astype(np.float32)
 DEEP = np.random.default_rng(1).standard_normal((2, 3, 3, 3)).astype(np.float32)

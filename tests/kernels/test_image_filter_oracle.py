@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import reference
 
+from cnncli.filtering.apply import FilterPlan, apply_filter
 from cnncli.filters import CATALOGUE, Border, named_kernel
 from cnncli.filters.borders import KINDS
 from cnncli.filters.steps import KernelStep
-from cnncli.tasks.filter_image import FilterPlan, apply_filter
 
 RANDOM = np.random.default_rng(20)
 IMAGE = RANDOM.integers(0, 256, (19, 23, 3), dtype=np.uint8)
@@ -80,13 +80,13 @@ def test_same_bits_for_one_and_two_threads(name, dtype):
 @pytest.mark.parametrize("name", [n for n in CATALOGUE if named_kernel(n).integral])
 @pytest.mark.parametrize("kind", ["clip", "abs"])
 def test_numpy_and_compiled_code_give_the_same_bits_for_whole_numbers(dtype, name, kind, monkeypatch):
-    from cnncli.tasks import filter_direct
+    from cnncli.filtering import direct
 
     image = (RANDOM.integers(0, 65536, (64, 71, 3)) / (257 if dtype == "uint8" else 1)).astype(dtype)
     step = plan(named_kernel(name), range=kind)
     compiled = apply_filter(image, step, compiled=True)
-    modules = {k: v for k, v in filter_direct.sys.modules.items() if k != "cnncli.kernels.image_filter"}
-    monkeypatch.setattr(filter_direct, "sys", type("Fresh", (), {"modules": modules}))
+    modules = {k: v for k, v in direct.sys.modules.items() if k != "cnncli.kernels.image_filter"}
+    monkeypatch.setattr(direct, "sys", type("Fresh", (), {"modules": modules}))
     plain = apply_filter(image, step)
     np.testing.assert_array_equal(plain.pixels, compiled.pixels)
     assert (plain.below, plain.above) == (compiled.below, compiled.above)

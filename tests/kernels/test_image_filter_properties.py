@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnncli.errors import ShapeError
+from cnncli.filtering.apply import FilterPlan, apply_filter
 from cnncli.filters import Border, Kernel, KernelStep
 from cnncli.filters.borders import KINDS
-from cnncli.tasks.filter_image import FilterPlan, apply_filter
 
 
 @st.composite

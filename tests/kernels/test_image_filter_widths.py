@@ -11,7 +11,8 @@ import pytest
 SCRIPT = """
 import hashlib, sys
 import numpy as np
-from cnncli.tasks.filter_image import FilterPlan, apply_filter, parse_steps
+from cnncli.filtering.apply import FilterPlan, apply_filter
+from cnncli.tasks.filter.read_steps import parse_steps
 image = np.random.default_rng(1).integers(0, 256, (97, 131, 3), dtype=np.uint8)
 digest = hashlib.sha256()
 for spec in ("sharpen", "highpass", "sobel", "box:9", "kirsch", "motion:15,45"):
@@ -37,7 +38,8 @@ def test_same_bits_from_4_8_and_the_host_s_lanes():
 MEMORY = """
 import resource, sys
 import numpy as np
-from cnncli.tasks.filter_image import FilterPlan, apply_filter, parse_steps
+from cnncli.filtering.apply import FilterPlan, apply_filter
+from cnncli.tasks.filter.read_steps import parse_steps
 specs = sys.argv[1].split()
 small = np.zeros((200, 4000, 3), np.uint8)
 small[::7] = 200
@@ -60,8 +62,9 @@ def test_at_most_64_mib_beside_input_and_output(specs):
 
 
 def test_an_image_wider_than_every_block():
+    from cnncli.filtering.apply import FilterPlan, apply_filter
     from cnncli.filters import Border
-    from cnncli.tasks.filter_image import FilterPlan, apply_filter, parse_steps
+    from cnncli.tasks.filter.read_steps import parse_steps
 
     image = np.random.default_rng(3).integers(0, 256, (9, 30000, 3), dtype=np.uint8)
     plan = FilterPlan(parse_steps(["box:5"]), border=Border("wrap"))
@@ -73,8 +76,9 @@ def test_an_image_wider_than_every_block():
 @pytest.mark.parametrize("shift", [0, 1, 7])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_results_written_around_the_caches_are_the_same(shift, dtype, monkeypatch):
+    from cnncli.filtering.apply import FilterPlan, apply_filter
     from cnncli.kernels import image_filter_job
-    from cnncli.tasks.filter_image import FilterPlan, apply_filter, parse_steps
+    from cnncli.tasks.filter.read_steps import parse_steps
 
     white = {"uint8": 255, "uint16": 65535, "float32": 1}[dtype]
     image = (np.random.default_rng(4).random((61, 1331, 3), dtype=np.float32) * white).astype(dtype)

@@ -12,7 +12,7 @@ import sys, numpy as np
 from cnncli.kernels import notices
 notices.on_compile.append(lambda name: print("compile", name))
 from cnncli.filters.steps import parse_steps
-from cnncli.tasks.filter_image import FilterPlan, apply_filter
+from cnncli.filtering.apply import FilterPlan, apply_filter
 pixels = np.random.default_rng(0).integers(0, 256, (900, 1000, 3), np.uint8)
 for kernel in ("sharpen", "gaussian:2", "sobel"):
     print(int(apply_filter(pixels, FilterPlan(parse_steps([kernel])), threads=2).pixels.astype(np.int64).sum()))

@@ -7,8 +7,8 @@ import subprocess
 import numpy as np
 import pytest
 
+from cnncli.filtering.apply import FilterPlan, apply_filter
 from cnncli.filters import Border, Kernel, KernelStep, named_kernel
-from cnncli.tasks.filter_image import FilterPlan, apply_filter
 
 pytestmark = pytest.mark.peers
 RANDOM = np.random.default_rng(11)

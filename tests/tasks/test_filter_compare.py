@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from cnncli.filtering.apply import FilterPlan, apply_filter
 from cnncli.filters import Kernel, KernelStep, parse_steps
 from cnncli.io.image_data import Image
 from cnncli.tasks.filter_compare import comparison
-from cnncli.tasks.filter_image import FilterPlan, apply_filter
 from cnncli.tasks.filter_options import FileOptions
 
 RANDOM = np.random.default_rng(5)

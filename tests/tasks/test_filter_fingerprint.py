@@ -11,13 +11,13 @@ import pytest
 from faults.installed import CNN
 from PIL import Image as Pillow
 
+from cnncli.filtering.plan import FilterPlan
 from cnncli.filters.borders import Border
 from cnncli.filters.steps import GrayStep, PointStep, PoolStep, parse_steps
 from cnncli.io.checkpoint import read_checkpoint
 from cnncli.tasks import filter_fingerprint
 from cnncli.tasks.filter_fingerprint import describe, fingerprint
 from cnncli.tasks.filter_options import KEEPS_RESULT, FileOptions
-from cnncli.tasks.filter_plan import FilterPlan
 
 PLAN = FilterPlan(parse_steps(["0 1 0; 1 2 1; 0 1 0"]))
 # another value for every option

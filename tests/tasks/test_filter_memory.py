@@ -8,10 +8,10 @@ from command_line import expect_error, run_cnn
 from PIL import Image as Pillow
 
 from cnncli.errors import CnnError, ShapeError
+from cnncli.filtering.alpha import filter_with_alpha
+from cnncli.filtering.apply import FilterPlan, apply_filter
 from cnncli.filters import parse_border, parse_steps
 from cnncli.tasks import filter_memory
-from cnncli.tasks.filter_alpha import filter_with_alpha
-from cnncli.tasks.filter_image import FilterPlan, apply_filter
 from cnncli.tasks.filter_memory import check_memory, memory_needed, result_shape
 
 MIB = 1 << 20

@@ -9,9 +9,9 @@ import pytest
 import reference
 
 from cnncli.errors import InvalidInputError, UsageError
+from cnncli.filtering.alpha import filter_with_alpha
+from cnncli.filtering.apply import FilterPlan, apply_filter
 from cnncli.filters import Kernel, KernelStep, named_kernel, parse_border, parse_steps
-from cnncli.tasks.filter_alpha import filter_with_alpha
-from cnncli.tasks.filter_image import FilterPlan, apply_filter
 
 RANDOM = np.random.default_rng(11)
 WHITE = {"uint8": 255, "uint16": 65535, "float32": 1, "float64": 1}

@@ -24,14 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError, UsageError
+from cnncli.filtering.apply import FilterPlan, FilterResult, apply_filter, run_stages
+from cnncli.filtering.direct import worth_compiling_alone
+from cnncli.filtering.kernel_stage import KernelStage, build_stages
+from cnncli.filtering.plan import resolve_plan
+from cnncli.filtering.stages import GrayStage, PointStage, PoolStage, Rows, SourceStage, Stage, WindowStage, joined
 from cnncli.filters.borders import Border
 from cnncli.filters.kernel import Kernel
 from cnncli.kernels import image_filter_numpy as arithmetic
-from cnncli.tasks.filter_chain import KernelStage, build_stages
-from cnncli.tasks.filter_direct import worth_compiling_alone
-from cnncli.tasks.filter_image import FilterPlan, FilterResult, apply_filter, run_stages
-from cnncli.tasks.filter_plan import resolve_plan
-from cnncli.tasks.filter_stages import GrayStage, PointStage, PoolStage, Rows, SourceStage, Stage, WindowStage, joined
 from cnncli.threads import available
 
 #: colours (H, W, C) and their opacity (H, W, 1) from 0 to the white of its type; None where all of it is opaque
@@ -92,7 +92,7 @@ def filter_with_alpha(
 
 
 class _LayerStage(ABC):
-    """A stage of `filter_chain` whose rows come with their opacity."""
+    """A stage of `kernel_stage` or `stages` whose rows come with their opacity."""
 
     @abstractmethod
     def rows(self, first: int, last: int) -> Layer:

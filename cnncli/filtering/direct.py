@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnncli.filtering.kernel_stage import KernelStage
+from cnncli.filtering.pixels import Mapper, Tally
+from cnncli.filtering.plan import FilterPlan, ResolvedPlan, full_scale
+from cnncli.filtering.stages import SourceStage, Stage
 from cnncli.filters.steps import KernelStep, PointStep, PoolStep, Step
-from cnncli.tasks.filter_chain import KernelStage
-from cnncli.tasks.filter_plan import FilterPlan, ResolvedPlan, full_scale
-from cnncli.tasks.filter_range import Mapper, Tally
-from cnncli.tasks.filter_stages import SourceStage, Stage
 
 _SMALL = 30_000_000  # products that NumPy does in about the time that loading compiled code takes
 _EXACT = 2**24  # whole numbers below it are exact in float32

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-# ruff: noqa: PTH113, PTH118
-# names are kept as text, whatever bytes they hold
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,21 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError, NumericError, UsageError
-from cnncli.filters.conventions import convention
-from cnncli.filters.kernel import Kernel
-from cnncli.filters.kernel_text import MAX_BYTES
-from cnncli.filters.named import CATALOGUE, canonical_name
-from cnncli.filters.steps import STEP_NAMES, KernelStep, Step
-from cnncli.filters.steps import parse_steps as _parse_steps
-from cnncli.io.atomic import read_regular_file
-from cnncli.tasks.filter_chain import KernelStage, build_stages
-from cnncli.tasks.filter_direct import run_direct, worth_compiling
-from cnncli.tasks.filter_plan import FilterPlan, ResolvedPlan, full_scale, resolve_plan
-from cnncli.tasks.filter_range import LEVELS, Mapper, Tally, bins, equalizing_curve
-from cnncli.tasks.filter_stages import Stage, WindowStage
+from cnncli.filtering.direct import run_direct, worth_compiling
+from cnncli.filtering.kernel_stage import KernelStage, build_stages
+from cnncli.filtering.pixels import LEVELS, Mapper, Tally, bins, equalizing_curve
+from cnncli.filtering.plan import FilterPlan, ResolvedPlan, full_scale, resolve_plan
+from cnncli.filtering.stages import Stage, WindowStage
+from cnncli.filters.steps import KernelStep
 from cnncli.threads import available
 
-__all__ = ["FilterPlan", "FilterResult", "apply_filter", "parse_steps"]
+__all__ = ["FilterPlan", "FilterResult", "apply_filter"]
 
 T = TypeVar("T")
 _STRIP_VALUES = 1 << 20  # per strip at most: a few MiB of work numbers on each thread
@@ -91,46 +82,6 @@ class FilterResult:
         if self.below:
             parts.append(f"{_percent(self.below / self.pixels.size)} below 0 clipped (min {self.minimum:.6g})")
         return f"{', '.join(parts)}; use --range minmax to keep them"
-
-
-def parse_steps(specs: Sequence[str], tool: str | None = None) -> tuple[Step, ...]:
-    """Return the steps for the texts of ``-k``; ``@FILE`` and ``RUN:layer[i]`` are read from disk.
-
-    `tool`, the name of a convention, says in which order kernel arrays hold their axes.
-
-    Raises
-    ------
-    UsageError, InvalidInputError
-        As `cnncli.filters.steps.parse_steps` and `cnncli.io.atomic.read_regular_file`.
-    """
-    order = convention(tool).order or None if tool else None
-    try:
-        return _parse_steps(specs, lambda path: read_regular_file(path, 16 * MAX_BYTES), _read_learned_kernel, order)
-    except UsageError:
-        for spec in specs:
-            _refuse_whole_run(spec)
-        raise
-
-
-def _refuse_whole_run(spec: str) -> None:
-    """Say how to name a kernel of a run, if `spec` is one, or a layer of one."""
-    from cnncli.io.checkpoint import BEST
-    from cnncli.tasks.learned_kernel import layers_with_kernels
-
-    source, _, layer = spec.partition(":")
-    checkpoint = source if source.endswith(".safetensors") else os.path.join(source, BEST)
-    if canonical_name(source) in (*CATALOGUE, *STEP_NAMES) or not os.path.isfile(checkpoint):
-        return
-    names = layers_with_kernels(source)
-    chosen = layer if layer in names else names[0]
-    hint = f"write {source}:{chosen}[0], or {source}:{chosen}[*] for all of the layer"
-    raise UsageError(f"'{spec}' has many kernels (layers {', '.join(names)})", hint=hint)
-
-
-def _read_learned_kernel(text: str) -> Kernel:
-    from cnncli.tasks.learned_kernel import read_learned_kernel
-
-    return read_learned_kernel(text)
 
 
 def apply_filter(

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import ShapeError
+from cnncli.filtering.plan import middle
 from cnncli.filters.borders import Border, source_index
 from cnncli.filters.geometry import Geometry, resolve
 from cnncli.filters.steps import GRAY_WEIGHTS, PointStep, PoolStep
 from cnncli.kernels import image_filter_numpy as arithmetic
-from cnncli.tasks.filter_plan import middle
 
 Rows = NDArray[Any]
 

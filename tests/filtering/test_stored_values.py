@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from cnncli.filtering.apply import FilterPlan, apply_filter
 from cnncli.filters import named_kernel, parse_border, parse_steps, resolve
 from cnncli.filters.borders import ALIASES, KINDS, source_index
-from cnncli.tasks.filter_image import FilterPlan, apply_filter
 
 
 def run(image, *specs, **options):

@@ -7,9 +7,9 @@ import pytest
 import reference
 
 from cnncli.errors import InvalidInputError, NumericError, ShapeError, UsageError
+from cnncli.filtering.apply import FilterPlan, apply_filter
 from cnncli.filters import Border, Kernel, KernelStep, named_kernel, parse_border, parse_padding, parse_steps, resolve
 from cnncli.filters.borders import source_index
-from cnncli.tasks.filter_image import FilterPlan, apply_filter
 
 RANDOM = np.random.default_rng(7)
 IMAGE = RANDOM.integers(0, 256, (61, 47, 3), dtype=np.uint8)

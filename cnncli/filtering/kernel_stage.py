@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import ShapeError
+from cnncli.filtering.plan import ResolvedPlan, full_scale
+from cnncli.filtering.stages import GrayStage, PointStage, PoolStage, SourceStage, Stage, WindowStage
 from cnncli.filters.borders import Border
 from cnncli.filters.geometry import Geometry, resolve
 from cnncli.filters.kernel import Kernel
 from cnncli.filters.steps import GrayStep, KernelStep, PoolStep, Step
 from cnncli.kernels import image_filter_numpy as arithmetic
 from cnncli.shapes import Pair
-from cnncli.tasks.filter_plan import ResolvedPlan, full_scale
-from cnncli.tasks.filter_stages import GrayStage, PointStage, PoolStage, SourceStage, Stage, WindowStage
 
 Rows = NDArray[Any]
 

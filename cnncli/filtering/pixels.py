@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnncli.tasks.filter_plan import ResolvedPlan, full_scale, middle
+from cnncli.filtering.plan import ResolvedPlan, full_scale, middle
 
 Rows = NDArray[Any]
 LEVELS = 65536  # bins of the histogram that `equalize` ranks values with

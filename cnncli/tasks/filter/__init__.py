@@ -1,0 +1,1 @@
+"""Image files through one filter: what `cnn filter` does, as values and events."""
