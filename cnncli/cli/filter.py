@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from cnncli.filtering.plan import FilterPlan
     from cnncli.filters.steps import Step
     from cnncli.io.image_listing import Source
-    from cnncli.tasks.filter_events import Event
-    from cnncli.tasks.filter_naming import Job
-    from cnncli.tasks.filter_options import FileOptions
+    from cnncli.tasks.filter.events import Event
+    from cnncli.tasks.filter.names import Job
+    from cnncli.tasks.filter.options import FileOptions
 
 _MATRICES = (".txt", ".csv", ".tsv", ".npy")
 
@@ -61,9 +61,9 @@ def _filter(given: FilterArguments) -> int:
     # NumPy's linear algebra starts its threads at import, which takes longer than a small filter, and is not used here
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from cnncli import threads
-    from cnncli.tasks.filter_naming import Job, kernel_label, plan_jobs, remove_abandoned
-    from cnncli.tasks.filter_one import check_target, is_text_matrix
-    from cnncli.tasks.filter_target import default_extension
+    from cnncli.tasks.filter.names import Job, kernel_label, plan_jobs, remove_abandoned
+    from cnncli.tasks.filter.one_file import check_target, is_text_matrix
+    from cnncli.tasks.filter.target import default_extension
 
     check_together(given)
     sources = _sources(given)
@@ -105,7 +105,7 @@ def _filter(given: FilterArguments) -> int:
 
 def _sources(given: FilterArguments) -> list[Source]:
     from cnncli.io.image_listing import expand_inputs, read_list
-    from cnncli.tasks.filter_naming import output_folder
+    from cnncli.tasks.filter.names import output_folder
 
     names = list(given.inputs)
     if given.files_from:
@@ -136,7 +136,7 @@ def _run(
     if given.no_color:
         os.environ["NO_COLOR"] = "1"
     if len(jobs) == 1 and not given.manifest and not given.skip_existing:
-        from cnncli.tasks.filter_files import filter_one_file
+        from cnncli.tasks.filter.batch import filter_one_file
 
         report.show(filter_one_file(jobs[0], plan, settings, standard_input))
         return 0
@@ -161,10 +161,10 @@ def _run_batch(
     standard_input: bytes | None,
     report: Any,
 ) -> None:
-    from cnncli.tasks.filter_files import filter_files, sync_folders
-    from cnncli.tasks.filter_fingerprint import describe, fingerprint
-    from cnncli.tasks.filter_manifest import Manifest
-    from cnncli.tasks.supervised import supervised
+    from cnncli.tasks.filter.batch import filter_files, sync_folders
+    from cnncli.tasks.filter.fingerprint import describe, fingerprint
+    from cnncli.tasks.filter.manifest import Manifest
+    from cnncli.tasks.filter.workers import run_jobs
 
     # Pillow would give the memory of each picture back to the system and fetch it again, page by page
     os.environ.setdefault("PILLOW_BLOCKS_MAX", "8")
@@ -177,7 +177,7 @@ def _run_batch(
             def work(numbers: Iterable[int]) -> Iterator[Event]:
                 return filter_files(jobs, numbers, plan, share, manifest, standard_input)
 
-            for outcome in supervised(jobs, work, processes, manifest.add):
+            for outcome in run_jobs(jobs, work, processes, manifest.add):
                 report.show(outcome)
             sync_folders(jobs)
     finally:

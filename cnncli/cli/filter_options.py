@@ -14,7 +14,7 @@ from cnncli.errors import UsageError
 
 if TYPE_CHECKING:
     from cnncli.filtering.plan import FilterPlan
-    from cnncli.tasks.filter_options import FileOptions
+    from cnncli.tasks.filter.options import FileOptions
 
 _PRINTED_DECIMALS = 4
 GRAYS = ("bt601", "bt709", "mean")
@@ -285,7 +285,7 @@ def _stream_extension(given: FilterArguments) -> str:
 def file_options(given: FilterArguments, *, threads: int, printing: bool, align: bool) -> FileOptions:
     """Return how files are read and written; `printing` numbers for people shortens them."""
     from cnncli.io.image_encode import PNG_LEVEL, QUALITY
-    from cnncli.tasks.filter_options import FileOptions
+    from cnncli.tasks.filter.options import FileOptions
 
     output: str = given.output or ""
     shortened = _PRINTED_DECIMALS if printing and not given.as_json else None

@@ -12,7 +12,7 @@ from cnncli.errors import CnnError, PartialFailureError, UsageError
 
 if TYPE_CHECKING:
     from cnncli.io.images import Image
-    from cnncli.tasks.predict import Failure, PredictingSession, Prediction
+    from cnncli.tasks.predict.predict import Failure, PredictingSession, Prediction
 
 _SHOWN_NOTES = 5
 
@@ -71,7 +71,7 @@ def command(
     from cnncli.io.checkpoint import BEST, read_checkpoint
     from cnncli.io.image_listing import expand_inputs
     from cnncli.reporting.predictions import write_predictions
-    from cnncli.tasks.predict import checkpoint_model, load_weights, make_engine_session, predict
+    from cnncli.tasks.predict.predict import checkpoint_model, load_weights, make_engine_session, predict
 
     if images.count("-") > 1:
         raise UsageError("standard input is named twice", hint="name - once")
@@ -113,7 +113,7 @@ class _Told:
 
     def listen(self, results: Iterator[Prediction | Failure]) -> Iterator[Prediction | Failure]:
         from cnncli.reporting.encodable import printable, write_line
-        from cnncli.tasks.predict import Failure
+        from cnncli.tasks.predict.predict import Failure
 
         for result in results:
             self.pictures += 1

@@ -13,7 +13,7 @@ from cnncli.errors import InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
     from cnncli.reporting.progress import TrainingReporter
-    from cnncli.tasks.training_plan import TrainingPlan
+    from cnncli.tasks.train.plan import TrainingPlan
 
 _SEEDS = click.IntRange(0, 2**64 - 1)
 # heading -> first option below it
@@ -193,9 +193,9 @@ def _train(arch: str | None, options: dict[str, Any]) -> None:
     from cnncli.model.sources import read_source
     from cnncli.optim.recipes import default_architecture
     from cnncli.reporting.progress import training_reporter
-    from cnncli.tasks.run_directory import check_run_directory
-    from cnncli.tasks.training_events import Note
-    from cnncli.tasks.training_plan import TrainingOptions, plan_training
+    from cnncli.tasks.train.events import Note
+    from cnncli.tasks.train.plan import TrainingOptions, plan_training
+    from cnncli.tasks.train.run_directory import check_run_directory
 
     check_name(options["dataset"])
     if options["run_dir"] is not None:
@@ -217,11 +217,11 @@ def _train(arch: str | None, options: dict[str, Any]) -> None:
 
 def _run(plan: TrainingPlan, notes: list[str], options: dict[str, Any], reporter: TrainingReporter) -> None:
     """Train as planned, or on a dry run build all that training needs and write nothing."""
-    from cnncli.tasks.run_directory import RunDirectory, default_run_directory, open_default_run_directory
     from cnncli.tasks.stop_request import ignore_signals
-    from cnncli.tasks.train import make_engine_session, train
-    from cnncli.tasks.training_events import Note
-    from cnncli.tasks.training_plan import prepared
+    from cnncli.tasks.train.events import Note
+    from cnncli.tasks.train.loop import make_engine_session, train
+    from cnncli.tasks.train.plan import prepared
+    from cnncli.tasks.train.run_directory import RunDirectory, default_run_directory, open_default_run_directory
 
     names = Path(plan.model.name).stem, plan.data.name
     if options["dry_run"]:

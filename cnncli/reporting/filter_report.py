@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from cnncli.io.standard_output import write_standard_output
 from cnncli.reporting.encodable import write_line
 from cnncli.reporting.filter_progress import FilterProgress
-from cnncli.tasks.filter_events import Failure, Outcome
+from cnncli.tasks.filter.events import Failure, Outcome
 
 _LISTED_FAILURES = 10
 

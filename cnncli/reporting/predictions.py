@@ -15,7 +15,7 @@ from rich.text import Text
 
 from cnncli.reporting.encodable import encodable, printable, write_line
 from cnncli.reporting.table import Column, Table, render_plain
-from cnncli.tasks.predict import Failure, Prediction
+from cnncli.tasks.predict.predict import Failure, Prediction
 
 FORMATS = ("table", "plain", "jsonl", "csv")
 

@@ -14,7 +14,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from cnncli.reporting.encodable import encodable, write_line
-from cnncli.tasks.training_events import EpochDone, Evaluating, Finished, Note, Prepared, Progress, TrainingEvent
+from cnncli.tasks.train.events import EpochDone, Evaluating, Finished, Note, Prepared, Progress, TrainingEvent
 
 _LINE_EVERY_S = 10.0  # in a pipe, inside an epoch
 _WIDEST_BAR = 24

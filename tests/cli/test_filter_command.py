@@ -208,15 +208,15 @@ def test_a_channel_that_exists_is_refused_before_another_is_written(folder):
 
 def test_channels_are_all_written_or_none(folder, monkeypatch):
     """A channel that appears or cannot be written in the meantime takes back those before it."""
-    from cnncli.tasks import filter_one
+    from cnncli.tasks.filter import one_file
 
-    def fail_at_the_last(path, *arguments, real=filter_one.write_atomically, **options):
+    def fail_at_the_last(path, *arguments, real=one_file.write_atomically, **options):
         if path == "b-2.png":
             raise CnnError("no space left on the disk", where=path, hint="free some space")
         real(path, *arguments, **options)
 
     write("a.png", noise(4, 4, 3))
-    monkeypatch.setattr(filter_one, "write_atomically", fail_at_the_last)
+    monkeypatch.setattr(one_file, "write_atomically", fail_at_the_last)
     expect_error(run_cnn("filter", "a.png", "-k", "box", "--split-channels", "-o", "b.png"), 1, "b-2.png: no space")
     assert below(".") == ["a.png"]
 
@@ -308,7 +308,7 @@ def test_no_two_inputs_fall_back_to_one_name(folder):
     ],
 )
 def test_a_name_that_was_asked_for_is_refused_before_the_work(folder, monkeypatch, words, text):
-    import cnncli.tasks.filter_files as task
+    import cnncli.tasks.filter.batch as task
 
     def work(*_, **__):
         raise AssertionError("filtered")

@@ -45,7 +45,7 @@ def rows_of(result):
 
 def test_files_give_what_memory_gives(digits_run, pictures):
     from cnncli.io.checkpoint import read_checkpoint
-    from cnncli.tasks.predict import checkpoint_model, load_weights, make_engine_session
+    from cnncli.tasks.predict.predict import checkpoint_model, load_weights, make_engine_session
 
     names = [f"{number:02}.png" for number in range(20)]
     result = run(["predict", str(digits_run), *names, "--probs"], pictures)
@@ -147,7 +147,7 @@ def test_neighbours_and_their_number_change_nothing(digits_run, pictures):
 def test_the_table_of_a_terminal_wraps_nothing_it_can_show(tmp_path):
     """Written to a stream that says it is a terminal: no escape of a file name reaches it, each row is whole."""
     from cnncli.reporting.predictions import write_predictions
-    from cnncli.tasks.predict import Failure, Prediction
+    from cnncli.tasks.predict.predict import Failure, Prediction
 
     probs = np.array([0.25, 0.75])
     good = Prediction("[red]seven\x1b[31m.png", np.array([1, 0]), probs, ("cat", "d[b]og"))
@@ -168,7 +168,7 @@ def test_a_network_that_answers_nan_is_a_row_with_error(tmp_path):
     """Weights so large that a sum overflows: finite, hence a valid checkpoint."""
     from cnncli.io.checkpoint import Checkpoint
     from cnncli.io.images import Image as Picture
-    from cnncli.tasks.predict import Failure, predict
+    from cnncli.tasks.predict.predict import Failure, predict
 
     class Overflowing:
         def predict(self, images):
@@ -197,7 +197,7 @@ def test_mnist_from_png_and_from_photographs(tmp_path):
     from_files = np.array([list(row["probs"].values()) for row in rows])
 
     from cnncli.io.checkpoint import read_checkpoint
-    from cnncli.tasks.predict import checkpoint_model, load_weights, make_engine_session
+    from cnncli.tasks.predict.predict import checkpoint_model, load_weights, make_engine_session
 
     checkpoint = read_checkpoint(tmp_path / "m")
     session = make_engine_session(checkpoint_model(checkpoint, "m"), checkpoint, batch_size=64, threads=2)

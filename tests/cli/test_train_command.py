@@ -11,7 +11,7 @@ import pytest
 from faults.installed import CNN, run
 
 from cnncli.reporting.progress import PlainReporter, TerminalReporter
-from cnncli.tasks.training_events import EpochDone, Evaluating, Progress
+from cnncli.tasks.train.events import EpochDone, Evaluating, Progress
 
 needs_data = pytest.mark.skipif("CNN_DATA_DIR" not in os.environ, reason="CNN_DATA_DIR (folder with mnist/) is not set")
 

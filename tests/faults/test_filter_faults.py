@@ -462,7 +462,7 @@ def test_row28_a_crashing_decoder_costs_one_file(tmp_path: Path) -> None:
     for number in range(8):
         (tmp_path / f"{number}.png").write_bytes(encoded("PNG"))
     (tmp_path / "sitecustomize.py").write_text(
-        "import os, cnncli.tasks.filter_one as one\n"
+        "import os, cnncli.tasks.filter.one_file as one\n"
         "load = one.load\n"
         "def dying(job, *a, **k):\n"
         "    os.kill(os.getpid(), 11) if job.source == '4.png' else None\n"

@@ -14,7 +14,7 @@ from cnncli.kernels.arguments import Learner, Maps, Operand
 from cnncli.kernels.host import LANES
 from cnncli.kernels.program import Op, OpSequence, Program
 from cnncli.model import parse_model
-from cnncli.tasks.splitting import stratified_split
+from cnncli.tasks.train.splitting import stratified_split
 
 CASES = json.loads((Path(__file__).parent / "worked_examples.json").read_text())
 #: need arithmetic that leaky ReLU does not have yet: it has shapes and counts only

@@ -41,7 +41,7 @@ def parse_steps(specs: Sequence[str], tool: str | None = None) -> tuple[Step, ..
 def _refuse_whole_run(spec: str) -> None:
     """Say how to name a kernel of a run, if `spec` is one, or a layer of one."""
     from cnncli.io.checkpoint import BEST
-    from cnncli.tasks.learned_kernel import layers_with_kernels
+    from cnncli.tasks.filter.learned_kernel import layers_with_kernels
 
     source, _, layer = spec.partition(":")
     checkpoint = source if source.endswith(".safetensors") else os.path.join(source, BEST)
@@ -54,6 +54,6 @@ def _refuse_whole_run(spec: str) -> None:
 
 
 def _read_learned_kernel(text: str) -> Kernel:
-    from cnncli.tasks.learned_kernel import read_learned_kernel
+    from cnncli.tasks.filter.learned_kernel import read_learned_kernel
 
     return read_learned_kernel(text)

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from faults.installed import CNN
-from tasks.fake_session import FakeSession
+from tasks.train.fake_session import FakeSession
 
 from cnncli.errors import CnnError, InterruptedRunError, NumericError
 from cnncli.io.checkpoint import LAST, read_checkpoint
@@ -19,10 +19,10 @@ from cnncli.io.datasets import Split, load_dataset
 from cnncli.model import load_model
 from cnncli.model.sources import Source
 from cnncli.tasks.free_memory import free_memory
-from cnncli.tasks.run_directory import RunDirectory, default_run_directory
-from cnncli.tasks.train import train
-from cnncli.tasks.training_events import EpochDone, Finished
-from cnncli.tasks.training_plan import TrainingOptions, check_memory, forecast_memory, plan_training
+from cnncli.tasks.train.events import EpochDone, Finished
+from cnncli.tasks.train.loop import train
+from cnncli.tasks.train.plan import TrainingOptions, check_memory, forecast_memory, plan_training
+from cnncli.tasks.train.run_directory import RunDirectory, default_run_directory
 
 ARCH = "{name: linear, input: [8, 8, 1], classes: 10, layers: [flatten, dense: {units: classes, bias: false}, softmax]}"
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from cnncli.errors import CnnError, InterruptedRunError
 from cnncli.filtering.plan import FilterPlan
 from cnncli.io.atomic import sync_directory
-from cnncli.tasks.filter_events import Event, Failure, Outcome, Started
-from cnncli.tasks.filter_manifest import Manifest
-from cnncli.tasks.filter_naming import Job
-from cnncli.tasks.filter_one import Loaded, apply, check_target, load, store
-from cnncli.tasks.filter_options import FileOptions
-from cnncli.tasks.filter_target import Destination, check_destination, destination
+from cnncli.tasks.filter.events import Event, Failure, Outcome, Started
+from cnncli.tasks.filter.manifest import Manifest
+from cnncli.tasks.filter.names import Job
+from cnncli.tasks.filter.one_file import Loaded, apply, check_target, load, store
+from cnncli.tasks.filter.options import FileOptions
+from cnncli.tasks.filter.target import Destination, check_destination, destination
 
 _LARGE_FILE = 300_000  # [B] a picture that will be worth compiled code
 
@@ -69,7 +69,7 @@ def filter_files(
     """Filter the jobs with these indices; yield `Started` before and an `Outcome` after each.
 
     One after the other: decoding, arithmetic and encoding overlap because several processes do this side by side
-    (`supervised`). Nothing is recorded in `manifest`: it only says what is finished.
+    (`run_jobs`). Nothing is recorded in `manifest`: it only says what is finished.
 
     Raises
     ------

@@ -11,8 +11,8 @@ from cnncli.errors import CnnError, ShapeError
 from cnncli.filtering.alpha import filter_with_alpha
 from cnncli.filtering.apply import FilterPlan, apply_filter
 from cnncli.filters import parse_border, parse_steps
-from cnncli.tasks import filter_memory
-from cnncli.tasks.filter_memory import check_memory, memory_needed, result_shape
+from cnncli.tasks.filter import memory
+from cnncli.tasks.filter.memory import check_memory, memory_needed, result_shape
 
 MIB = 1 << 20
 
@@ -69,7 +69,7 @@ def test_opacity_counts(monkeypatch):
     shape, plan = (4000, 4000, 3), FilterPlan(parse_steps(["sharpen"]))
     plain = memory_needed(shape, plan, np.dtype(np.uint8), alpha=False, threads=1)
     assert memory_needed(shape, plan, np.dtype(np.uint8), alpha=True, threads=1) == plain + 2 * 4000 * 4000
-    monkeypatch.setattr(filter_memory, "free_memory", lambda: int(plain / 0.8) + 9)
+    monkeypatch.setattr(memory, "free_memory", lambda: int(plain / 0.8) + 9)
     check_memory(shape, plan, np.dtype(np.uint8), threads=1)
     with pytest.raises(CnnError, match=r"4000x4000x3 needs 0\.\d+ GiB, 0\.\d+ GiB are free"):
         check_memory(shape, plan, np.dtype(np.uint8), alpha=True, threads=1)
@@ -95,7 +95,7 @@ def test_memory_is_asked_for_before_a_picture_is_decoded(tmp_path, monkeypatch, 
     picture = Pillow.new(mode, (3000, 3000))
     picture.save(name, **({"transparency": bytes([128])} if mode == "P" else {}))
     assert run_cnn("filter", name, "-k", "identity", "-o", "b.png").code == 0
-    monkeypatch.setattr(filter_memory, "free_memory", lambda: 60 * MIB)
+    monkeypatch.setattr(memory, "free_memory", lambda: 60 * MIB)
     monkeypatch.setattr(image_decode, "pillow_planes", decode)
     monkeypatch.setattr(image_decode, "split_16_bit", decode)
     result = run_cnn("filter", name, "-k", "sharpen", "-j", "1", "-o", "c.png")

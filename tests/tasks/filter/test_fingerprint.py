@@ -15,9 +15,9 @@ from cnncli.filtering.plan import FilterPlan
 from cnncli.filters.borders import Border
 from cnncli.filters.steps import GrayStep, PointStep, PoolStep, parse_steps
 from cnncli.io.checkpoint import read_checkpoint
-from cnncli.tasks import filter_fingerprint
-from cnncli.tasks.filter_fingerprint import describe, fingerprint
-from cnncli.tasks.filter_options import KEEPS_RESULT, FileOptions
+from cnncli.tasks.filter import fingerprint as fingerprinting
+from cnncli.tasks.filter.fingerprint import describe, fingerprint
+from cnncli.tasks.filter.options import KEEPS_RESULT, FileOptions
 
 PLAN = FilterPlan(parse_steps(["0 1 0; 1 2 1; 0 1 0"]))
 # another value for every option
@@ -109,11 +109,11 @@ def test_defaults_that_depend_on_the_pixels_count(monkeypatch):
     before = fingerprint(PLAN, FileOptions())
     assert fingerprint(PLAN, FileOptions()) == before
 
-    def later(plan, dtype, real=filter_fingerprint.resolve_plan):
+    def later(plan, dtype, real=fingerprinting.resolve_plan):
         resolved = real(plan, dtype)
         return replace(resolved, rounding="half_up") if dtype == np.uint16 else resolved
 
-    monkeypatch.setattr(filter_fingerprint, "resolve_plan", later)
+    monkeypatch.setattr(fingerprinting, "resolve_plan", later)
     assert fingerprint(PLAN, FileOptions()) != before
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnncli.errors import UsageError
-from cnncli.tasks.splitting import epoch_order, stratified_split
+from cnncli.tasks.train.splitting import epoch_order, stratified_split
 
 
 @given(

@@ -13,7 +13,7 @@ from cnncli.errors import CnnError, InvalidInputError, NumericError
 from cnncli.io.checkpoint import Checkpoint, check_parameters
 from cnncli.io.images import Image
 from cnncli.model import Model, parse_model
-from cnncli.tasks.fit_picture import fit_picture
+from cnncli.tasks.predict.fit_picture import fit_picture
 
 _AT_ONCE = 256  # pictures decoded before the network sees them
 

@@ -6,8 +6,8 @@ import pytest
 from cnncli.filtering.apply import FilterPlan, apply_filter
 from cnncli.filters import Kernel, KernelStep, parse_steps
 from cnncli.io.image_data import Image
-from cnncli.tasks.filter_compare import comparison
-from cnncli.tasks.filter_options import FileOptions
+from cnncli.tasks.filter.compare import comparison
+from cnncli.tasks.filter.options import FileOptions
 
 RANDOM = np.random.default_rng(5)
 SIDE, GAP = 200, 12  # [px] a panel this wide is shown as it is; between panels
@@ -65,14 +65,14 @@ def test_transparent_pixels_lie_on_white():
 
 
 def test_captions_say_which_channel_of_a_bank_is_shown(monkeypatch):
-    from cnncli.tasks import filter_compare
+    from cnncli.tasks.filter import compare
 
     shown = []
-    monkeypatch.setattr(filter_compare, "side_by_side", shown.extend)
+    monkeypatch.setattr(compare, "side_by_side", shown.extend)
     bank = Kernel("bank", np.array([1.0, 2, 3, 4]).reshape(4, 1, 1, 1), per_channel=False)
     plan = FilterPlan((KernelStep(bank),))
     pixels = np.full((3, 3, 1), 10, np.uint8)
-    filter_compare.comparison(Image(pixels), apply_filter(pixels, plan), None, plan, FileOptions())
+    compare.comparison(Image(pixels), apply_filter(pixels, plan), None, plan, FileOptions())
     captions = [caption for caption, _ in shown]
     assert captions[0] == "input 3x3x1"
     assert captions[1] == "bank, range clip, channel 1 of 4"

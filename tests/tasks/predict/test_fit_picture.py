@@ -14,8 +14,8 @@ from cnncli.io.datasets import Placement, load_dataset
 from cnncli.io.images import Image
 from cnncli.io.preprocessing import Preprocessing
 from cnncli.io.resample import fit_inside, resample
-from cnncli.tasks.fit_picture import fit_picture
-from cnncli.tasks.ink import connected_components, find_ink, frame_is_light, otsu_threshold
+from cnncli.tasks.predict.fit_picture import fit_picture
+from cnncli.tasks.predict.ink import connected_components, find_ink, frame_is_light, otsu_threshold
 
 DIGITS = Preprocessing((1, 28, 28), (0.13,), (0.3,), True, Placement(20, "mass"))
 COLOUR = Preprocessing((3, 32, 32), (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))

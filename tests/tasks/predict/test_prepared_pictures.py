@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from faults.installed import CNN
 from PIL import Image as PillowImage
-from tasks.drawn_pictures import CHANGED, WHOLE, blank, two_digits
+from tasks.predict.drawn_pictures import CHANGED, WHOLE, blank, two_digits
 
 from cnncli.io.datasets import Placement, load_dataset
 from cnncli.io.images import Image
 from cnncli.io.preprocessing import Preprocessing
-from cnncli.tasks.fit_picture import fit_picture
+from cnncli.tasks.predict.fit_picture import fit_picture
 
 MNIST = Preprocessing((1, 28, 28), (0.13,), (0.31,), True, Placement(20, "mass"))
 needs_data = pytest.mark.skipif("CNN_DATA_DIR" not in os.environ, reason="CNN_DATA_DIR (folder with mnist/) is not set")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cnncli.io.json_lines import JsonLinesWriter, read_json_lines
-from cnncli.tasks.filter_events import Outcome
+from cnncli.tasks.filter.events import Outcome
 
 SCHEMA = "cnncli/1"
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from cnncli.io.checkpoint import BEST, LAST, Checkpoint, write_checkpoint
 from cnncli.io.preprocessing import Preprocessing
-from cnncli.tasks.run_directory import CONFIG, HISTORY, MODEL, RunDirectory
-from cnncli.tasks.training_events import EpochDone, Finished
-from cnncli.tasks.training_plan import TrainingPlan, TrainingSession
+from cnncli.tasks.train.events import EpochDone, Finished
+from cnncli.tasks.train.plan import TrainingPlan, TrainingSession
+from cnncli.tasks.train.run_directory import CONFIG, HISTORY, MODEL, RunDirectory
 
 _HISTORY = ("epoch", "loss", "acc", "val_loss", "val_acc", "lr", "images_per_s", "elapsed_s")
 

@@ -13,7 +13,7 @@ from cnncli.filtering.apply import apply_filter
 from cnncli.filtering.plan import FilterPlan
 from cnncli.io.comparison import side_by_side
 from cnncli.io.image_data import Image
-from cnncli.tasks.filter_options import FileOptions
+from cnncli.tasks.filter.options import FileOptions
 
 if TYPE_CHECKING:
     from cnncli.filtering.apply import FilterResult

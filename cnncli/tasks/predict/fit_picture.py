@@ -12,7 +12,7 @@ from cnncli.io.datasets import Placement
 from cnncli.io.images import Image
 from cnncli.io.preprocessing import Preprocessing
 from cnncli.io.resample import fit_inside, resample
-from cnncli.tasks.ink import Ink, find_ink, frame_is_light
+from cnncli.tasks.predict.ink import Ink, find_ink, frame_is_light
 
 _LARGEST_SEARCH = 512  # side of the picture in which ink is looked for [px]
 _SMALL_SIDE = 32  # up to here the frame decides the polarity [px]

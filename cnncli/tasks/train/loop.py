@@ -16,12 +16,12 @@ from cnncli.errors import CancelledError, CnnError, InterruptedRunError, Invalid
 from cnncli.io.checkpoint import BEST, LAST
 from cnncli.io.datasets import Split
 from cnncli.optim.schedules import learning_rate
-from cnncli.tasks.run_directory import RESULT, RunDirectory
-from cnncli.tasks.run_record import RunRecord
-from cnncli.tasks.splitting import epoch_order
 from cnncli.tasks.stop_request import StopRequest
-from cnncli.tasks.training_events import EpochDone, Evaluating, Finished, Note, Progress, TrainingEvent
-from cnncli.tasks.training_plan import TrainingPlan, TrainingSession
+from cnncli.tasks.train.events import EpochDone, Evaluating, Finished, Note, Progress, TrainingEvent
+from cnncli.tasks.train.plan import TrainingPlan, TrainingSession
+from cnncli.tasks.train.run_directory import RESULT, RunDirectory
+from cnncli.tasks.train.run_record import RunRecord
+from cnncli.tasks.train.splitting import epoch_order
 
 _PROGRESS_S = 0.1
 _EVALUATION_BATCHES = 4  # at a time, so that Ctrl-C is heard between

@@ -20,8 +20,8 @@ from cnncli.model.vocabulary import vocabulary
 from cnncli.optim.recipes import OPTIMIZERS, default_epochs
 from cnncli.shapes import format_hwc
 from cnncli.tasks.free_memory import free_memory
-from cnncli.tasks.splitting import stratified_split
-from cnncli.tasks.training_events import Prepared
+from cnncli.tasks.train.events import Prepared
+from cnncli.tasks.train.splitting import stratified_split
 
 _SHARE_OF_MEMORY = 0.8
 _MOMENTUM = 0.9

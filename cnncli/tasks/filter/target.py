@@ -14,9 +14,9 @@ from cnncli.filtering.plan import FilterPlan, resolve_plan
 from cnncli.io.atomic import ensure_writable
 from cnncli.io.image_data import Image
 from cnncli.io.image_encode import check_holds, format_of, obstacle
-from cnncli.tasks.filter_memory import result_shape
-from cnncli.tasks.filter_naming import Job
-from cnncli.tasks.filter_options import FileOptions
+from cnncli.tasks.filter.memory import result_shape
+from cnncli.tasks.filter.names import Job
+from cnncli.tasks.filter.options import FileOptions
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from cnncli.errors import CnnError
 from cnncli.filtering.plan import FilterPlan, resolve_plan
-from cnncli.tasks.filter_options import KEEPS_RESULT, FileOptions
+from cnncli.tasks.filter.options import KEEPS_RESULT, FileOptions
 
 _PIXELS = ("uint8", "uint16", "float32", "float64")
 

@@ -25,11 +25,11 @@ from cnncli.io.image_encode import encode_image, format_of
 from cnncli.io.image_sniff import looks_like_image
 from cnncli.io.matrix_text import matrix_bytes, matrix_lines
 from cnncli.io.standard_output import write_standard_output
-from cnncli.tasks.filter_events import Outcome
-from cnncli.tasks.filter_memory import check_memory
-from cnncli.tasks.filter_naming import Job
-from cnncli.tasks.filter_options import FileOptions
-from cnncli.tasks.filter_target import Destination
+from cnncli.tasks.filter.events import Outcome
+from cnncli.tasks.filter.memory import check_memory
+from cnncli.tasks.filter.names import Job
+from cnncli.tasks.filter.options import FileOptions
+from cnncli.tasks.filter.target import Destination
 
 if TYPE_CHECKING:
     from cnncli.filtering.apply import FilterResult
@@ -130,7 +130,7 @@ def apply(loaded: Loaded, plan: FilterPlan, options: FileOptions, *, compiled: b
     if source.icc and result.pixels.shape[2] != source.pixels.shape[2]:
         image = replace(image, icc=None).noted("colour profile dropped: it is for another number of channels")
     if options.compare:
-        from cnncli.tasks.filter_compare import comparison
+        from cnncli.tasks.filter.compare import comparison
 
         image = Image(comparison(source, result, alpha, plan, options), density=source.density)
     return Filtered(image, result, source, loaded.sha256)

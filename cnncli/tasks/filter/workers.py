@@ -1,8 +1,8 @@
 """Batches on several processes that survive a decoder which crashes.
 
-The work is done by children that are forked before any thread exists, one a processor; the parent hands out numbers of
-files and listens. When a child dies of a signal (a decoder's segmentation fault, the kernel's out-of-memory killer),
-the files it had in hand are tried again, each alone in a child of its own; what dies again is reported as failed, and
+The work is done by workers that are forked before any thread exists, one a processor; the parent hands out numbers of
+files and listens. When a worker dies of a signal (a decoder's segmentation fault, the kernel's out-of-memory killer),
+the files it had in hand are tried again, each alone in a worker of its own; what dies again is reported as failed, and
 the others go on. No other program is started.
 """
 
@@ -20,19 +20,19 @@ from typing import Any, NoReturn
 
 from cnncli.errors import CnnError, InterruptedRunError
 from cnncli.io.atomic import temporaries
-from cnncli.tasks.filter_events import Event, Failure, Outcome, Started, from_json, to_json
-from cnncli.tasks.filter_naming import Job
+from cnncli.tasks.filter.events import Event, Failure, Outcome, Started, from_json, to_json
+from cnncli.tasks.filter.names import Job
 
 Work = Callable[[Iterable[int]], Iterator[Event]]
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_AHEAD = 3  # numbers a child holds beyond what it works on, so that it never waits for the parent
+_AHEAD = 3  # numbers a worker holds beyond what it works on, so that it never waits for the parent
 
 
-class _Child:
+class _Worker:
     """One forked process: a pipe for numbers, a pipe for events, and what it has in hand."""
 
-    def __init__(self, work: Work, others: Iterable[_Child]) -> None:
+    def __init__(self, work: Work, others: Iterable[_Worker]) -> None:
         numbers_in, self.numbers = os.pipe()
         self.events, events_out = os.pipe()
         self.assigned: list[int] = []
@@ -40,12 +40,12 @@ class _Child:
         self.ended = False
         self._rest = b""
         foreign = (self.numbers, self.events, *(d for other in others for d in other.descriptors()))
-        # a signal that meets the child before it is ready would end it as if it were the parent
+        # a signal that meets the worker before it is ready would end it as if it were the parent
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         try:
             self.pid = os.fork()
             if self.pid == 0:
-                _serve(numbers_in, events_out, foreign, work, mask)
+                _worker_main(numbers_in, events_out, foreign, work, mask)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(numbers_in)
@@ -56,7 +56,7 @@ class _Child:
         return [d for d in (self.numbers, self.events) if d >= 0]
 
     def give(self, index: int) -> None:
-        """Hand over one more file; a child that has just died is noticed by the end of its events."""
+        """Hand over one more file; a worker that has just died is noticed by the end of its events."""
         self.assigned.append(index)
         with contextlib.suppress(BrokenPipeError):
             os.write(self.numbers, b"%d\n" % index)
@@ -83,7 +83,7 @@ class _Child:
         return os.waitpid(self.pid, 0)[1]
 
 
-def supervised(jobs: Sequence[Job], work: Work, processes: int, record: Callable[[Outcome], None]) -> Iterator[Outcome]:
+def run_jobs(jobs: Sequence[Job], work: Work, processes: int, record: Callable[[Outcome], None]) -> Iterator[Outcome]:
     """Yield the outcome of every job, in order, whatever happens to the processes that do the work.
 
     Parameters
@@ -106,24 +106,29 @@ def supervised(jobs: Sequence[Job], work: Work, processes: int, record: Callable
     suspects: deque[int] = deque()
     done: dict[int, Outcome] = {}
     following = 0
-    for outcome in _crew(jobs, work, min(processes, len(jobs)), waiting, suspects, record):
+    for outcome in _run_workers(jobs, work, min(processes, len(jobs)), waiting, suspects, record):
         done[outcome.index] = outcome
         while following in done:
             yield done.pop(following)
             following += 1
-    while suspects:
-        index = suspects.popleft()
-        again: deque[int] = deque()
-        for outcome in _crew(jobs, work, 1, deque([index]), again, record):
-            done[outcome.index] = outcome
-        if index in again:
-            failure = Failure(3, "the process that decoded it died, twice", jobs[index].source, "leave this file out")
-            done[index] = Outcome(index, jobs[index].source, jobs[index].target, "failed", failure=failure)
-            record(done[index])
+    for index in suspects:
+        done[index] = _retry_alone(jobs, work, index, record)
     yield from (done[index] for index in sorted(done))
 
 
-def _crew(
+def _retry_alone(jobs: Sequence[Job], work: Work, index: int, record: Callable[[Outcome], None]) -> Outcome:
+    """Return the outcome of a job that was in hand when a process died, tried in a process of its own."""
+    again: deque[int] = deque()
+    outcomes = list(_run_workers(jobs, work, 1, deque([index]), again, record))
+    if index not in again:
+        return outcomes[0]
+    failure = Failure(3, "the process that decoded it died, twice", jobs[index].source, "leave this file out")
+    outcome = Outcome(index, jobs[index].source, jobs[index].target, "failed", failure=failure)
+    record(outcome)
+    return outcome
+
+
+def _run_workers(
     jobs: Sequence[Job],
     work: Work,
     count: int,
@@ -131,66 +136,66 @@ def _crew(
     suspects: deque[int],
     record: Callable[[Outcome], None],
 ) -> Iterator[Outcome]:
-    """Run `count` children until `waiting` is empty; put into `suspects` what a child that died had in hand."""
-    children: list[_Child] = []
+    """Run `count` workers until `waiting` is empty; put into `suspects` what a worker that died had in hand."""
+    workers: list[_Worker] = []
     try:
         with selectors.DefaultSelector() as selector:
 
-            def hire() -> None:
-                child = _Child(work, children)
-                children.append(child)
-                selector.register(child.events, selectors.EVENT_READ, child)
-                _supply(child, waiting)
+            def start_worker() -> None:
+                worker = _Worker(work, workers)
+                workers.append(worker)
+                selector.register(worker.events, selectors.EVENT_READ, worker)
+                _assign(worker, waiting)
 
             for _ in range(count):
-                hire()
-            while children:
+                start_worker()
+            while workers:
                 for key, _ in selector.select():
-                    child: _Child = key.data
-                    records = child.read()
+                    worker: _Worker = key.data
+                    records = worker.read()
                     if records is not None:
-                        for outcome in _outcomes(child, records):
+                        for outcome in _outcomes(worker, records):
                             record(outcome)
                             yield outcome
-                        _supply(child, waiting)
+                        _assign(worker, waiting)
                         continue
-                    selector.unregister(child.events)
-                    children.remove(child)
-                    status = child.close()
-                    if not child.ended:
-                        _bury(jobs, child, status, waiting, suspects)
+                    selector.unregister(worker.events)
+                    workers.remove(worker)
+                    status = worker.close()
+                    if not worker.ended:
+                        _handle_crash(jobs, worker, status, waiting, suspects)
                         if waiting:
-                            hire()
-    except BaseException:  # the listener stops: so do the children, after what they are writing
-        for child in children:
+                            start_worker()
+    except BaseException:  # the listener stops: so do the workers, after what they are writing
+        for worker in workers:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(child.pid, signal.SIGTERM)
-        for child in children:
-            _hear_out(child, record)
+                os.kill(worker.pid, signal.SIGTERM)
+        for worker in workers:
+            _drain(worker, record)
         raise
     finally:
-        for child in children:
-            child.close()
+        for worker in workers:
+            worker.close()
 
 
-def _hear_out(child: _Child, record: Callable[[Outcome], None]) -> None:
-    """Record what a child that was told to stop has still finished."""
-    child.no_more()
-    while (records := child.read()) is not None:
+def _drain(worker: _Worker, record: Callable[[Outcome], None]) -> None:
+    """Record what a worker that was told to stop has still finished."""
+    worker.no_more()
+    while (records := worker.read()) is not None:
         with contextlib.suppress(CnnError, BrokenPipeError):  # its own word that it was interrupted
-            for outcome in _outcomes(child, records):
+            for outcome in _outcomes(worker, records):
                 record(outcome)
 
 
-def _supply(child: _Child, waiting: deque[int]) -> None:
-    while waiting and len(child.assigned) < len(child.started) + _AHEAD:
-        child.give(waiting.popleft())
+def _assign(worker: _Worker, waiting: deque[int]) -> None:
+    while waiting and len(worker.assigned) < len(worker.started) + _AHEAD:
+        worker.give(waiting.popleft())
     if not waiting:
-        child.no_more()
+        worker.no_more()
 
 
-def _outcomes(child: _Child, records: Sequence[dict[str, Any]]) -> Iterator[Outcome]:
-    """Yield the outcomes among the records of a child, or raise the error that it met."""
+def _outcomes(worker: _Worker, records: Sequence[dict[str, Any]]) -> Iterator[Outcome]:
+    """Yield the outcomes among the records of a worker, or raise the error that it met."""
     for record in records:
         if "interrupted" in record:
             number = record["interrupted"]
@@ -200,45 +205,45 @@ def _outcomes(child: _Child, records: Sequence[dict[str, Any]]) -> Iterator[Outc
         if "error" in record:
             raise Failure(**record["error"]).error()
         if "end" in record:
-            child.ended = True
+            worker.ended = True
             continue
         event = from_json(record)
         if isinstance(event, Started):
-            child.started.append(event.index)
+            worker.started.append(event.index)
         else:
-            child.started.remove(event.index)
-            child.assigned.remove(event.index)
+            worker.started.remove(event.index)
+            worker.assigned.remove(event.index)
             yield event
 
 
-def _bury(jobs: Sequence[Job], child: _Child, status: int, waiting: deque[int], suspects: deque[int]) -> None:
-    """Sort what a dead child had: what it worked on is suspect, what it had not begun goes back."""
-    if not child.started:  # nothing to blame, and nothing to gain from trying for ever
-        raise CnnError(f"a process that filters died ({_dying_words(status)})", hint="use fewer --workers")
-    for folder in {Path(jobs[index].target or ".").parent for index in child.started}:
+def _handle_crash(jobs: Sequence[Job], worker: _Worker, status: int, waiting: deque[int], suspects: deque[int]) -> None:
+    """Sort what a dead worker had: what it worked on is suspect, what it had not begun goes back."""
+    if not worker.started:  # nothing to blame, and nothing to gain from trying for ever
+        raise CnnError(f"a process that filters died ({_exit_reason(status)})", hint="use fewer --workers")
+    for folder in {Path(jobs[index].target or ".").parent for index in worker.started}:
         for leftover in temporaries(folder):  # what it was writing
-            if leftover.pid == child.pid:
+            if leftover.pid == worker.pid:
                 leftover.path.unlink(missing_ok=True)
-    suspects.extend(child.started)
-    waiting.extendleft(reversed([index for index in child.assigned if index not in child.started]))
+    suspects.extend(worker.started)
+    waiting.extendleft(reversed([index for index in worker.assigned if index not in worker.started]))
 
 
-def _serve(numbers: int, events: int, foreign: Iterable[int], work: Work, mask: Iterable[int]) -> NoReturn:
-    """Do the work in the child and leave, whatever happens, without the parent's clean-up and error messages.
+def _worker_main(numbers: int, events: int, foreign: Iterable[int], work: Work, mask: Iterable[int]) -> NoReturn:
+    """Do the work in the worker and leave, whatever happens, without the parent's clean-up and error messages.
 
     `foreign` are ends of pipes that belong to the parent: a pipe that a sibling holds open as well would never end.
     """
     try:
         for descriptor in foreign:
             os.close(descriptor)
-        last = _work_off(numbers, events, work, mask)
+        last = _process_jobs(numbers, events, work, mask)
         signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         _send(events, last)
     finally:
         os._exit(0)
 
 
-def _work_off(numbers: int, events: int, work: Work, mask: Iterable[int]) -> dict[str, Any]:
+def _process_jobs(numbers: int, events: int, work: Work, mask: Iterable[int]) -> dict[str, Any]:
     """Send the events of the work; return the last thing to say.
 
     When the parent has died, the next event has no reader, and the work ends.
@@ -269,7 +274,7 @@ def _send(events: int, record: dict[str, Any]) -> None:
         data = data[os.write(events, data) :]
 
 
-def _dying_words(status: int) -> str:
+def _exit_reason(status: int) -> str:
     if os.WIFSIGNALED(status):
         return signal.Signals(os.WTERMSIG(status)).name
     return f"exit code {os.waitstatus_to_exitcode(status)}"

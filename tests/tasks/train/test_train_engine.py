@@ -12,7 +12,7 @@ from cnncli.engine.session import Session
 from cnncli.io.checkpoint import read_checkpoint
 from cnncli.io.datasets import load_dataset
 from cnncli.model import parse_model
-from cnncli.tasks.splitting import epoch_order
+from cnncli.tasks.train.splitting import epoch_order
 
 LINEAR = (
     "{name: linear, input: [8, 8, 1], classes: 10, layers: [flatten, dense: {units: classes, bias: false}, softmax]}"

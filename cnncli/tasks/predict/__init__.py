@@ -1,0 +1,1 @@
+"""Classifying pictures with a trained network: what `cnn predict` does, as values."""
