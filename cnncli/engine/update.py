@@ -47,6 +47,11 @@ class Recipe:
     clip_norm: float | None = None
 
 
+def recipe_of(optimizer: str | Recipe | None, momentum: float, weight_decay: float) -> Recipe | None:
+    """Return the recipe of an optimizer given by its name, or the recipe itself."""
+    return Recipe(optimizer, momentum, weight_decay=weight_decay) if isinstance(optimizer, str) else optimizer
+
+
 @dataclass(frozen=True)
 class Rule:
     """One optimizer: its kernel, its vectors by name, and the numbers of a step.

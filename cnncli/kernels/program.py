@@ -16,6 +16,7 @@ import numpy as np
 from cnncli.kernels.arguments import pack
 from cnncli.kernels.store import Code, routine
 from cnncli.kernels.team import Team, team_of
+from cnncli.kernels.team_state import TASK_MASK
 
 
 class Compilable(Protocol):
@@ -117,6 +118,8 @@ class Program:
                     calls.append((address, words.ctypes.data))
                 groups = -(-sequence.tasks // sequence.together)
                 sequences.append((first, len(calls), groups, sequence.tasks, sequence.together))
+            if sum(one[2] for one in sequences[begin:]) > TASK_MASK:
+                raise ValueError(f"a phase has more than {TASK_MASK:,} tasks")
             phases.append((begin, len(sequences), sum(one[2] for one in sequences[begin:])))
         shaped = ((calls, 2), (sequences, 5), (phases, 3))
         call_table, sequence_table, phase_table = (

@@ -220,3 +220,17 @@ def test_gradients_are_clipped_to_a_norm():
     free, clipped, wide = steps
     np.testing.assert_allclose(clipped, free * 0.01 / (np.linalg.norm(free) + 1e-6), rtol=1e-9)
     np.testing.assert_allclose(wide, free, rtol=1e-12)
+
+
+def test_what_would_be_read_outside_of_memory_is_refused():
+    model = build([5, 5, 1], *HEAD)
+    images, labels = some_images(model, 24)
+    session = Session(model, batch_size=24, threads=1, optimizer="sgd")
+    for wrong in (-1, model.output_shape[0], 99):
+        bad = np.where(np.arange(24) == 7, wrong, labels)
+        with pytest.raises(ValueError, match="labels from"):
+            session.train_batch(images, bad, np.arange(24), 0.1, (0, 0))
+        with pytest.raises(ValueError, match="labels from"):
+            session.evaluate(images, bad)
+    with pytest.raises(ValueError, match="no images"):
+        session.evaluate(images[:0], labels[:0])

@@ -1,0 +1,123 @@
+"""Everything a session allocates: parameters, buffers, and the plans that are bound to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from cnncli.engine.losses import LOSSES, Loss, Targets, record_answers, record_loss
+from cnncli.engine.memory import Memory
+from cnncli.engine.plan import BoundPlan, Plan, Signals
+from cnncli.engine.record import record
+from cnncli.engine.update import Recipe, Update
+from cnncli.engine.weights import Weights
+from cnncli.errors import InvalidInputError
+from cnncli.kernels.arguments import Operand
+from cnncli.kernels.host import LANES
+from cnncli.kernels.program import Op
+from cnncli.layers.recording import Bound, Graph, Step, Value
+from cnncli.model import Model
+
+
+class Layout:
+    """The arrays of a network for a batch size, and its plans for training, testing and answering.
+
+    Parameters
+    ----------
+    model : Model
+    batch_size, threads : int
+    recipe : Recipe, optional
+        None: no training.
+    dtype : {"float32", "float64"}
+    is_counted_only : bool
+        Allocate no large array: only `size_bytes` is wanted.
+
+    Raises
+    ------
+    InvalidInputError
+        If a layer has no arithmetic, or the network does not end in a vector.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        batch_size: int,
+        threads: int,
+        recipe: Recipe | None,
+        dtype: str,
+        *,
+        is_counted_only: bool = False,
+    ) -> None:
+        self.model, self.threads, self.dtype = model, threads, dtype
+        self.blocks = blocks = -(-batch_size // LANES)
+        self.loss = loss_of(model)
+        self.memory = Memory(dtype, is_counted_only=is_counted_only)
+        self.weights = Weights(model, self.memory, with_gradients=recipe is not None)
+        self.source = np.zeros(1, np.int64)  # address of the images
+        self.picks = np.zeros(blocks * LANES, np.int64)
+        self.labels = np.full(blocks * LANES, -1, np.int64)
+        self.losses = np.zeros(blocks * LANES, np.float64)
+        self.hits = np.zeros(blocks * LANES, np.int64)
+        self.share = np.zeros(1, dtype)
+        self.signals = Signals(np.zeros(1, np.int64), np.zeros(1, np.uint64))
+        self._scale, self._shift = np.zeros(model.input_shape[0], dtype), np.zeros(model.input_shape[0], dtype)
+        self._scratch = self.memory.zeros(threads * LANES * LANES)
+        classes = model.output_shape[0]
+        self.probs = self.memory.zeros(blocks * LANES * classes)
+        unused = Operand(self.memory.zeros(threads * LANES * classes), worker_step=LANES * classes)
+        answers = record_answers(self.loss, Operand(self.probs, task_step=LANES * classes))
+        self.answer = self._bound(is_training=False, loss=answers)
+        self.test = self._bound(is_training=False, loss=record_loss(self.loss, self._targets(), unused))
+        self.training: BoundPlan | None = None
+        self.update: Update | None = None
+        if recipe is not None:
+            self.update = Update(self.weights, self.memory, recipe)
+            self.training = self._bound(is_training=True, loss=record_loss(self.loss, self._targets()))
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the bytes of parameters, gradients, optimizer state and feature maps."""
+        return self.memory.size_bytes
+
+    def normalise(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Let a pixel p in 0..255 enter as (p / 255 - mean) / std; one number per channel, or one for all."""
+        deviations = np.broadcast_to(np.asarray(std, np.float64), self._scale.shape)
+        self._scale[:] = 1 / (255 * deviations)
+        self._shift[:] = -np.broadcast_to(np.asarray(mean, np.float64), self._shift.shape) / deviations
+
+    def _bound(self, *, is_training: bool, loss: Callable[[Graph, Value, Value], None]) -> BoundPlan:
+        """Return the network between the images and what `loss` records, in memory."""
+        fused = bool(self.model.nodes) and self.model.nodes[-1].layer.loss == self.loss.name
+        recorded = record(self.model, blocks=self.blocks, is_training=is_training, loss=loss, fused_activation=fused)
+        places = {"source": self.source, "scale": self._scale, "shift": self._shift}
+        operands = {name: Operand(array) for name, array in places.items()}
+        operands["picks"] = Operand(self.picks, task_step=LANES)
+        operands["scratch"] = Operand(self._scratch, worker_step=LANES * LANES)
+
+        def emit(b: Bound) -> list[Op]:
+            return [Op("gather.gather_images", {"x": b.writes[0], **operands})]
+
+        recorded.graph.steps.insert(0, Step("images", (), (recorded.input,), emit))
+        return Plan(recorded, self.threads, self.dtype).bind(self.memory, self.weights, self.signals)
+
+    def _targets(self) -> Targets:
+        labels, losses, hits = (Operand(array, task_step=LANES) for array in (self.labels, self.losses, self.hits))
+        return Targets(labels, losses, hits, Operand(self.share))
+
+
+def session_bytes(model: Model, *, batch_size: int, threads: int, recipe: Recipe | None = None) -> int:
+    """Return the bytes that a session of these arguments is going to allocate, exactly, without allocating them."""
+    return Layout(model, batch_size, threads, recipe, "float32", is_counted_only=True).size_bytes
+
+
+def loss_of(model: Model) -> Loss:
+    """Return the loss that suits the end of a network."""
+    shape = model.output_shape
+    if not model.nodes or len(shape) != 1 or shape[0] < 2:
+        raise InvalidInputError(
+            f"{model.name} does not end in a vector of 2 or more classes",
+            where=model.nodes[-1].where if model.nodes else "",
+            hint="end it with flatten, dense: classes, softmax",
+        )
+    return LOSSES["cross_entropy"]
