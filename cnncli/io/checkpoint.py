@@ -35,7 +35,7 @@ class Checkpoint:
     Attributes
     ----------
     parameters : mapping of str to ndarray of float32
-        ``conv1/weight`` and so on.
+        ``conv1/weight`` and so on, with the running statistics of batch normalisation (``bn1/mean``).
     architecture : str
         The YAML text of the network.
     classes : tuple of str
@@ -134,7 +134,7 @@ def check_parameters(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, .
     checkpoint : Checkpoint
         As read.
     expected : mapping of str to shape
-        Every parameter of the network.
+        Every parameter and running statistic of the network.
     where : str
         Name of the file, for messages.
 

@@ -22,7 +22,7 @@ class PredictingSession(Protocol):
     """The engine as prediction sees it."""
 
     def named(self) -> dict[str, NDArray[np.float32]]:
-        """Return views of all parameters by name."""
+        """Return views of all parameters and running statistics by name."""
         ...
 
     def predict(self, images: NDArray[np.uint8], indices: NDArray[np.int64] | None = None) -> NDArray[Any]:
@@ -95,7 +95,8 @@ def checkpoint_model(checkpoint: Checkpoint, where: str) -> Model:
     if model.output_shape != (classes,):
         message = f"{classes} class names for an output of {model.output_shape}"
         raise InvalidInputError(message, where=where, hint="take another copy of the checkpoint")
-    check_parameters(checkpoint, {slot.name: slot.shape for slot in model.slots}, where)
+    slots = (*model.slots, *model.state_slots)
+    check_parameters(checkpoint, {slot.name: slot.shape for slot in slots}, where)
     return model
 
 

@@ -115,7 +115,7 @@ class _Training:
     def __init__(self, plan: TrainingPlan, run: RunDirectory, session: TrainingSession, stop: StopRequest) -> None:
         self.plan, self.run, self.session, self.stop = plan, run, session, stop
         self.record = RunRecord(plan, run)
-        self.best = session.parameters.copy()
+        self.best = {name: array.copy() for name, array in session.named().items()}  # with running statistics
         self.began = self.told = time.perf_counter()
 
     def events(self) -> Iterator[TrainingEvent]:
@@ -179,8 +179,9 @@ class _Training:
     def _close_epoch(self, state: _Epoch) -> Iterator[TrainingEvent]:
         plan, record = self.plan, self.record
         speed = state.images_per_s
-        if not np.isfinite(self.session.parameters).all():
-            raise self._not_finite("a weight is not finite", state.epoch, state.step, state.lr)
+        for name, array in self.session.named().items():
+            if not np.isfinite(array).all():
+                raise self._not_finite(f"{name} is not finite", state.epoch, state.step, state.lr)
         val_loss, val_acc = yield from self._validate(state)
         is_best = record.is_better(val_loss, val_acc)
         done = EpochDone(
@@ -197,7 +198,8 @@ class _Training:
         )
         record.add(done)
         if is_best:
-            self.best[:] = self.session.parameters
+            for name, array in self.session.named().items():
+                self.best[name][...] = array
             record.save_best(self.session, done)
         record.save_last(self.session, epoch=state.epoch, step=0)
         record.write_history()
@@ -237,7 +239,8 @@ class _Training:
 
     def _finish(self, stopped_early: bool) -> Iterator[TrainingEvent]:
         plan, record = self.plan, self.record
-        self.session.parameters[:] = self.best
+        for name, array in self.session.named().items():
+            array[...] = self.best[name]
         test_loss, test_acc = yield from self._evaluate(plan.test, None)
         if not math.isfinite(test_loss):
             message = f"the test loss of the weights of epoch {record.best_epoch} is {test_loss}"

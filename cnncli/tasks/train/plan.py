@@ -31,13 +31,8 @@ _BLOCK = 16  # images that the engine handles together, at most
 class TrainingSession(Protocol):
     """The engine as training sees it: a network with its weights, gradients and optimizer on this machine."""
 
-    @property
-    def parameters(self) -> NDArray[np.float32]:
-        """Return the flat vector of all trainable values, to be read and assigned in place."""
-        ...
-
     def named(self) -> dict[str, NDArray[np.float32]]:
-        """Return views of all parameters by name."""
+        """Return views of all parameters and running statistics by name, to be read and assigned in place."""
         ...
 
     def optimizer_state(self) -> dict[str, NDArray[Any]]:

@@ -12,7 +12,8 @@ from cnncli.engine.session import Session
 from cnncli.io.checkpoint import read_checkpoint
 from cnncli.io.datasets import load_dataset
 from cnncli.model import parse_model
-from cnncli.tasks.train.splitting import epoch_order
+from cnncli.tasks.predict.predict import checkpoint_model, load_weights, make_engine_session
+from cnncli.tasks.train.splitting import epoch_order, stratified_split
 
 LINEAR = (
     "{name: linear, input: [8, 8, 1], classes: 10, layers: [flatten, dense: {units: classes, bias: false}, softmax]}"
@@ -105,3 +106,48 @@ def test_patience_counts_the_epochs_since_the_best_one(patience, tmp_path):
     assert len(scores) == result["epochs"] == best + 1 + patience
     # nor was there an earlier place to stop
     assert all(max(scores[i + 1 : i + 1 + patience]) > max(scores[: i + 1]) for i in range(best))
+
+
+NORMALISED = """{name: normalised, input: [8, 8, 1], classes: 10, layers: [
+  conv: {filters: 4, kernel: 3, bias: false}, batchnorm: {momentum: 0.5}, relu, flatten, dense: classes, softmax]}"""
+
+
+def test_best_weights_come_with_their_running_statistics(tmp_path):
+    """A network with batch normalisation and a large learning rate: the best epoch is not the last one."""
+    (tmp_path / "net.yaml").write_text(NORMALISED)
+    options = ["-e", "6", "--optimizer", "sgd", "--lr", "4", "--schedule", "constant", "--limit", "200"]
+    result = run(["train", "net.yaml", "-d", "digits", "-o", "r", "-q", *options], tmp_path)
+    assert result.code == 0, result.err
+    found = {}
+    for name in ("best", "last"):
+        checkpoint = read_checkpoint(tmp_path / "r" / f"{name}.safetensors")
+        session = make_engine_session(checkpoint_model(checkpoint, "net"), checkpoint, batch_size=64, threads=1)
+        load_weights(session, checkpoint)
+        found[name] = checkpoint, session
+    data = load_dataset("digits")
+    train, test = data.train.first(200), data.test.first(200)
+    _, held_out = stratified_split(train.labels, 0.1, 0)
+    (best, session), (last, _) = found["best"], found["last"]
+    assert best.training["epoch"] < 6
+    assert not np.array_equal(best.parameters["bn1/mean"], last.parameters["bn1/mean"])
+    loss, accuracy = session.evaluate(train.images[held_out], train.labels[held_out])
+    assert (loss, accuracy) == (best.training["val_loss"], best.training["val_acc"])
+    answers = session.predict(train.images[held_out]).argmax(1)
+    assert (answers == train.labels[held_out]).mean() == best.training["val_acc"]
+    told = json.loads((tmp_path / "r/result.json").read_text())
+    assert session.evaluate(test.images, test.labels) == (told["test_loss"], told["test_acc"])
+
+
+def test_predict_says_the_validation_figure_of_a_network_with_batch_normalisation(tmp_path):
+    (tmp_path / "net.yaml").write_text(NORMALISED)
+    data = load_dataset("digits")
+    assert run(["train", "net.yaml", "-d", "digits", "-o", "r", "-q", "-e", "2"], tmp_path).code == 0
+    for i, picture in enumerate(data.test.images[:50]):
+        (tmp_path / f"{i}.pgm").write_bytes(b"P5 8 8 255\n" + picture.tobytes())
+    result = run(["predict", "r", *(f"{i}.pgm" for i in range(50)), "--json", "-q"], tmp_path)
+    assert result.code == 0, result.err
+    checkpoint = read_checkpoint(tmp_path / "r")
+    session = make_engine_session(checkpoint_model(checkpoint, "net"), checkpoint, batch_size=64, threads=1)
+    load_weights(session, checkpoint)
+    expected = session.predict(data.test.images[:50]).argmax(1)
+    assert [json.loads(line)["index"] for line in result.out.splitlines()] == expected.tolist()

@@ -84,6 +84,16 @@ def test_nan_stops_with_place_and_remedy_and_keeps_the_good_checkpoint(tmp_path)
     assert not (tmp_path / "run/result.json").exists()
 
 
+def test_a_running_statistic_that_is_not_finite_stops_as_a_weight_does(tmp_path):
+    class Normalised(FakeSession):
+        def named(self):
+            return super().named() | {"bn1/variance": np.full(4, np.inf if self.steps > 21 else 1, np.float32)}
+
+    with pytest.raises(NumericError, match="bn1/variance is not finite at epoch 2"):
+        run_training(tmp_path / "run", Normalised)
+    assert read_checkpoint(tmp_path / "run/last.safetensors").parameters["bn1/variance"].tolist() == [1, 1, 1, 1]
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 2), (signal.SIGTERM, 15)])
 def test_a_signal_ends_after_the_batch_and_saves_everything(tmp_path, number, code):
     def stop_at(key):
