@@ -27,7 +27,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pillow
 
-from cnncli.io.images import Image, encode_image
+from cnncli.io.images.encode import encode_image
+from cnncli.io.images.image import Image
 
 KERNEL = "0 -1 0\n-1 5 -1\n0 -1 0\n"
 MORPHOLOGY = "3x3: 0 -1 0 -1 5 -1 0 -1 0"

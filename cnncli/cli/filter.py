@@ -25,7 +25,7 @@ from cnncli.errors import PartialFailureError, UsageError
 if TYPE_CHECKING:
     from cnncli.filtering.plan import FilterPlan
     from cnncli.filters.steps import Step
-    from cnncli.io.image_listing import Source
+    from cnncli.io.images.listing import Source
     from cnncli.tasks.filter.events import Event
     from cnncli.tasks.filter.names import Job
     from cnncli.tasks.filter.options import FileOptions
@@ -104,7 +104,7 @@ def _filter(given: FilterArguments) -> int:
 
 
 def _sources(given: FilterArguments) -> list[Source]:
-    from cnncli.io.image_listing import expand_inputs, read_list
+    from cnncli.io.images.listing import expand_inputs, read_list
     from cnncli.tasks.filter.names import output_folder
 
     names = list(given.inputs)

@@ -261,7 +261,7 @@ def check_encoding(given: FilterArguments, targets: Sequence[str | None]) -> Non
     UsageError
         ``--quality``, ``--compress`` or ``--precision`` would be ignored.
     """
-    from cnncli.io.image_encode import format_of
+    from cnncli.io.images.encode import format_of
 
     stream = f"stdout.{_stream_extension(given)}"
     kinds = {"numbers" if target is None else format_of(stream if target == "-" else target) for target in targets}
@@ -284,7 +284,7 @@ def _stream_extension(given: FilterArguments) -> str:
 
 def file_options(given: FilterArguments, *, threads: int, printing: bool, align: bool) -> FileOptions:
     """Return how files are read and written; `printing` numbers for people shortens them."""
-    from cnncli.io.image_encode import PNG_LEVEL, QUALITY
+    from cnncli.io.images.encode import PNG_LEVEL, QUALITY
     from cnncli.tasks.filter.options import FileOptions
 
     output: str = given.output or ""

@@ -11,7 +11,7 @@ import click
 from cnncli.errors import CnnError, PartialFailureError, UsageError
 
 if TYPE_CHECKING:
-    from cnncli.io.images import Image
+    from cnncli.io.images.image import Image
     from cnncli.tasks.predict.predict import Failure, PredictingSession, Prediction
 
 _SHOWN_NOTES = 5
@@ -69,7 +69,7 @@ def command(
     """
     from cnncli import threads as thread_count
     from cnncli.io.checkpoint import BEST, read_checkpoint
-    from cnncli.io.image_listing import expand_inputs
+    from cnncli.io.images.listing import expand_inputs
     from cnncli.reporting.predictions import write_predictions
     from cnncli.tasks.predict.predict import checkpoint_model, load_weights, make_engine_session, predict
 
@@ -96,7 +96,9 @@ def command(
 
 
 def _read(path: str, *, exif: bool) -> Image:
-    from cnncli.io.images import MAX_FILE_BYTES, decode_image, read_image
+    from cnncli.io.images.decode import decode_image
+    from cnncli.io.images.image import MAX_FILE_BYTES
+    from cnncli.io.images.read import read_image
 
     if path == "-":
         return decode_image(sys.stdin.buffer.read(MAX_FILE_BYTES + 1), "<stdin>", exif=exif)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from command_line import expect_error, run_cnn
 
-from cnncli.io.images import decode_image
+from cnncli.io.images.decode import decode_image
 
 IMAGE = Path(__file__).parent.parent.parent / "samples/img.png"
 

@@ -167,7 +167,7 @@ def test_the_table_of_a_terminal_wraps_nothing_it_can_show(tmp_path):
 def test_a_network_that_answers_nan_is_a_row_with_error(tmp_path):
     """Weights so large that a sum overflows: finite, hence a valid checkpoint."""
     from cnncli.io.checkpoint import Checkpoint
-    from cnncli.io.images import Image as Picture
+    from cnncli.io.images.image import Image as Picture
     from cnncli.tasks.predict.predict import Failure, predict
 
     class Overflowing:

@@ -12,7 +12,7 @@ from cnncli.filtering.alpha import filter_with_alpha
 from cnncli.filtering.apply import apply_filter
 from cnncli.filtering.plan import FilterPlan
 from cnncli.io.comparison import side_by_side
-from cnncli.io.image_data import Image
+from cnncli.io.images.image import Image
 from cnncli.tasks.filter.options import FileOptions
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from cnncli.errors import CnnError, UsageError
 from cnncli.io.atomic import temporaries
-from cnncli.io.image_encode import format_of
-from cnncli.io.image_listing import Source
+from cnncli.io.images.encode import format_of
+from cnncli.io.images.listing import Source
 
 _FIELDS = ("stem", "kernel", "ext", "name", "parent", "folder")
 _FIELD = re.compile(r"\{([^{}]*)\}")

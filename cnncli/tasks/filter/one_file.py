@@ -19,10 +19,10 @@ from cnncli.errors import CnnError, InvalidInputError, ShapeError, UsageError
 from cnncli.filtering.plan import FilterPlan
 from cnncli.filters.kernel_text import parse_matrix
 from cnncli.io.atomic import ensure_writable, make_directory, read_regular_file, write_atomically
-from cnncli.io.image_data import MAX_FILE_BYTES, MAX_PIXELS, Header, Image
-from cnncli.io.image_decode import decode_image
-from cnncli.io.image_encode import encode_image, format_of
-from cnncli.io.image_sniff import looks_like_image
+from cnncli.io.images.decode import decode_image
+from cnncli.io.images.encode import encode_image, format_of
+from cnncli.io.images.image import MAX_FILE_BYTES, MAX_PIXELS, Header, Image
+from cnncli.io.images.sniff import looks_like_image
 from cnncli.io.matrix_text import matrix_bytes, matrix_lines
 from cnncli.io.standard_output import write_standard_output
 from cnncli.tasks.filter.events import Outcome

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from cnncli.io.image_data import MAX_PIXELS
-from cnncli.io.image_encode import PNG_LEVEL, QUALITY
+from cnncli.io.images.encode import PNG_LEVEL, QUALITY
+from cnncli.io.images.image import MAX_PIXELS
 
 KEEPS_RESULT = "keeps_result"
 

@@ -12,8 +12,8 @@ import numpy as np
 from cnncli.errors import CnnError
 from cnncli.filtering.plan import FilterPlan, resolve_plan
 from cnncli.io.atomic import ensure_writable
-from cnncli.io.image_data import Image
-from cnncli.io.image_encode import check_holds, format_of, obstacle
+from cnncli.io.images.encode import check_holds, format_of, obstacle
+from cnncli.io.images.image import Image
 from cnncli.tasks.filter.memory import result_shape
 from cnncli.tasks.filter.names import Job
 from cnncli.tasks.filter.options import FileOptions

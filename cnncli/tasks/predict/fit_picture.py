@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError
 from cnncli.io.datasets import Placement
-from cnncli.io.images import Image
+from cnncli.io.images.image import Image
 from cnncli.io.preprocessing import Preprocessing
 from cnncli.io.resample import fit_inside, resample
 from cnncli.tasks.predict.ink import Ink, find_ink, frame_is_light

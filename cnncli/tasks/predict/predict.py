@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cnncli.errors import CnnError, InvalidInputError, NumericError
 from cnncli.io.checkpoint import Checkpoint, check_parameters
-from cnncli.io.images import Image
+from cnncli.io.images.image import Image
 from cnncli.model import Model, parse_model
 from cnncli.tasks.predict.fit_picture import fit_picture
 

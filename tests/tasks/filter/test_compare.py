@@ -5,7 +5,7 @@ import pytest
 
 from cnncli.filtering.apply import FilterPlan, apply_filter
 from cnncli.filters import Kernel, KernelStep, parse_steps
-from cnncli.io.image_data import Image
+from cnncli.io.images.image import Image
 from cnncli.tasks.filter.compare import comparison
 from cnncli.tasks.filter.options import FileOptions
 

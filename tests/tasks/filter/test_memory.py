@@ -86,7 +86,7 @@ def test_opacity_counts(monkeypatch):
     ],
 )
 def test_memory_is_asked_for_before_a_picture_is_decoded(tmp_path, monkeypatch, name, mode, words):
-    from cnncli.io import image_decode
+    from cnncli.io.images import decode as decoding
 
     def decode(*_, **__):
         raise AssertionError("decoded")
@@ -96,7 +96,7 @@ def test_memory_is_asked_for_before_a_picture_is_decoded(tmp_path, monkeypatch, 
     picture.save(name, **({"transparency": bytes([128])} if mode == "P" else {}))
     assert run_cnn("filter", name, "-k", "identity", "-o", "b.png").code == 0
     monkeypatch.setattr(memory, "free_memory", lambda: 60 * MIB)
-    monkeypatch.setattr(image_decode, "pillow_planes", decode)
-    monkeypatch.setattr(image_decode, "split_16_bit", decode)
+    monkeypatch.setattr(decoding, "pillow_planes", decode)
+    monkeypatch.setattr(decoding, "split_16_bit", decode)
     result = run_cnn("filter", name, "-k", "sharpen", "-j", "1", "-o", "c.png")
     expect_error(result, 1, f"{name}: filtering a picture of {words}", "GiB are free; use ")

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from cnncli.errors import InvalidInputError
 from cnncli.io.datasets import Placement, load_dataset
-from cnncli.io.images import Image
+from cnncli.io.images.image import Image
 from cnncli.io.preprocessing import Preprocessing
 from cnncli.io.resample import fit_inside, resample
 from cnncli.tasks.predict.fit_picture import fit_picture

@@ -12,7 +12,7 @@ from PIL import Image as PillowImage
 from tasks.predict.drawn_pictures import CHANGED, WHOLE, blank, two_digits
 
 from cnncli.io.datasets import Placement, load_dataset
-from cnncli.io.images import Image
+from cnncli.io.images.image import Image
 from cnncli.io.preprocessing import Preprocessing
 from cnncli.tasks.predict.fit_picture import fit_picture
 

@@ -36,12 +36,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import CnnError, InvalidInputError
-from cnncli.io import npy, pnm, tiff_exif, tiff_read, tiff_samples
-from cnncli.io.image_data import MAX_PIXELS, Header, Image, check_size, frame_notes, no_frame
-from cnncli.io.image_sniff import sniff
-from cnncli.io.libtiff import complaints
-from cnncli.io.pillow_pixels import pillow_planes, split_16_bit
-from cnncli.io.png_chunks import check_png
+from cnncli.io.images import npy, pnm
+from cnncli.io.images.image import MAX_PIXELS, Header, Image, check_size, frame_notes, no_frame
+from cnncli.io.images.pillow import pillow_planes, split_16_bit
+from cnncli.io.images.png_chunks import check_png
+from cnncli.io.images.sniff import sniff
+from cnncli.io.images.tiff import exif as tiff_exif
+from cnncli.io.images.tiff import read as tiff_read
+from cnncli.io.images.tiff import samples as tiff_samples
+from cnncli.io.images.tiff.libtiff import complaints
 
 _DECODERS = {
     "PNG": ("PIL.PngImagePlugin", "PngImageFile"),

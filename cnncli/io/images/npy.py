@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError
-from cnncli.io.image_data import Image, check_size
+from cnncli.io.images.image import Image, check_size
 
 
 def read_npy(data: bytes, where: str) -> NDArray:

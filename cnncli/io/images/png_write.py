@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from cnncli.io.png_chunks import SIGNATURE
+from cnncli.io.images.png_chunks import SIGNATURE
 
 _STRIP_BYTES = 1 << 20  # [B] raw: large enough that starting afresh costs under 1 % of size
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> colour type

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import CnnError, UsageError
-from cnncli.io import npy, png_write, pnm, tiff_exif
-from cnncli.io.image_data import Image
+from cnncli.io.images import npy, png_write, pnm
+from cnncli.io.images.image import Image
+from cnncli.io.images.tiff import exif as tiff_exif
 
 PNG_LEVEL = 1  # chosen by the table in benchmarks/README.md
 QUALITY = 92

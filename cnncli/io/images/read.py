@@ -1,24 +1,12 @@
-"""Images from files: the door to decoding and encoding for the rest of the program."""
+"""One image file read and decoded."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from cnncli.io.atomic import read_regular_file
-from cnncli.io.image_data import MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE, Image
-from cnncli.io.image_decode import decode_image
-from cnncli.io.image_encode import encode_image, format_of
-
-__all__ = [
-    "MAX_FILE_BYTES",
-    "MAX_PIXELS",
-    "MAX_SIDE",
-    "Image",
-    "decode_image",
-    "encode_image",
-    "format_of",
-    "read_image",
-]
+from cnncli.io.images.decode import decode_image
+from cnncli.io.images.image import MAX_FILE_BYTES, MAX_PIXELS, Image
 
 
 def read_image(

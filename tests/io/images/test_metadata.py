@@ -12,7 +12,9 @@ import tifffile
 from PIL import Image as Pillow
 
 from cnncli.errors import InvalidInputError
-from cnncli.io.images import Image, decode_image, encode_image
+from cnncli.io.images.decode import decode_image
+from cnncli.io.images.encode import encode_image
+from cnncli.io.images.image import Image
 
 RNG = np.random.default_rng(20261122)
 ORIENTATION = 0x0112

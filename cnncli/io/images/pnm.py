@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError
-from cnncli.io.image_data import Image, check_size
+from cnncli.io.images.image import Image, check_size
 
 _GAP = rb"(?:\s|#[^\n]*\n)"
 _NUMBER = re.compile(_GAP + rb"*([0-9]{1,9})")

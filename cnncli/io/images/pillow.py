@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError
-from cnncli.io.colours import rgb_of_inks
+from cnncli.io.images.colours import rgb_of_inks
 
 _STRIP = 64  # [rows] copied at once: stays in cache, and no second copy of the whole picture is ever made
 _SMALL = 1_000_000  # [px] not worth strips
@@ -30,7 +30,7 @@ def pillow_array(picture: Any) -> NDArray:
 
 
 def pillow_planes(picture: Any, where: str) -> tuple[NDArray, NDArray | None, tuple[str, ...]]:
-    """Return (pixels (H, W, C), alpha (H, W) or None, notes) of a picture by the table of `image_decode`.
+    """Return (pixels (H, W, C), alpha (H, W) or None, notes) of a picture by the table of `decode`.
 
     Raises
     ------

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError
-from cnncli.io import tiff_exif
-from cnncli.io.colours import rgb_of_inks, straight
-from cnncli.io.image_data import Image, check_size, frame_notes, no_frame
-from cnncli.io.libtiff import codec_is_there
-from cnncli.io.tiff_samples import read_samples, readable
+from cnncli.io.images.colours import rgb_of_inks, straight
+from cnncli.io.images.image import Image, check_size, frame_notes, no_frame
+from cnncli.io.images.tiff import exif as tiff_exif
+from cnncli.io.images.tiff.libtiff import codec_is_there
+from cnncli.io.images.tiff.samples import read_samples, readable
 
 # TIFF 6.0: tags
 _BITS, _COMPRESSION, _PHOTOMETRIC, _PLANES, _EXTRA, _FORMAT = 258, 259, 262, 284, 338, 339

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError
-from cnncli.io.libtiff import codec_is_there
+from cnncli.io.images.tiff.libtiff import codec_is_there
 
 _STORED, _DEFLATE = (1,), (8, 32946)
 # LZW, PackBits, LZMA, Zstandard

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cnncli.errors import InvalidInputError
-from cnncli.io.image_data import check_size
+from cnncli.io.images.image import check_size
 
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by colour type
 _DEFLATE_RATIO = 1040  # 258 bytes for two bits at best: 1032 (RFC 1951), and some slack

@@ -14,8 +14,9 @@ from PIL import Image as Pillow
 from PIL import ImageCms
 
 from cnncli.errors import CnnError, InvalidInputError
-from cnncli.io.image_encode import check_holds
-from cnncli.io.images import Image, decode_image, encode_image, format_of
+from cnncli.io.images.decode import decode_image
+from cnncli.io.images.encode import check_holds, encode_image, format_of
+from cnncli.io.images.image import Image
 
 RNG = np.random.default_rng(20261120)
 

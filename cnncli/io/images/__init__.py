@@ -1,0 +1,1 @@
+"""Image files: what they hold, decoding, encoding, and which files are meant."""
