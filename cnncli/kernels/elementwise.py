@@ -101,14 +101,14 @@ def _mixed(number: Any) -> Any:
 
 
 @kernel
-def dropout(x: Maps, y: Maps, key: UInt64s, layer: int, keep: float, threshold: int, block: Block, real: Real) -> None:
+def dropout(x: Maps, y: Maps, key: UInt64s, stream: int, keep: float, threshold: int, block: Block, real: Real) -> None:
     """Write y = x / (1 - rate), or 0 with probability `rate` (inverted dropout; the gradient is the same operation).
 
-    Whether a number is dropped depends on the key, the layer, the image's position in the batch and the number's
+    Whether a number is dropped depends on the key, the stream, the image's position in the batch and the number's
     position in the image alone, so forward and backward agree without a stored mask, whatever the threads do.
     `keep` is 1 / (1 - rate), `threshold` the rate in units of 2**-32; y may be x.
     """
-    seed = _mixed(key[0] + _mixed(np.uint64(layer) + np.uint64(0x9E3779B97F4A7C15)))
+    seed = key[0] + _mixed(np.uint64(stream))  # stream 0 is the key itself
     scale = type(real)(keep)
     element = np.uint64(0)
     for c in range(y.channels):

@@ -31,21 +31,26 @@ class Dropout(Layer, kind="dropout", can_run=True):
 
     def forward(self, g: Graph, xs: tuple[Value, ...]) -> Value:
         """Record the step that drops values of x; without training, x is the output."""
-        return self._dropped(g, "forward", xs[0]) if g.is_training else xs[0]
+        if not g.is_training:
+            return xs[0]
+        # counted among the dropouts of the network: a layer put before them leaves their masks as they are
+        stream = g.notes[Dropout] = g.notes.get(Dropout, -1) + 1
+        g.notes[self, g.node] = stream
+        return self._dropped(g, "forward", xs[0])
 
     def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:
         """Record the step that drops the same places of dy."""
         return (self._dropped(g, "dx", dy) if g.wants_gradient(xs[0]) else None,)
 
     def _dropped(self, g: Graph, name: str, x: Value) -> Value:
-        y, layer = g.value(x.shape), g.node
+        y, stream = g.value(x.shape), g.notes[self, g.node]
 
         def emit(b: Bound) -> list[Op]:
             from cnncli.kernels.program import Op
 
             odds = {"keep": 1 / (1 - self.rate), "threshold": round(self.rate * 2**32)}
             return [
-                Op("elementwise.dropout", {"x": b.reads[0], "y": b.writes[0], "key": b.key, "layer": layer, **odds})
+                Op("elementwise.dropout", {"x": b.reads[0], "y": b.writes[0], "key": b.key, "stream": stream, **odds})
             ]
 
         g.step(name, [x], [y], emit, in_place=[0])

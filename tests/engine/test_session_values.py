@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from hashlib import blake2b
 
 import numpy as np
 import pytest
@@ -109,6 +110,37 @@ def test_every_block_of_images_has_a_dropout_mask_of_its_own():
     kept = session.gradients[:400] * -2 * 0.7 * 128
     # binomial; one mask for all 8 blocks of 16 images would have 8 times the variance
     assert 0.75 < kept.var() / (128 * 0.7 * 0.3) < 1.25
+
+
+def kept_pixels(*layers):
+    """Return which pixels of one image reach a dense layer of two units, from the gradient of its first row."""
+    text = ", ".join(["flatten", *layers, "dense: {units: 2, bias: false}"])
+    model = parse_model(f"{{input: [20, 20, 1], layers: [{text}]}}", "n.yaml")
+    images = np.full((1, 20, 20, 1), 255, np.uint8)
+    session = Session(model, batch_size=1, threads=2, optimizer="sgd", dtype="float64", seed=7)
+    session.parameters[:] = 0
+    session.train_batch(images, np.zeros(1, np.int64), np.zeros(1, np.int64), 0.0, (4, 2))
+    return session.gradients[:400] != 0
+
+
+def test_the_mask_of_the_first_dropout_is_a_hash_of_seed_epoch_step_and_place():
+    """SplitMix64's finaliser over BLAKE2b of "seed epoch step", one integer at a time; the rate in units of 2**-32."""
+
+    def mixed(number):
+        number = (number ^ (number >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        number = (number ^ (number >> 27)) * 0x94D049BB133111EB % 2**64
+        return number ^ (number >> 31)
+
+    key = int.from_bytes(blake2b(b"7 4 2", digest_size=8).digest(), "little")
+    expected = [mixed((key + mixed(i)) % 2**64) >> 32 >= round(0.3 * 2**32) for i in range(400)]
+    np.testing.assert_array_equal(kept_pixels("dropout: 0.3"), expected)
+    np.testing.assert_array_equal(kept_pixels("relu", "dropout: 0.3"), expected)
+
+
+def test_two_dropouts_have_masks_of_their_own():
+    first, both = kept_pixels("dropout: 0.3"), kept_pixels("dropout: 0.3", "dropout: 0.3")
+    assert not np.any(both & ~first)
+    assert both.mean() == pytest.approx(0.7 * 0.7, abs=0.1)  # one mask twice would keep 0.7; 4 standard deviations
 
 
 def test_convolutions_begin_with_the_deviation_of_he():

@@ -99,7 +99,7 @@ def test_optimizer_step(given, case):
 def test_dropout_scale(given, case):
     x, y = np.full(100 * LANES, given["kept_value"]), np.zeros(100 * LANES)
     odds = {"keep": 1 / (1 - given["rate"]), "threshold": round(given["rate"] * 2**32)}
-    run("elementwise.dropout", x=maps(x, 1, 100), y=maps(y, 1, 100), key=np.zeros(1, np.uint64), layer=0, **odds)
+    run("elementwise.dropout", x=maps(x, 1, 100), y=maps(y, 1, 100), key=np.zeros(1, np.uint64), stream=0, **odds)
     wanted = case["expected"]
     kept = y != wanted["train_dropped"]
     assert 0.8 < kept.mean() < 1

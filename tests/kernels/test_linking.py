@@ -2,32 +2,32 @@
 
 import ctypes
 import math
-from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 import pytest
 
+from cnncli.kernels.arguments import Operand, Reals, pack
 from cnncli.kernels.kernel import Kernel
 from cnncli.kernels.linking import is_linkable, link, undefined_symbols
-from cnncli.kernels.simd import pointer
 
 FUNCTIONS = ["exp", "log", "tanh", "erf", "log1p", "expm1", "sqrt", "pow"]
 
 
-def _mathematics(d: Any, task: Any, worker: Any, real: Any) -> None:
-    x, y = pointer(d[0], real), pointer(d[1], real)
+def _mathematics(x: Reals, y: Reals) -> None:
     y[0], y[1], y[2], y[3] = math.exp(x[0]), math.log(x[0]), math.tanh(x[0]), math.erf(x[0])
     y[4], y[5], y[6], y[7] = math.log1p(x[0]), math.expm1(x[0]), math.sqrt(x[0]), math.pow(x[0], x[0])
 
 
-@pytest.mark.parametrize(("dtype", "kind"), [("float32", ctypes.c_float), ("float64", ctypes.c_double)])
-def test_functions_of_the_mathematical_library_are_found(dtype, kind):
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_functions_of_the_mathematical_library_are_found(dtype):
     made = Kernel(_mathematics, is_cached=False).compile(dtype)
     assert is_linkable(made.code)
-    x, y = (kind * 1)(0.75), (kind * 8)()
-    words = (ctypes.c_int64 * 2)(ctypes.addressof(x), ctypes.addressof(y))
+    x, y = np.full(1, 0.75, dtype), np.zeros(8, dtype)
+    packed, _ = pack(made.takes, {"x": Operand(x), "y": Operand(y)}, "mathematics")
+    words = np.array([1, *packed])  # one part, then the operands
     call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-    call(link(made.symbol, made.code))(ctypes.addressof(words), 0, 0)
+    call(link(made.symbol, made.code))(words.ctypes.data, 0, 0)
     expected = [getattr(math, name)(*[0.75] * (2 if name == "pow" else 1)) for name in FUNCTIONS]
     assert list(y) == pytest.approx(expected, rel=1e-6 if dtype == "float32" else 1e-14)
 
