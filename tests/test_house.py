@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -158,6 +159,18 @@ def test_functions_fit_a_screen_and_files_have_a_name():
     assert long == []
     assert {str(path) for path in MODULES if len(path.read_text().splitlines()) > 450} == set()
     assert not {path.name for path in MODULES} & {"utils.py", "helpers.py", "common.py", "core.py", "misc.py"}
+
+
+MANY_FILES = {
+    "layers": "one file for each kind of layer",
+    "kernels": "one file for each family of compiled loops",
+}
+
+
+def test_a_folder_holds_at_most_fifteen_files():
+    count = Counter(path.parent for path in MODULES if path.name != "__init__.py")
+    crowded = {folder.relative_to(PACKAGE).as_posix() for folder, files in count.items() if files > 15}
+    assert crowded <= MANY_FILES.keys()
 
 
 def test_package_faces_only_hand_names_on():

@@ -73,7 +73,7 @@ def command(source: str, layers: tuple[str, ...], **options: Any) -> None:
             sys.stdout.flush()
         raise
     if format_name == "svg":
-        from cnncli.reporting.network_picture import network_svg
+        from cnncli.reporting.pictures.network import network_svg
 
         open_blocks = options["per_repeat"]
         text = network_svg(model, options["depth"], collapsed=not open_blocks, notation=notation or "d@wxh")

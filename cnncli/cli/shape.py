@@ -105,7 +105,7 @@ def _answer(
     if options["with_coverage"]:
         return answers.covered(model, format_name)
     if format_name == "svg":
-        from cnncli.reporting.network_picture import network_svg
+        from cnncli.reporting.pictures.network import network_svg
 
         return network_svg(model, notation=notation if options["notation"] else "d@wxh")
     if format_name in ("json", "jsonl"):

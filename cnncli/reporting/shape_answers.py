@@ -209,7 +209,7 @@ def covered(model: Model, format_name: str) -> str:
         raise UsageError(f"{node.name} has no window", hint="begin with a convolution or a pool")
     counts = coverage(node.in_shapes[0], node.out_shape, node.layer.window())
     if format_name == "svg":
-        from cnncli.reporting.coverage_picture import coverage_svg
+        from cnncli.reporting.pictures.coverage import coverage_svg
 
         return coverage_svg(counts)
     if format_name == "json":

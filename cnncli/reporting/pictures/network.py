@@ -9,7 +9,7 @@ from math import log2
 from cnncli.model.network import NETWORK_INPUT, Model
 from cnncli.model.summary import Row, collapse, connections, rows_of
 from cnncli.reporting.notation import format_shape
-from cnncli.reporting.svg import Drawing, text_width
+from cnncli.reporting.pictures.svg import Drawing, text_width
 from cnncli.shapes import Shape
 
 COLOURS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cnncli.errors import CnnError
-from cnncli.reporting.svg import Drawing, text_width
+from cnncli.reporting.pictures.svg import Drawing, text_width
 
 CELL = 36  # px
 MAX_SIDE = 200

@@ -1,0 +1,1 @@
+"""Pictures of networks and of the windows of a layer, as SVG."""
