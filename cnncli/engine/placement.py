@@ -26,13 +26,13 @@ def root(value: Value) -> Value:
 
 
 def region(value: Value) -> tuple[int, int]:
-    """Return the channels of the root that a value takes: first and last + 1."""
-    if value.home is None:
-        return 0, value.image[0]
-    first, last = region(value.home)
-    if value.image[1:] == value.home.image[1:]:
-        return first + value.channel, first + value.channel + value.image[0]
-    return first, last
+    """Return the numbers of the root that a value takes: first and last + 1, without the halo.
+
+    They count pixels and not channels, because a value that is seen in another shape has other channels.
+    """
+    channels, height, width = value.image
+    first = 0 if value.home is None else region(value.home)[0] + value.channel * height * width
+    return first, first + channels * height * width
 
 
 def require_halos(steps: Sequence[Step]) -> None:

@@ -68,6 +68,7 @@ def record(
         return Record(graph, start, logits)
     graph.wanted = _wanted(model, values, len(nodes))
     gradient = graph.value(logits.shape)
+    gradient.is_pinned = logits not in graph.wanted  # nothing to train: the step that nobody reads still has the loss
     loss(graph, logits, gradient)
     _record_backward(model, graph, values, len(nodes), gradient)
     graph.finish()
@@ -79,14 +80,13 @@ def _record_backward(model: Model, graph: Graph, values: dict[int, Value], count
     flows: dict[Value, list[Value]] = {values[count - 1]: [gradient]}
     for i in reversed(range(count)):
         node, y = model.nodes[i], values[i]
-        flow = flows.get(y)
+        flow = flows.pop(y, None)  # a layer whose output is its input gives back what it has taken
         if not flow or (y not in graph.wanted):
             continue
         graph.node, graph.label = i, node.name
         dy = flow[0]
         for other in flow[1:]:
             dy = graph.sum(dy, other, "dy")
-        flows[y] = [dy]
         xs = tuple(values[j] for j in node.inputs)
         for x, dx in zip(xs, node.layer.backward(graph, xs, y, dy), strict=True):
             if dx is not None and x in graph.wanted:

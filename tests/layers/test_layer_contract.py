@@ -13,7 +13,6 @@ from cnncli.layers import KINDS, AvgPool2D, Conv2D, Dense, Flatten, MaxPool2D
 from cnncli.layers.base import REQUIRED
 from cnncli.layers.initialisers import spread
 from cnncli.model import parse_model
-from cnncli.shapes import format_hwc
 
 CASES = [
     pytest.param(layer, example, id=f"{kind}-{number}")
@@ -46,15 +45,25 @@ def test_shape_parameters_and_work_agree(layer, example):
 
 @pytest.mark.parametrize(("layer", "example"), CASES)
 def test_yaml_round_trip(layer, example):
-    if len(example.shapes) > 1 or len(example.shapes[0]) != 3:
-        return
-
     def written(value):
         return str(list(value)) if isinstance(value, tuple) else str(value).lower()
 
-    options = ", ".join(f"{name}: {written(value)}" for name, value in example.options.items())
-    text = f"input: {format_hwc(example.shapes[0])}\nlayers:\n  - {layer.kind}: {{{options}}}"
-    assert parse_model(text).nodes[0].layer == layer.build(example.options, example.shapes[0])
+    options = [f"{name}: {written(value)}" for name, value in example.options.items()]
+    rows, columns = (max((shape[axis] for shape in example.shapes if len(shape) == 3), default=1) for axis in (1, 2))
+    lines = [f"input: {rows}x{columns}x2", "layers:", "  - conv: {name: start, filters: 2, kernel: 1}"]
+    names = [f"in{i}" for i in range(len(example.shapes))]
+    for name, shape in zip(names, example.shapes, strict=True):
+        if len(shape) == 3:
+            kernel = [rows - shape[1] + 1, columns - shape[2] + 1]
+            lines.append(f"  - conv: {{name: {name}, from: start, filters: {shape[0]}, kernel: {kernel}}}")
+        else:
+            lines.append(f"  - flatten: {{name: flat_{name}, from: start}}")
+            lines.append(f"  - dense: {{name: {name}, units: {shape[0]}}}")
+    sources = names[0] if len(names) == 1 else str(names)
+    lines.append(f"  - {layer.kind}: {{{', '.join([f'from: {sources}', *options])}}}")
+    model = parse_model("\n".join(lines))
+    assert model.nodes[-1].in_shapes == example.shapes
+    assert model.nodes[-1].layer == layer.build(example.options, example.shapes[0])
 
 
 @pytest.mark.parametrize("kind", list(KINDS))

@@ -1,0 +1,212 @@
+"""The slow oracle of every layer that can be run: its forward pass from the formula, pixel by pixel, in float64.
+
+Arrays are (N, C, H, W) or (N, n). Nothing here is taken from the package but the options of a layer: no shapes, no
+windows, no loops. Gradients are checked by differences of these results.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a layer stands: the number of its node, whether the network trains, and the key of the step."""
+
+    node: int = 0
+    is_training: bool = False
+    key: int = 0
+
+
+def key_of(seed: int, epoch: int, step: int) -> int:
+    """Return the 64 bits that decide what dropout drops in a step."""
+    return int.from_bytes(blake2b(f"{seed} {epoch} {step}".encode(), digest_size=8).digest(), "little")
+
+
+def run(model: Any, arrays: Mapping[str, Array], x: Array, *, is_training: bool, key: int = 0) -> Array:
+    """Return the output of a network, without a softmax at its end: the logits."""
+    values = {-1: x.astype(np.float64)}
+    for i, node in enumerate(model.nodes):
+        if node.layer.kind == "softmax" and i == len(model.nodes) - 1:
+            return values[node.inputs[0]]
+        if node.layer.kind not in FORWARD:
+            raise NotImplementedError(
+                f"layer kind {node.layer.kind} has no slow forward pass: write one in tests/reference_layers.py"
+            )
+        own = {name: arrays[f"{node.name}/{name}"] for name in node.params}
+        values[i] = FORWARD[node.layer.kind](
+            node.layer, [values[j] for j in node.inputs], own, Place(i, is_training, key)
+        )
+    return values[len(model.nodes) - 1]
+
+
+def cross_entropies(logits: Array, labels: Array) -> Array:
+    """Return -log(softmax) of the right class of every image."""
+    shifted = logits - logits.max(1, keepdims=True)
+    return np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels]
+
+
+def _taps(layer: Any) -> Any:
+    return [(a, b) for a in range(layer.kernel[0]) for b in range(layer.kernel[1])]
+
+
+def _bordered(x: Array, pads: Sequence[int], value: float = 0.0) -> Array:
+    top, bottom, left, right = pads
+    n, channels, height, width = x.shape
+    out = np.full((n, channels, height + top + bottom, width + left + right), value)
+    out[:, :, top : top + height, left : left + width] = x
+    return out
+
+
+def convolution(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
+    """y[f, i, j] = bias[f] + sum over c, a, b of weight[f, c, a, b] * x[c of the group, i*s + a*d, j*s + b*d]."""
+    x, weight = _bordered(xs[0], layer.padding), p["weight"]
+    filters, channels = weight.shape[:2]
+    reach = [d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.kernel, strict=True)]
+    rows = len(range(0, x.shape[2] - reach[0] + 1, layer.stride[0]))
+    columns = len(range(0, x.shape[3] - reach[1] + 1, layer.stride[1]))
+    y = np.zeros((len(x), filters, rows, columns))
+    for f in range(filters):
+        first = f // (filters // layer.groups) * channels
+        for i in range(rows):
+            for j in range(columns):
+                for a, b in _taps(layer):
+                    h, w = i * layer.stride[0] + a * layer.dilation[0], j * layer.stride[1] + b * layer.dilation[1]
+                    y[:, f, i, j] += x[:, first : first + channels, h, w] @ weight[f, :, a, b]
+        y[:, f] += p["bias"][f] if "bias" in p else 0.0
+    return y
+
+
+def _starts(length: int, size: int, stride: int, before: int, after: int, ceil: bool) -> list[int]:
+    """Return where the windows of a pool begin; rounding up adds one that begins inside of the image."""
+    starts = [-before]
+    while True:
+        start = starts[-1] + stride
+        fits = start + size <= length + after
+        hangs_over = ceil and starts[-1] + size < length + after and start < length
+        if not fits and not hangs_over:
+            return starts
+        starts.append(start)
+
+
+def _pool(best: Callable[[Array], Array]) -> Callable[..., Array]:
+    def forward(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
+        x, (top, bottom, left, right) = xs[0], layer.padding
+        rows = _starts(x.shape[2], layer.size[0], layer.stride[0], top, bottom, layer.ceil)
+        columns = _starts(x.shape[3], layer.size[1], layer.stride[1], left, right, layer.ceil)
+        y = np.zeros((*x.shape[:2], len(rows), len(columns)))
+        for i, h in enumerate(rows):
+            for j, w in enumerate(columns):
+                window = x[:, :, max(h, 0) : h + layer.size[0], max(w, 0) : w + layer.size[1]]
+                y[:, :, i, j] = best(window.reshape(*x.shape[:2], -1))
+        return y
+
+    return forward
+
+
+def _per_channel(values: Array, x: Array) -> Array:
+    return values.reshape(-1, *(1,) * (x.ndim - 2))
+
+
+def batch_norm(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
+    """weight * (x - mean) / sqrt(variance + eps) + bias, with the moments of the batch when training."""
+    x = xs[0]
+    axes = (0, *range(2, x.ndim))
+    mean, variance = (x.mean(axes), x.var(axes)) if place.is_training else (p["mean"], p["variance"])
+    scaled = (x - _per_channel(mean, x)) / np.sqrt(_per_channel(variance, x) + layer.eps)
+    return _per_channel(p["weight"], x) * scaled + _per_channel(p["bias"], x)
+
+
+_MASK = 2**64 - 1
+
+
+def _mixed(number: int) -> int:
+    number = (number ^ (number >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
+    number = (number ^ (number >> 27)) * 0x94D049BB133111EB & _MASK
+    return number ^ (number >> 31)
+
+
+def dropout(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
+    """0 with probability `rate`, else x / (1 - rate); 32 random bits for each image and each of its numbers."""
+    if not place.is_training:
+        return xs[0]
+    seed = _mixed((place.key + _mixed((place.node + 0x9E3779B97F4A7C15) & _MASK)) & _MASK)
+    flat = xs[0].reshape(len(xs[0]), -1)
+    kept = np.array(
+        [
+            [_mixed((seed + _mixed((image << 40) + i)) & _MASK) >> 32 >= round(layer.rate * 2**32)
+             for i in range(flat.shape[1])]
+            for image in range(len(flat))
+        ]
+    )  # fmt: skip
+    return (flat * kept / (1 - layer.rate)).reshape(xs[0].shape)
+
+
+def response_norm(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
+    """x / (k + alpha / size * sum of squares over size channels) ** beta; an even size reaches further down."""
+    x = xs[0]
+    y = np.zeros_like(x)
+    for c in range(x.shape[1]):
+        near = x[:, max(0, c - layer.size // 2) : c + (layer.size - 1) // 2 + 1]
+        y[:, c] = x[:, c] / (layer.k + layer.alpha / layer.size * (near**2).sum(1)) ** layer.beta
+    return y
+
+
+def _each(function: Callable[[Any, float], float]) -> Callable[..., Array]:
+    def forward(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
+        return np.array([function(layer, value) for value in xs[0].ravel()]).reshape(xs[0].shape)
+
+    return forward
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x > 0 else math.exp(x) / (1 + math.exp(x))
+
+
+def _prelu(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
+    return np.where(xs[0] > 0, xs[0], _per_channel(p["slope"], xs[0]) * xs[0])
+
+
+def _upsample(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
+    rows, columns = layer.factor
+    n, channels, height, width = xs[0].shape
+    y = np.zeros((n, channels, height * rows, width * columns))
+    for i in range(height * rows):
+        for j in range(width * columns):
+            y[:, :, i, j] = xs[0][:, :, i // rows, j // columns]
+    return y
+
+
+FORWARD: dict[str, Callable[..., Array]] = {
+    "conv": convolution,
+    "depthwise": convolution,
+    "dense": lambda layer, xs, p, place: xs[0] @ p["weight"].T + p.get("bias", 0.0),
+    "batchnorm": batch_norm,
+    "maxpool": _pool(lambda window: window.max(-1)),
+    "avgpool": _pool(lambda window: window.mean(-1)),
+    "globalavgpool": lambda layer, xs, p, place: xs[0].mean((2, 3)),
+    "globalmaxpool": lambda layer, xs, p, place: xs[0].max((2, 3)),
+    "flatten": lambda layer, xs, p, place: xs[0].reshape(len(xs[0]), -1),
+    "dropout": dropout,
+    "add": lambda layer, xs, p, place: np.sum(xs, 0),
+    "concat": lambda layer, xs, p, place: np.concatenate(xs, 1),
+    "lrn": response_norm,
+    "pad": lambda layer, xs, p, place: _bordered(xs[0], layer.padding),
+    "upsample": _upsample,
+    "relu": _each(lambda layer, x: max(x, 0.0)),
+    "leaky_relu": _each(lambda layer, x: x if x > 0 else layer.slope * x),
+    "prelu": _prelu,
+    "elu": _each(lambda layer, x: x if x > 0 else layer.alpha * math.expm1(x)),
+    "gelu": _each(lambda layer, x: x * 0.5 * (1 + math.erf(x / math.sqrt(2)))),
+    "silu": _each(lambda layer, x: x * _sigmoid(x)),
+    "sigmoid": _each(lambda layer, x: _sigmoid(x)),
+    "tanh": _each(lambda layer, x: math.tanh(x)),
+}
