@@ -1,7 +1,13 @@
 """Settings of every test."""
 
-from hypothesis import settings
+import pytest
+from hypothesis import HealthCheck, settings
 
 # a first call may compile a kernel, and the machine may be busy: time is measured by benchmarks, not here
-settings.register_profile("house", deadline=None)
-settings.load_profile("house")
+settings.register_profile("same cases", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile("new cases", settings.get_profile("same cases"), derandomize=False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Generate the same cases in every run; under ``-m slow`` new ones in each."""
+    settings.load_profile("new cases" if config.getoption("markexpr") == "slow" else "same cases")

@@ -1,7 +1,6 @@
 """Every bad option, data set, architecture and checkpoint that `cnn train` and `cnn predict` must refuse.
 
-The number in front of a case is its row in the table of faults (53-91 data sets, training and checkpoints; 92-120
-output and interruption). The contract itself is in installed.py.
+The number in front of a case is its row in README.md of this folder. The contract itself is in installed.py.
 """
 
 from __future__ import annotations
