@@ -59,7 +59,7 @@ def command(
     Examples:
       cnn predict runs/lenet5-mnist-1 seven.png        the best weights of a run
       cnn predict m/last.safetensors *.png --format csv
-      cnn predict m scans/ -r --format csv             every picture below a folder
+      cnn predict m scans/ -r --format csv             pictures below a folder
       cat seven.png | cnn predict m - --json           a picture from a pipe
 
     IMAGE is a picture, a folder with -r, a pattern in quotes, or - for standard input.
