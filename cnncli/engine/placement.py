@@ -181,6 +181,15 @@ def phases_of(steps: Sequence[Step]) -> list[Phase]:
     return phases
 
 
+def one_step_each(phases: Sequence[Phase]) -> list[Phase]:
+    """Return the phases with one step of blocks each: their tasks can then be parts of a block."""
+    result = []
+    for phase in phases:
+        first = Phase(phase.block_steps[:1], phase.batch_steps)
+        result += [first, *(Phase([step]) for step in phase.block_steps[1:])]
+    return result
+
+
 @dataclass
 class Slot:
     """Where a root lies, in elements per block of images: `offset` in the arena of workers, or in that of the batch.

@@ -6,13 +6,24 @@ in the cache when the next one reads it. What a plan takes is known before anyth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from cnncli.engine.memory import Memory
-from cnncli.engine.placement import Phase, Placement, Slot, phases_of, place, require_halos, root, share_memory
+from cnncli.engine.placement import (
+    Phase,
+    Placement,
+    Slot,
+    one_step_each,
+    phases_of,
+    place,
+    require_halos,
+    root,
+    share_memory,
+)
 from cnncli.engine.record import Record
 from cnncli.engine.rewrites import PREDICTING, TRAINING, rewritten
 from cnncli.engine.weights import Weights
@@ -20,6 +31,9 @@ from cnncli.kernels.arguments import Operand, Partial
 from cnncli.kernels.host import LANES
 from cnncli.kernels.program import Op, OpSequence
 from cnncli.layers.recording import NO_PADS, Bound, Scope, Step, Table, Value, View
+
+#: multiply-accumulates per step of a block from which on a step is shared out over threads: some microseconds of work
+_SHARED_MACS = 500_000
 
 
 @dataclass(frozen=True)
@@ -59,6 +73,10 @@ class Plan:
         steps = [step for step in steps if not step.is_update]
         self.prologue, steps = _split_prologue(steps) if not graph.is_training else ([], steps)
         self.phases = phases_of(steps)
+        # where blocks are fewer than threads, a block is shared out: layer by layer instead of block by block
+        self.parts = -(-2 * threads // self.tasks) if self.tasks < threads and _is_worth_sharing(record) else 1
+        if self.parts > 1:
+            self.phases = one_step_each(self.phases)
         self.placement = place(self.phases, self.blocks, LANES)
         self.tables = list(
             dict.fromkeys(
@@ -67,6 +85,11 @@ class Plan:
                 for table in (*step.tables_read, *step.tables_written)
             )
         )
+
+    @property
+    def tasks(self) -> int:
+        """Return how many threads can work on groups of blocks at the same time."""
+        return -(-self.blocks // self.together)
 
     @property
     def size_bytes(self) -> int:
@@ -91,6 +114,11 @@ class Plan:
     def _is_gradient(self, table: Table) -> bool:
         """Return whether a table is the gradient itself: there is one part only."""
         return table.per == "group" and self.together >= self.blocks and bool(table.gradient)
+
+
+def _is_worth_sharing(record: Record) -> bool:
+    """Return whether the steps of a block take long enough to wait for each other after every one."""
+    return record.macs * LANES > _SHARED_MACS * len(record.graph.steps)
 
 
 def _padded(size: int) -> int:
@@ -118,7 +146,6 @@ class BoundPlan:
     ----------
     prologue : list of list of OpSequence
         Phases to run whenever parameters have changed; empty when training.
-    phases : list of list of OpSequence
     updates : list of OpSequence
         What changes running statistics; to be run with the update of the parameters.
     """
@@ -141,16 +168,32 @@ class BoundPlan:
                 step = _padded(table.size) if table.per == "block" else 0
                 self._tables[table] = Operand(memory.zeros(plan._elements(table), table.dtype), task_step=step)
         self.prologue = [[self._sequence(step)] for step in plan.prologue]
-        self.phases = [self._phase(phase) for phase in plan.phases]
         self.updates = [self._sequence(step) for step in plan.updates]
 
-    def _phase(self, phase: Phase) -> list[OpSequence]:
+    @cached_property
+    def phases(self) -> list[list[OpSequence]]:
+        """The op sequences that can run at the same time, phase by phase."""
+        return [sequences for phase in self._plan.phases for sequences in self._sequences(phase)]
+
+    def _sequences(self, phase: Phase) -> Iterator[list[OpSequence]]:
+        """Yield the op sequences of a phase, or of several where its one step is shared out over parts."""
         plan = self._plan
         sequences = [self._sequence(step) for step in phase.batch_steps]
         ops = [op for step in phase.block_steps for op in self._ops(step)]
-        if ops:
-            sequences.insert(0, OpSequence(tuple(ops), plan.blocks, plan.together))
-        return sequences
+        if plan.parts == 1 or plan.together > 1:
+            if ops:
+                sequences.insert(0, OpSequence(tuple(ops), plan.blocks, plan.together))
+            yield sequences
+            return
+        shared = [op.shared_out(plan.parts, str(plan.dtype)) for op in ops]
+        alone = [OpSequence((op,), plan.blocks * op.parts) for op in shared]
+        if all(step.is_parallel for step in phase.block_steps):
+            yield [*alone, *sequences]
+            return
+        for one in alone:
+            yield [one]
+        if sequences:
+            yield sequences
 
     def _sequence(self, step: Step) -> OpSequence:
         return OpSequence(tuple(self._ops(step)), step.tasks)

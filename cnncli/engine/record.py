@@ -16,11 +16,12 @@ _MOST_GROUPS = 64
 
 @dataclass(frozen=True)
 class Record:
-    """The graph of a network, its input, and the value before the activation that belongs to the loss."""
+    """The graph of a network, its input, the value before the loss's activation, multiply-accumulates of an image."""
 
     graph: Graph
     input: Value
     logits: Value
+    macs: int
 
 
 def record(
@@ -65,14 +66,14 @@ def record(
     logits = values[len(nodes) - 1]
     if not is_training:
         loss(graph, logits, logits)
-        return Record(graph, start, logits)
+        return Record(graph, start, logits, model.macs)
     graph.wanted = _wanted(model, values, len(nodes))
     gradient = graph.value(logits.shape)
     gradient.is_pinned = logits not in graph.wanted  # nothing to train: the step that nobody reads still has the loss
     loss(graph, logits, gradient)
     _record_backward(model, graph, values, len(nodes), gradient)
     graph.finish()
-    return Record(graph, start, logits)
+    return Record(graph, start, logits, model.macs)
 
 
 def _record_backward(model: Model, graph: Graph, values: dict[int, Value], count: int, gradient: Value) -> None:

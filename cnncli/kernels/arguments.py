@@ -186,12 +186,16 @@ def _check(kind: Any, where: str) -> None:
         raise TypeError(f"{where} has type {kind}, which kernels do not take")
 
 
-def described(wanted: Parameters) -> str:
-    """Return the operands of a kernel as JSON on one line: pairs of a name and a type, in the order of the words.
+def described(wanted: Parameters, *, splits_channels: bool = False) -> str:
+    """Return what a kernel takes as JSON on one line.
 
-    A type is the name of a pointer of this file, ``int``, ``float``, ``int*3``, or a named tuple: its name and fields.
+    ``operands`` are pairs of a name and a type, in the order of the words. ``splits`` says that a task of the kernel
+    may be shared out over parts. A type is the name of a pointer of this file, ``int``, ``float``, ``int*3``, or a named
+    tuple: its name and fields.
     """
-    return json.dumps([[name, _described(kind)] for name, kind in wanted if not isinstance(kind, Context)])
+    operands = [[name, _described(kind)] for name, kind in wanted if not isinstance(kind, Context)]
+    splits = splits_channels or any(isinstance(kind, Context) and kind.name == "part" for _, kind in wanted)
+    return json.dumps({"operands": operands, "splits": splits})
 
 
 def _described(kind: Any) -> Any:
@@ -220,7 +224,7 @@ def pack(takes: str, given: Mapping[str, Any], kernel: str) -> tuple[list[int], 
     TypeError
         If an operand is missing, surplus or of another type.
     """
-    wanted = json.loads(takes)
+    wanted = json.loads(takes)["operands"]
     names = {name for name, _ in wanted}
     if names != set(given):
         missing, surplus = sorted(names - set(given)), sorted(set(given) - names)
@@ -235,6 +239,11 @@ def pack(takes: str, given: Mapping[str, Any], kernel: str) -> tuple[list[int], 
             else:
                 words.append(word)
     return words, arrays
+
+
+def splits(takes: str) -> bool:
+    """Return whether a task of a kernel may be shared out over parts."""
+    return bool(json.loads(takes)["splits"])
 
 
 def _words(kind: Any, value: Any, where: str) -> Iterator[Operand | int]:

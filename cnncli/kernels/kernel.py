@@ -80,7 +80,7 @@ class Kernel:
 
         entry.__qualname__ = f"{self.name}.{real}"  # what a profiler shows
         entry.__module__ = self._body.__module__
-        return compile_entry(entry, _SIGNATURE, described(self._parameters))
+        return compile_entry(entry, _SIGNATURE, described(self._parameters, splits_channels=self._splits_channels))
 
 
 class Entry:

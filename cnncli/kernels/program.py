@@ -8,12 +8,12 @@ so the result does not depend on which thread takes it, nor on how many there ar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from cnncli.kernels.arguments import pack
+from cnncli.kernels.arguments import pack, splits
 from cnncli.kernels.store import Code, routine
 from cnncli.kernels.team import Team, team_of
 from cnncli.kernels.team_state import TASK_MASK
@@ -40,12 +40,26 @@ class Op:
         Over how many parts each task is shared out.
     variant : tuple of int
         Parameters of a kernel that is made for them, such as the size of a tile.
+    most_parts : int
+        Over how many parts a task may be shared out at most; 0: as many as there are channels.
     """
 
     kernel: str | Compilable
     operands: Mapping[str, Any]
     parts: int = 1
     variant: tuple[int, ...] = ()
+    most_parts: int = 0
+
+    def shared_out(self, parts: int, dtype: str) -> Op:
+        """Return the op with its tasks shared out over up to `parts` parts, if its kernel can do that."""
+        if not splits(self._code(dtype).takes):
+            return self
+        channels = [value.maps().channels for value in self.operands.values() if hasattr(value, "maps")]
+        return replace(self, parts=max(1, min(parts, self.most_parts or min(channels, default=1))))
+
+    def _code(self, dtype: str) -> Code:
+        kernel = routine(self.kernel, *self.variant) if isinstance(self.kernel, str) else self.kernel
+        return kernel.code(dtype)
 
     def packed(self, dtype: str) -> tuple[int, np.ndarray, list[np.ndarray]]:
         """Return the address of the code, the words it reads and the arrays that they point into.
@@ -55,8 +69,7 @@ class Op:
         TypeError
             If an operand is missing, surplus or of another type.
         """
-        kernel = routine(self.kernel, *self.variant) if isinstance(self.kernel, str) else self.kernel
-        code = kernel.code(dtype)
+        code = self._code(dtype)
         words, arrays = pack(code.takes, self.operands, str(self.kernel))
         return code.address, np.array([self.parts, *words], np.int64), arrays
 

@@ -130,7 +130,7 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
             bias = b.weights["bias"] if self.bias else b.zero
             return loops.forward(b.reads[0], b.writes[0], b.weights["weight"], bias, self.bias, "relu" in b.absorbed)
 
-        step = g.step("forward", [x], [y], emit, halos=[self.padding], epilogues=["relu"])
+        step = g.step("forward", [x], [y], emit, halos=[self.padding], epilogues=["relu"], is_parallel=True)
         step.folded = lambda scale, shift: self._folded(step, loops, scale, shift)
         return y
 
@@ -169,7 +169,7 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
         def emit_weight(b: Bound) -> list[Op]:
             return loops.weight_gradient(b.reads[0], b.reads[1], b.partials[dweight])
 
-        g.step("dweight", [x, dy], [], emit_weight, tables_written=[dweight], halos=[self.padding])
+        g.step("dweight", [x, dy], [], emit_weight, tables_written=[dweight], halos=[self.padding], is_parallel=True)
         if self.bias:
             g.bias_gradient("bias", dy)
         if not g.wants_gradient(x):
@@ -179,7 +179,8 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
         def emit_input(b: Bound) -> list[Op]:
             return loops.input_gradient(b.reads[0], b.writes[0], b.weights["weight"], b.zero)
 
-        g.step("dx", [dy], [dx], emit_input, halos=[loops.gradient_halo(x.shape, self.out_shape(x.shape))])
+        halo = loops.gradient_halo(x.shape, self.out_shape(x.shape))
+        g.step("dx", [dy], [dx], emit_input, halos=[halo], is_parallel=True)
         return (dx,)
 
     def _loops(self, x: Shape) -> ConvLoops:

@@ -191,6 +191,8 @@ class Step:
         It changes what lasts beyond the batch (running statistics): it is done with the parameters, or not at all.
     node : int
         Index of the layer's node.
+    is_parallel : bool
+        The ops of `emit` neither read nor write what another one of them writes.
     folded : callable, optional
         ``folded(scale, shift)`` returns the steps that do this one's work with results scaled and shifted per channel.
     """
@@ -211,6 +213,7 @@ class Step:
     tasks: int = 1
     is_update: bool = False
     node: int = -1
+    is_parallel: bool = False
     absorbed: tuple[str, ...] = ()
     folded: Callable[[Table, Table], Sequence[Step]] | None = None
 
@@ -259,6 +262,7 @@ class Graph:
         halos: Sequence[Pads] = (),
         tasks: int = 1,
         is_update: bool = False,
+        is_parallel: bool = False,
     ) -> Step:
         """Record a step, see `Step`."""
         step = Step(
@@ -278,6 +282,7 @@ class Graph:
             tasks,
             is_update,
             self.node,
+            is_parallel,
         )
         self.steps.append(step)
         return step

@@ -7,7 +7,9 @@ import sys
 
 import numpy as np
 import pytest
+from small_networks import NETWORKS, build
 
+from cnncli.engine import plan
 from cnncli.engine.session import Session
 from cnncli.model import load_model
 
@@ -46,6 +48,21 @@ def test_same_bits_for_any_thread_count():
 def test_narrow_vectors_agree_with_wide_ones(width):
     narrow, native = run((2,), CNN_SIMD=width)["2"], run((2,))["2"]
     np.testing.assert_allclose(narrow[1], native[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["lenet-like", "groups", "pointwise", "dense only"])
+def test_blocks_that_are_shared_out_over_threads_give_the_same_bits(name, monkeypatch):
+    model = build(*NETWORKS[name])
+    channels, height, width = model.input_shape
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (40, height, width, channels), dtype=np.uint8), rng.integers(0, 4, 40)
+    results = set()
+    for limit, threads in ((10**12, 1), (0, 2), (0, 5), (0, 8)):  # from one thread to layers in parts
+        monkeypatch.setattr(plan, "_SHARED_MACS", limit)
+        session = Session(model, batch_size=20, threads=threads, optimizer="adam", seed=1)
+        losses = [session.train_batch(images, labels, np.arange(17) + step, 1e-3, (0, step))[0] for step in range(3)]
+        results.add((*losses, session.parameters.tobytes(), session.predict(images).tobytes()))
+    assert len(results) == 1
 
 
 def test_prediction_does_not_depend_on_the_batch():
