@@ -190,8 +190,8 @@ def described(wanted: Parameters, *, splits_channels: bool = False) -> str:
     """Return what a kernel takes as JSON on one line.
 
     ``operands`` are pairs of a name and a type, in the order of the words. ``splits`` says that a task of the kernel
-    may be shared out over parts. A type is the name of a pointer of this file, ``int``, ``float``, ``int*3``, or a named
-    tuple: its name and fields.
+    may be shared out over parts. A type is the name of a pointer of this file, ``int``, ``float``, ``int*3``, or a
+    named tuple: its name and fields.
     """
     operands = [[name, _described(kind)] for name, kind in wanted if not isinstance(kind, Context)]
     splits = splits_channels or any(isinstance(kind, Context) and kind.name == "part" for _, kind in wanted)
