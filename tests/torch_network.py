@@ -31,6 +31,8 @@ class TorchNetwork(torch.nn.Module):
             parameters = {name: getattr(self, f"{node.name}:{name}") for name in node.params}
             inputs = [values[j] for j in node.inputs]
             values[i] = OPERATIONS[node.layer.kind](node.layer, inputs, parameters, self.training)
+            if node.layer.kind == "softmax" and i < len(self.model.nodes) - 1:  # at the end, the loss takes logits
+                values[i] = values[i].softmax(1)
         return values[len(self.model.nodes) - 1]
 
 
@@ -75,7 +77,17 @@ OPERATIONS: dict[str, Any] = {
     "dense": lambda layer, xs, p, training: functional.linear(xs[0], p["weight"], p.get("bias")),
     "relu": lambda layer, xs, p, training: functional.relu(xs[0]),
     "flatten": lambda layer, xs, p, training: xs[0].flatten(1),
-    "softmax": lambda layer, xs, p, training: xs[0],  # the loss takes logits
+    "leaky_relu": lambda layer, xs, p, training: functional.leaky_relu(xs[0], layer.slope),
+    "prelu": lambda layer, xs, p, training: functional.prelu(xs[0], p["slope"]),
+    "elu": lambda layer, xs, p, training: functional.elu(xs[0], layer.alpha),
+    "gelu": lambda layer, xs, p, training: functional.gelu(xs[0]),
+    "silu": lambda layer, xs, p, training: functional.silu(xs[0]),
+    "sigmoid": lambda layer, xs, p, training: xs[0].sigmoid(),
+    "tanh": lambda layer, xs, p, training: xs[0].tanh(),
+    "relu6": lambda layer, xs, p, training: functional.relu6(xs[0]),
+    "hard_sigmoid": lambda layer, xs, p, training: functional.hardsigmoid(xs[0]),
+    "hard_swish": lambda layer, xs, p, training: functional.hardswish(xs[0]),
+    "softmax": lambda layer, xs, p, training: xs[0],
     "add": lambda layer, xs, p, training: sum(xs),
     "concat": lambda layer, xs, p, training: torch.cat(xs, 1),
     "globalavgpool": lambda layer, xs, p, training: xs[0].mean((2, 3)),

@@ -1,6 +1,17 @@
 """One file a layer kind; `KINDS` knows them by the word used in architecture files."""
 
-from cnncli.layers.activations import ELU, GELU, LeakyReLU, PReLU, Sigmoid, SiLU, Tanh
+from cnncli.layers.activations import (
+    ELU,
+    GELU,
+    HardSigmoid,
+    HardSwish,
+    LeakyReLU,
+    PReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Tanh,
+)
 from cnncli.layers.avgpool import AvgPool2D
 from cnncli.layers.base import KINDS, Layer, Option, Param, Window
 from cnncli.layers.batchnorm import BatchNorm
@@ -21,7 +32,7 @@ from cnncli.layers.upsample import Upsample2D
 
 __all__ = [
     "ELU", "GELU", "KINDS", "LRN", "Add", "AvgPool2D", "BatchNorm", "Concat", "Conv2D", "Dense", "Depthwise",
-    "Dropout", "Flatten", "GlobalAvgPool2D", "GlobalMaxPool2D", "Layer", "LeakyReLU", "LocallyConnected2D",
-    "MaxPool2D", "Option", "PReLU", "Pad2D", "Param", "ReLU", "SiLU", "Sigmoid", "Softmax", "Tanh",
-    "Upsample2D", "Window",
+    "Dropout", "Flatten", "GlobalAvgPool2D", "GlobalMaxPool2D", "HardSigmoid", "HardSwish", "Layer", "LeakyReLU",
+    "LocallyConnected2D", "MaxPool2D", "Option", "PReLU", "Pad2D", "Param", "ReLU", "ReLU6", "SiLU", "Sigmoid",
+    "Softmax", "Tanh", "Upsample2D", "Window",
 ]  # fmt: skip

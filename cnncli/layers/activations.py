@@ -1,20 +1,87 @@
-"""The other activations: each value by itself, shape unchanged."""
+"""Activations that change each value by itself, shape unchanged: options and arithmetic are those of one table.
+
+An activation is an entry of `cnncli.kernels.activation_table` and a class here with its source.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from cnncli.kernels.activation_table import ACTIVATIONS
 from cnncli.layers.base import Example, Layer, Option, Param
 from cnncli.shapes import Shape
+
+if TYPE_CHECKING:
+    from cnncli.kernels.program import Op
+    from cnncli.layers.recording import Bound, Graph, Table, Value
 
 
 @dataclass(frozen=True)
 class Activation(Layer):
-    """A function of each value by itself."""
+    """A function of each value by itself: the entry of the table under the name of its kind."""
 
     is_activation: ClassVar[bool] = True
     examples: ClassVar[tuple[Example, ...]] = (Example(), Example({}, ((9,),)))
+
+    def __init_subclass__(cls, kind: str, **keywords: Any) -> None:
+        super().__init_subclass__(kind=kind, can_run=True, **keywords)
+        entry = ACTIVATIONS[kind]
+        cls.summary = entry.summary
+        if entry.setting is not None:
+            one = entry.setting
+            cls.options = (Option(one.name, "number", one.default, one.low, one.high, help=one.help),)
+
+    def forward(self, g: Graph, xs: tuple[Value, ...]) -> Value:
+        """Record the step that fills y."""
+        y = g.value(xs[0].shape)
+
+        def emit(b: Bound) -> list[Op]:
+            from cnncli.kernels.program import Op
+
+            operands = {"x": b.reads[0], "y": b.writes[0], "setting": self._setting(b)}
+            return [Op(f"activation.{self.kind}_forward", operands)]
+
+        g.step("forward", xs, [y], emit, in_place=[0])
+        return y
+
+    def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:
+        """Record the gradient of the setting where it is learned, and dy times the derivative."""
+        entry = ACTIVATIONS[self.kind]
+        if entry.setting_gradient is not None:
+            self._record_setting_gradient(g, xs[0], dy)
+        if not g.wants_gradient(xs[0]):
+            return (None,)
+        dx = g.value(y.shape)
+
+        def emit(b: Bound) -> list[Op]:
+            from cnncli.kernels.program import Op
+
+            operands = {"v": b.reads[1], "dy": b.reads[0], "dx": b.writes[0], "setting": self._setting(b)}
+            return [Op(f"activation.{self.kind}_backward", operands)]
+
+        g.step("dx", [dy, xs[0] if entry.reads_x else y], [dx], emit, in_place=[0])
+        return (dx,)
+
+    def _setting(self, b: Bound) -> Any:
+        """Return the number of the setting, or where it is learned the parameter."""
+        entry = ACTIVATIONS[self.kind]
+        if entry.setting is None:
+            return 0.0
+        return b.weights[entry.setting.name] if entry.setting_gradient else getattr(self, entry.setting.name)
+
+    def _record_setting_gradient(self, g: Graph, x: Value, dy: Value) -> None:
+        setting = ACTIVATIONS[self.kind].setting
+        name = setting.name if setting else ""
+        parts: Table = g.parameter_gradient(name, x.shape[0])
+
+        def emit(b: Bound) -> list[Op]:
+            from cnncli.kernels.program import Op
+
+            operands = {"x": b.reads[0], "dy": b.reads[1], "out": b.partials[parts]}
+            return [Op(f"activation.{self.kind}_setting_gradient", operands)]
+
+        g.step(f"d{name}", [x, dy], [], emit, tables_written=[parts])
 
 
 @dataclass(frozen=True)
@@ -22,8 +89,6 @@ class LeakyReLU(Activation, kind="leaky_relu"):
     """``x`` above zero, ``slope * x`` below. Maas et al. 2013."""
 
     main: ClassVar[str] = "slope"
-    summary: ClassVar[str] = "x above zero, slope * x below"
-    options: ClassVar[tuple[Option, ...]] = (Option("slope", "number", 0.01, 0, 1, help="factor of negative values"),)
 
     slope: float = 0.01
 
@@ -35,9 +100,6 @@ class LeakyReLU(Activation, kind="leaky_relu"):
 @dataclass(frozen=True)
 class PReLU(Activation, kind="prelu"):
     """A leaky ReLU whose slope is learned, one per channel. He et al. 2015, arXiv:1502.01852."""
-
-    summary: ClassVar[str] = "leaky ReLU with a learned slope per channel"
-    options: ClassVar[tuple[Option, ...]] = (Option("slope", "number", 0.25, -1, 1, help="first value of the slopes"),)
 
     slope: float = 0.25
 
@@ -55,10 +117,6 @@ class ELU(Activation, kind="elu"):
     """``x`` above zero, ``alpha * (exp(x) - 1)`` below. Clevert et al. 2015, arXiv:1511.07289."""
 
     main: ClassVar[str] = "alpha"
-    summary: ClassVar[str] = "x above zero, alpha * (exp(x) - 1) below"
-    options: ClassVar[tuple[Option, ...]] = (
-        Option("alpha", "number", 1.0, 0, 100, help="limit of negative values, with its sign changed"),
-    )
 
     alpha: float = 1.0
 
@@ -67,25 +125,32 @@ class ELU(Activation, kind="elu"):
 class GELU(Activation, kind="gelu"):
     """``x * Phi(x)`` with the normal distribution function. Hendrycks and Gimpel 2016, arXiv:1606.08415."""
 
-    summary: ClassVar[str] = "x * Phi(x)"
-
 
 @dataclass(frozen=True)
 class SiLU(Activation, kind="silu"):
     """``x * sigmoid(x)``. Elfwing et al. 2017, arXiv:1702.03118."""
-
-    summary: ClassVar[str] = "x * sigmoid(x)"
 
 
 @dataclass(frozen=True)
 class Sigmoid(Activation, kind="sigmoid"):
     """``1 / (1 + exp(-x))``."""
 
-    summary: ClassVar[str] = "1 / (1 + exp(-x)), between 0 and 1"
-
 
 @dataclass(frozen=True)
 class Tanh(Activation, kind="tanh"):
     """The hyperbolic tangent."""
 
-    summary: ClassVar[str] = "hyperbolic tangent, between -1 and 1"
+
+@dataclass(frozen=True)
+class ReLU6(Activation, kind="relu6"):
+    """``min(max(x, 0), 6)``. Howard et al. 2017, arXiv:1704.04861."""
+
+
+@dataclass(frozen=True)
+class HardSigmoid(Activation, kind="hard_sigmoid"):
+    """``min(max(x + 3, 0), 6) / 6``. Howard et al. 2019, arXiv:1905.02244."""
+
+
+@dataclass(frozen=True)
+class HardSwish(Activation, kind="hard_swish"):
+    """``x * hard_sigmoid(x)``. Howard et al. 2019, arXiv:1905.02244."""

@@ -67,3 +67,10 @@ def test_wide_layers():
     layers = ("- conv: {filters: 72, kernel: 3, padding: same, activation: relu}", "- conv: {filters: 80, kernel: 3}",
               "- maxpool: 2", "- flatten", "- dense: classes")  # fmt: skip
     exercise(build([10, 10, 3], *layers), count=100, batch_size=100)
+
+
+def test_activations():
+    layers = ("- prelu", "- conv: {filters: 5, kernel: 3, padding: same, activation: gelu}", "- prelu", "- softmax",
+              "- conv: {filters: 3, kernel: 3, activation: elu}", "- flatten", "- dense: {units: 9, activation: tanh}",
+              "- prelu", "- dense: classes")  # fmt: skip
+    exercise(build([7, 6, 2], *layers), count=70, batch_size=70)

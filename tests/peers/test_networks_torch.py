@@ -64,6 +64,26 @@ NETWORKS = {
   - globalavgpool
   - dense: classes
   - softmax""",
+    "activations": """
+  - prelu
+  - conv: {filters: 8, kernel: 3, padding: 1, activation: elu}
+  - conv: {filters: 6, kernel: 3, bn: true, activation: gelu}
+  - conv: {filters: 5, kernel: 3, activation: silu}
+  - conv: {filters: 5, kernel: 1, activation: prelu}
+  - elu: 0.5
+  - leaky_relu: 0.2
+  - hard_swish
+  - maxpool: 2
+  - conv: {filters: 5, kernel: 1, activation: softmax}
+  - flatten
+  - dense: {units: 12, activation: tanh}
+  - dense: {units: 10, activation: prelu}
+  - dense: {units: 10, activation: sigmoid}
+  - dense: {units: 10, activation: softmax}
+  - dense: {units: 10, activation: hard_sigmoid}
+  - dense: {units: 10, activation: relu6}
+  - dense: classes
+  - softmax""",
 }
 RECIPES = {
     "momentum": (Recipe("momentum", 0.9), 0.02, lambda p: torch.optim.SGD(p, 0.02, 0.9)),
