@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from typing import TYPE_CHECKING
 
 import click
 
 from cnncli.cli.options import choose_format, format_option, hand_out, output_option
 from cnncli.errors import UsageError
+
+if TYPE_CHECKING:
+    from cnncli.filters.kernel import Kernel
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,10 +50,7 @@ def command(
     .json, .npy or .mat (vips). Arrays of 3 and 4 axes are (C, KH, KW) and (F, C, KH, KW); `cnn filter --as keras` reads
     (KH, KW, C) and (KH, KW, C, F).
     """  # noqa: D301
-    from cnncli.filters.geometry import parse_scale
-    from cnncli.filters.steps import KernelStep
     from cnncli.reporting import kernel_report
-    from cnncli.tasks.filter.read_steps import parse_steps
 
     if no_color:
         os.environ["NO_COLOR"] = "1"
@@ -64,6 +65,22 @@ def command(
             text = kernel_report.catalogue(form)
         hand_out(text, output, force=force, say=True)
         return
+    kernels = _read_kernels(names, scale, flip=flip)
+    if form in ("json", "jsonl"):
+        bodies = [kernel_report.kernel_json(kernel) for kernel in kernels]
+        whole = bodies[0] if len(bodies) == 1 else {"kernels": bodies}
+        text = _json(form, {"schema": "cnncli/1", **whole}, bodies)
+    else:
+        text = kernel_report.numbers(kernels, form)
+    hand_out(text, output, force=force, say=True)
+
+
+def _read_kernels(names: tuple[str, ...], scale: str | None, *, flip: bool) -> list[Kernel]:
+    """Return the named kernels, scaled and flipped."""
+    from cnncli.filters.geometry import parse_scale
+    from cnncli.filters.steps import KernelStep
+    from cnncli.tasks.filter.read_steps import parse_steps
+
     kernels = []
     for name, step in zip(names, parse_steps(names), strict=True):
         if not isinstance(step, KernelStep):
@@ -75,13 +92,7 @@ def command(
                 raise UsageError(f"the numbers of {kernel.name} add up to 0", where="--scale", hint="drop --scale sum")
             kernel = kernel.normalised() if factor == "sum" else kernel.scaled(factor)
         kernels.append(kernel.flipped() if flip else kernel)
-    if form in ("json", "jsonl"):
-        bodies = [kernel_report.kernel_json(kernel) for kernel in kernels]
-        whole = bodies[0] if len(bodies) == 1 else {"kernels": bodies}
-        text = _json(form, {"schema": "cnncli/1", **whole}, bodies)
-    else:
-        text = kernel_report.numbers(kernels, form)
-    hand_out(text, output, force=force, say=True)
+    return kernels
 
 
 def _json(form: str, whole: object, lines: list[dict[str, object]]) -> str:

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from cnncli.errors import ShapeError, UsageError
 from cnncli.filters.numbers_text import to_fraction
-from cnncli.shapes import Pads, Pair, out_length
+from cnncli.shapes import Pads, Pair, out_length, same_padding
 
 Padding: TypeAlias = str | Pads  # "same", "valid", "full", or top, bottom, left, right
 Scale: TypeAlias = Fraction | Literal["sum"]
@@ -83,25 +83,25 @@ def resolve(
         elif padding == "full":
             pads += [span, span]
         elif keras_same:
-            total = max((-(-image[axis] // stride[axis]) - 1) * stride[axis] + span + 1 - image[axis], 0)
-            pads += [total // 2, total - total // 2]
+            pads += same_padding(image[axis], kernel[axis], stride[axis], dilation[axis])
         else:
             pads += [centre[axis], span - centre[axis]]
     top, bottom, left, right = pads
     height = out_length(image[0], kernel[0], stride[0], (top, bottom), dilation[0])
     width = out_length(image[1], kernel[1], stride[1], (left, right), dilation[1])
     if height < 1 or width < 1:
-        reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
-        plain = [
-            (n + p - r) // s + 1 for n, p, r, s in zip(image, (top + bottom, left + right), reach, stride, strict=True)
-        ]
-        dilated = f" (dilated to {reach[0]}x{reach[1]})" if max(dilation) > 1 else ""
-        raise ShapeError(
-            f"{image[0]}x{image[1]} image, {kernel[0]}x{kernel[1]} {what}{dilated}: "
-            + (f"output would be {plain[0]}x{plain[1]}" if min(plain) == 0 else f"the {what} is larger than the image"),
-            hint=hint,
-        )
+        sides = (top + bottom, left + right)
+        raise ShapeError(_too_large(image, kernel, stride, dilation, sides, what), hint=hint)
     return Geometry(kernel, stride, dilation, (top, bottom, left, right), (height, width), (centre[0], centre[1]))
+
+
+def _too_large(image: Pair, kernel: Pair, stride: Pair, dilation: Pair, pads: Pair, what: str) -> str:
+    """Return the message for a window larger than the padded image; `pads` are the sums per axis."""
+    reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    size = [(n + p - r) // s + 1 for n, p, r, s in zip(image, pads, reach, stride, strict=True)]
+    dilated = f" (dilated to {reach[0]}x{reach[1]})" if max(dilation) > 1 else ""
+    outcome = f"output would be {size[0]}x{size[1]}" if min(size) == 0 else f"the {what} is larger than the image"
+    return f"{image[0]}x{image[1]} image, {kernel[0]}x{kernel[1]} {what}{dilated}: {outcome}"
 
 
 def parse_padding(text: str) -> Padding:
@@ -160,7 +160,7 @@ def parse_biases(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(to_fraction(word.strip())) for word in text.split(","))
     except ValueError as error:
-        raise UsageError(str(error), where="--bias", hint="give a number, or one a filter: 1,0") from None
+        raise UsageError(str(error), where="--bias", hint="give a number, or one per filter: 1,0") from None
 
 
 def _whole_numbers(text: str, option: str, least: int, hint: str) -> list[int]:
