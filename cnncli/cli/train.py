@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cnncli.errors import InterruptedRunError, UsageError
+from cnncli.io.datasets.catalogue import DATASETS, find_entry
 
 if TYPE_CHECKING:
     from cnncli.reporting.progress import TrainingReporter
@@ -36,6 +37,8 @@ class TrainCommand(click.Command):
         for heading, records in groups.items():
             with formatter.section(heading):
                 formatter.write_dl(records)
+        with formatter.section("Data sets"):
+            formatter.write_dl([(entry.name, entry.summary) for entry in DATASETS.values()])
 
 
 @click.command("train", cls=TrainCommand)
@@ -43,9 +46,12 @@ class TrainCommand(click.Command):
 @click.option(
     "--arch", "arch_option", metavar="ARCH", help="Preset of `cnn new --list`, or YAML file [suits the data]."
 )
-@click.option("-d", "--dataset", required=True, metavar="NAME", help="digits (bundled) or mnist.")
+@click.option("-d", "--dataset", required=True, metavar="NAME", help="One of the data sets below.")
 @click.option(
-    "--data-dir", metavar="DIR", envvar="CNN_DATA_DIR", help="Where mnist is, or is fetched to [the user's cache]."
+    "--data-dir",
+    metavar="DIR",
+    envvar="CNN_DATA_DIR",
+    help="Where its files are, or are fetched to [the user's cache].",
 )
 @click.option(
     "--val-split",
@@ -170,8 +176,9 @@ def _check_pairs(options: dict[str, Any]) -> None:
         first, second = (f"--{name.removeprefix('as_')}" for name in styles[:2])
         raise UsageError(f"{first} and {second} exclude each other", hint="give one of them")
     source = click.get_current_context().get_parameter_source("data_dir")
-    if options["dataset"] == "digits" and source is click.core.ParameterSource.COMMANDLINE:
-        raise UsageError("--data-dir is not used: digits is bundled", hint="leave it away")
+    entry = find_entry(options["dataset"])
+    if entry.is_bundled and source is click.core.ParameterSource.COMMANDLINE:
+        raise UsageError(f"--data-dir is not used: {entry.name} is bundled", hint="leave it away")
 
 
 def _check_is_no_run(path: Path) -> None:
@@ -189,7 +196,6 @@ def _train(arch: str | None, options: dict[str, Any]) -> None:
     # here and not above: `cnn train --help` needs none of it
     from cnncli import threads
     from cnncli.io.datasets import load_dataset
-    from cnncli.io.datasets.catalogue import check_name
     from cnncli.model.sources import read_source
     from cnncli.optim.recipes import default_architecture
     from cnncli.reporting.progress import training_reporter
@@ -197,7 +203,6 @@ def _train(arch: str | None, options: dict[str, Any]) -> None:
     from cnncli.tasks.train.plan import TrainingOptions, plan_training
     from cnncli.tasks.train.run_directory import check_run_directory
 
-    check_name(options["dataset"])
     if options["run_dir"] is not None:
         check_run_directory(options["run_dir"], force=options["force"])
     source = read_source(arch) if arch is not None else None

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from cnncli.io.datasets.dataset import Dataset, Placement
+from cnncli.io.datasets.dataset import Dataset
+from cnncli.io.datasets.placement import Placement
 
 _LARGEST_SIDE = 65_535
 _CENTRES = ("mass", "box")

@@ -5,11 +5,15 @@ import json
 import os
 import pty
 import re
+import struct
 import subprocess
 
+import numpy as np
 import pytest
 from faults.installed import CNN, run
 
+from cnncli.io.datasets import DATASETS
+from cnncli.io.safetensors_file import parse
 from cnncli.reporting.progress import PlainReporter, TerminalReporter
 from cnncli.tasks.train.events import EpochDone, Evaluating, Progress
 
@@ -199,3 +203,47 @@ def test_lenet_reaches_98_8_percent_on_mnist_in_five_epochs(tmp_path):
     assert facts["test_acc"] >= 0.988
     assert facts["params"] == 61_706
     assert (facts["train_images"], facts["val_images"], facts["test_images"]) == (54_000, 6_000, 10_000)
+
+
+@pytest.mark.parametrize("name", ["fashion-mnist", "kmnist"])
+def test_a_set_in_the_form_of_mnist_is_trained_on_offline(tmp_path, name):
+    """From a folder that holds several sets, named by the option or by the environment."""
+    random = np.random.default_rng(0)
+    for other, brightness in {"mnist": 40, "fashion-mnist": 80, "kmnist": 120}.items():
+        folder = tmp_path / "data" / other
+        folder.mkdir(parents=True)
+        for part, count in {"train": 60, "t10k": 20}.items():
+            images = random.integers(0, brightness, (count, 28, 28), np.uint8)
+            header = struct.pack(">BBBB3I", 0, 0, 8, 3, count, 28, 28)
+            (folder / f"{part}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+            labels = bytes(k % 10 for k in range(count))
+            (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">BBBBI", 0, 0, 8, 1, count) + labels)
+    options = ["train", "--dataset", name, "--epochs", "1"]
+    ways = {
+        "option": ([*options, "--data-dir", "data", "--run-dir", "option"], {}),
+        "environment": ([*options, "--run-dir", "environment"], {"CNN_DATA_DIR": "data"}),
+    }
+    for arguments, environment in ways.values():
+        result = run(arguments, tmp_path, env={"CNN_OFFLINE": "1"} | environment)
+        assert result.code == 0, result.err
+        assert f"unverified copy of {'KMNIST' if name == 'kmnist' else 'Fashion-MNIST'} in data/{name}" in result.err
+    first, second = (parse((tmp_path / way / "best.safetensors").read_bytes(), way) for way in ways)
+    assert all(np.array_equal(first[0][key], second[0][key]) for key in first[0])
+    facts = json.loads((tmp_path / "option/result.json").read_text())
+    assert facts["dataset"] == name
+    from_command = run(["predict", "option", "picture.pgm", "--json"], with_picture(tmp_path))
+    assert from_command.code == 0, from_command.err
+    assert json.loads(from_command.out)["label"] in DATASETS[name].load(tmp_path / "data", lambda _: None).classes
+
+
+def with_picture(folder):
+    (folder / "picture.pgm").write_bytes(b"P5 28 28 255\n" + bytes(range(28)) * 28)
+    return folder
+
+
+def test_help_names_every_data_set(tmp_path):
+    text = run(["train", "--help"], tmp_path).out.decode()
+    listed = text.partition("Data sets:\n")[2]
+    assert re.findall(r"^  (\S+)", listed, re.MULTILINE) == list(DATASETS)
+    assert "1,797 handwritten digits of 8x8, bundled" in listed
+    assert "31 MB to fetch" in listed

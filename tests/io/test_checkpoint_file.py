@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from cnncli.errors import InvalidInputError
 from cnncli.io.checkpoint import Checkpoint, check_parameters, read_checkpoint, write_checkpoint
-from cnncli.io.datasets.dataset import Placement
+from cnncli.io.datasets import Placement
 from cnncli.io.preprocessing import Preprocessing
 from cnncli.io.safetensors_file import parse, serialise
 

@@ -1,23 +1,23 @@
-"""Data sets by name: bundled digits, MNIST in every layout, downloads from a local server."""
+"""Data sets by name: bundled digits, MNIST in every layout, the sets that took over its form."""
 
 import gzip
 import hashlib
-import http.server
 import io
 import os
+import re
 import struct
-import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cnncli.errors import CnnError, InvalidInputError, UnavailableError, UsageError
-from cnncli.io.datasets import DATASETS, load_dataset
+from cnncli.errors import InvalidInputError, UnavailableError, UsageError
+from cnncli.io.datasets import DATASETS, idx_sets, load_dataset
 from cnncli.io.datasets.dataset import pixel_statistics
 from cnncli.io.datasets.digits import test_mask as mask_of_test_images
-from cnncli.io.datasets.download import RemoteFile, cache_folder, download, is_offline
-from cnncli.io.datasets.mnist import MNIST, find_copy, load_idx_set
+from cnncli.io.datasets.idx_sets import find_copy, load_idx_set
+from cnncli.io.datasets.mnist import IDX_SETS, MNIST
 
 NAMES = [file.name for file in MNIST.files]
 needs_data = pytest.mark.skipif("CNN_DATA_DIR" not in os.environ, reason="CNN_DATA_DIR (folder with mnist/) is not set")
@@ -129,75 +129,74 @@ def test_offline_names_the_address_the_folder_and_the_way_out(tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_mirrors_are_https_only():
-    assert all(mirror.startswith("https://") and mirror.endswith("/") for mirror in MNIST.mirrors)
+@pytest.mark.parametrize("known", IDX_SETS, ids=lambda known: known.name)
+def test_entries_are_well_formed(known):
+    assert all(mirror.startswith("https://") and mirror.endswith("/") for mirror in known.mirrors)
+    assert [file.name for file in known.files] == NAMES
+    checksums = [sum_ for file in known.files for sum_ in (file.sha256, file.content_sha256) if sum_]
+    assert all(re.fullmatch("[0-9a-f]{64}", text) for text in checksums)
+    assert len(known.classes) == 10
 
 
-class Server:
-    """A local server with the given files; counts requests."""
-
-    def __init__(self, contents):
-        requests = self.requests = []
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                requests.append(self.path)
-                body = contents.get(self.path)
-                self.send_response(200 if body is not None else 404)
-                self.end_headers()
-                self.wfile.write(body or b"")
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_port}/"
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
+def test_no_checksum_stands_for_two_files():
+    checksums = [sum_ for known in IDX_SETS for file in known.files for sum_ in (file.sha256, file.content_sha256)]
+    known = [text for text in checksums if text]
+    assert len(set(known)) == len(known)
 
 
-def remote(name, content):
-    return RemoteFile(name, hashlib.sha256(content).hexdigest(), len(content))
+def write(folder, arrays):
+    folder.mkdir(parents=True)
+    for name, array in zip(NAMES, arrays, strict=True):
+        (folder / name).write_bytes(idx(array))
 
 
-def test_download_tries_the_next_mirror_and_checks_the_sum(tmp_path, monkeypatch):
-    monkeypatch.delenv("CNN_OFFLINE", raising=False)
-    said = []
-    with Server({"/bad/a": b"rubbish!", "/good/a": b"contents"}) as server:
-        mirrors = [server.address + folder for folder in ("none/", "bad/", "good/")]
-        download([remote("a", b"contents")], mirrors, tmp_path / "new/data", "Test", said.append)
-        assert server.requests == ["/none/a", "/bad/a", "/good/a"]
-    assert (tmp_path / "new/data/a").read_bytes() == b"contents"
-    assert os.listdir(tmp_path / "new/data") == ["a"]
-    assert said == ["fetching a (0.0 MB)"]
+@pytest.mark.parametrize("known", IDX_SETS, ids=lambda known: known.name)
+def test_each_set_has_a_folder_of_its_own(tmp_path, small, known):
+    for number, other in enumerate(IDX_SETS):
+        write(tmp_path / other.name, [np.roll(array, number, 0) for array in small])
+    data = load_dataset(known.name, tmp_path)
+    assert np.array_equal(data.train.labels, np.roll(small[1], IDX_SETS.index(known)))
+    assert data.classes == known.classes
+    assert data.light_on_dark
+    assert f"unverified copy of {known.title}" in data.notes[0]
 
 
-@pytest.mark.parametrize("body", [b"contentz", b"content", b"contents" * 100_000])
-def test_wrong_bytes_are_never_kept(tmp_path, monkeypatch, body):
-    monkeypatch.delenv("CNN_OFFLINE", raising=False)
-    with Server({"/a": body}) as server, pytest.raises(UnavailableError, match=f"{server.address}a: Test is not"):
-        download([remote("a", b"contents")], [server.address], tmp_path / "new/data", "Test", lambda _: None)
-    assert list(tmp_path.iterdir()) == []
+def test_a_known_file_of_another_set_is_refused(tmp_path, small, monkeypatch):
+    """By the checksum of its content or, compressed, of the file itself."""
+    write(tmp_path / "fashion-mnist", small)
+    labels = tmp_path / "fashion-mnist" / NAMES[1]
+    packed = gzip.compress(labels.read_bytes(), mtime=0)
+    for data, field in ((labels.read_bytes(), "content_sha256"), (packed, "sha256")):
+        file = replace(MNIST.files[1], **{field: hashlib.sha256(data).hexdigest()})
+        monkeypatch.setattr(idx_sets, "ORIGINALS", {getattr(file, field): (MNIST, file)})
+        with pytest.raises(InvalidInputError, match=f"{NAMES[1]}(.gz)?: is {NAMES[1]} of MNIST, not .* Fashion-MNIST"):
+            load_dataset("fashion-mnist", tmp_path)
+        labels.unlink(missing_ok=True)
+        (tmp_path / "fashion-mnist" / f"{NAMES[1]}.gz").write_bytes(packed)
 
 
-def test_nobody_answers(tmp_path, monkeypatch):
-    monkeypatch.delenv("CNN_OFFLINE", raising=False)
-    with pytest.raises(UnavailableError, match="ConnectionError"):
-        download([remote("a", b"contents")], ["http://127.0.0.1:9/"], tmp_path / "data", "Test", lambda _: None)
-    assert list(tmp_path.iterdir()) == []
+@needs_data
+@pytest.mark.parametrize("name", ["fashion-mnist", "kmnist"])
+def test_mnist_in_the_folder_of_another_set_is_refused(tmp_path, name):
+    (tmp_path / name).symlink_to(Path(os.environ["CNN_DATA_DIR"]) / "mnist")
+    with pytest.raises(InvalidInputError, match=f"{name}/{NAMES[0]}.gz: is {NAMES[0]} of MNIST, not {NAMES[0]} of "):
+        load_dataset(name, tmp_path)
+
+
+@needs_data
+def test_files_that_changed_places_are_refused(tmp_path):
+    source = Path(os.environ["CNN_DATA_DIR"]) / "mnist"
+    for name in NAMES:
+        other = name.replace("train", "t10k") if "train" in name else name.replace("t10k", "train")
+        (tmp_path / f"{name}.gz").symlink_to(source / f"{other}.gz")
+    with pytest.raises(InvalidInputError, match=f"is {NAMES[2]} of MNIST, not {NAMES[0]} of MNIST"):
+        load_dataset("mnist", tmp_path)
 
 
 @needs_data
 def test_mnist_is_verified_by_its_content():
     data = load_dataset("mnist", Path(os.environ["CNN_DATA_DIR"]))
     assert data.notes == ()
-    assert "verified copy" in data.provenance
     assert data.train.images.shape == (60_000, 28, 28, 1)
     assert data.test.images.shape == (10_000, 28, 28, 1)
     assert np.bincount(data.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
@@ -211,22 +210,4 @@ def test_one_changed_pixel_makes_a_copy_unverified(tmp_path):
     content[1000] ^= 1
     (tmp_path / NAMES[2]).write_bytes(content)
     data = load_idx_set((*paths[:2], tmp_path / NAMES[2], paths[3]), MNIST)
-    assert "unverified" in data.provenance
-    assert data.notes
-
-
-def test_no_home_directory_says_what_to_do(monkeypatch):
-    """A container with a user id that no account has."""
-    for name in ("HOME", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(os, "getuid", lambda: 54_321)
-    with pytest.raises(CnnError, match=r"no home directory .*; give --data-dir, or set CNN_DATA_DIR or HOME"):
-        cache_folder(None)
-
-
-@pytest.mark.parametrize(("value", "expected"), [(None, False), ("", False), ("0", False), ("1", True), ("yes", True)])
-def test_offline_is_what_the_environment_says(value, expected, monkeypatch):
-    monkeypatch.delenv("CNN_OFFLINE", raising=False)
-    if value is not None:
-        monkeypatch.setenv("CNN_OFFLINE", value)
-    assert is_offline() is expected
+    assert "unverified copy" in data.notes[0]

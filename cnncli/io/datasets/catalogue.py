@@ -1,25 +1,80 @@
-"""The data sets that have a name."""
+"""The data sets that have a name: one table, from which the loader, the help and the completion are made.
+
+Nothing here imports NumPy: the help of a command needs the names, not the pixels.
+"""
 
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cnncli.errors import UsageError
-from cnncli.io.datasets.dataset import Dataset
-from cnncli.io.datasets.digits import load_digits
-from cnncli.io.datasets.download import RemoteFile, cache_folder, download
-from cnncli.io.datasets.mnist import MNIST, IdxSet, find_copy, load_idx_set
+from cnncli.io.datasets.mnist import IDX_SETS, IdxSet
+
+if TYPE_CHECKING:
+    from cnncli.io.datasets.dataset import Dataset
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A data set by name.
+
+    Attributes
+    ----------
+    name : str
+        On the command line.
+    purpose : str
+        What its images show, with their number and size.
+    load : callable
+        Takes the folder of ``--data-dir``, or None, and a function for lines about a download; returns the data set.
+    size_bytes : int
+        How much is fetched where it is not on this machine; 0: it is bundled.
+    """
+
+    name: str
+    purpose: str
+    load: Callable[[Path | None, Say], Dataset]
+    size_bytes: int = 0
+
+    @property
+    def is_bundled(self) -> bool:
+        """Return True where no file is read from the user's folders."""
+        return self.size_bytes == 0
+
+    @property
+    def summary(self) -> str:
+        """Return the purpose and where the data set comes from."""
+        return f"{self.purpose}, {'bundled' if self.is_bundled else f'{self.size_bytes / 1e6:.0f} MB to fetch'}"
+
+
+def _load_digits(data_dir: Path | None, say: Say) -> Dataset:  # noqa: ARG001
+    from cnncli.io.datasets.digits import load_digits
+
+    return load_digits()
+
+
+def _load_idx_set(known: IdxSet, data_dir: Path | None, say: Say) -> Dataset:
+    from cnncli.io.datasets.idx_sets import fetch_or_load
+
+    return fetch_or_load(known, data_dir, say)
+
 
 DATASETS = {
-    "digits": "1,797 handwritten digits of 8x8, bundled",
-    "mnist": "70,000 handwritten digits of 28x28, read from --data-dir or fetched (12 MB)",
+    entry.name: entry
+    for entry in (
+        Entry("digits", "1,797 handwritten digits of 8x8", _load_digits),
+        *(Entry(known.name, known.purpose, partial(_load_idx_set, known), known.size_bytes) for known in IDX_SETS),
+    )
 }
 
 
-def load_dataset(name: str, data_dir: Path | None = None, say: Callable[[str], None] = lambda _: None) -> Dataset:
+def load_dataset(name: str, data_dir: Path | None = None, say: Say = lambda _: None) -> Dataset:
     """Return a data set by name.
 
     Parameters
@@ -27,7 +82,7 @@ def load_dataset(name: str, data_dir: Path | None = None, say: Callable[[str], N
     name : str
         A key of `DATASETS`.
     data_dir : path, optional
-        Where its files are looked for and fetched to; default: ``CNN_DATA_DIR``, else the user's cache.
+        Where its files are looked for and fetched to; default: the user's cache.
     say : callable, optional
         Takes a line about a download.
 
@@ -38,37 +93,21 @@ def load_dataset(name: str, data_dir: Path | None = None, say: Callable[[str], N
     UnavailableError
         Not on this machine and not to be had.
     InvalidInputError
-        A copy that is damaged.
+        A copy that is damaged, or of another data set.
     """
-    check_name(name)
-    if name == "digits":
-        return load_digits()
-    if data_dir is None and os.environ.get("CNN_DATA_DIR"):
-        data_dir = Path(os.environ["CNN_DATA_DIR"])
-    return _load_idx_set(MNIST, cache_folder(data_dir), say)
+    return find_entry(name).load(data_dir, say)
 
 
-def check_name(name: str) -> None:
-    """Refuse a name that is not in the catalogue.
+def find_entry(name: str) -> Entry:
+    """Return the entry of a data set.
 
     Raises
     ------
     UsageError
-        With the nearest name.
+        A name that is not in the table, with the nearest one.
     """
-    if name in DATASETS:
-        return
-    near = difflib.get_close_matches(name.lower(), DATASETS, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(DATASETS)}"
-    raise UsageError(f"unknown data set {name!r}", hint=hint)
-
-
-def _load_idx_set(known: IdxSet, folder: Path, say: Callable[[str], None]) -> Dataset:
-    paths = find_copy(folder, known)
-    if paths is None:
-        wanted = [RemoteFile(f"{file.name}.gz", file.sha256, file.size_bytes) for file in known.files]
-        download(wanted, known.mirrors, folder / known.name, known.title, say)
-        paths = find_copy(folder, known)
-    if paths is None:
-        raise UsageError(f"{known.title} disappeared from {folder} while it was read", hint="run the command again")
-    return load_idx_set(paths, known)
+    if name not in DATASETS:
+        near = difflib.get_close_matches(name.lower(), DATASETS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(DATASETS)}"
+        raise UsageError(f"unknown data set {name!r}", hint=hint)
+    return DATASETS[name]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError
+from cnncli.io.datasets.placement import Placement
 
 _CHUNK = 1 << 18  # pixels counted at a time: bincount widens them to 8 bytes each
 
@@ -38,26 +39,6 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Placement:
-    """How the makers of a digit set put the ink into the picture.
-
-    Attributes
-    ----------
-    box : int
-        Longer side of the ink's bounding box [px].
-    centre : str
-        ``mass``: the centre of mass lies in the middle (MNIST); ``box``: the bounding box does (UCI digits).
-
-    References
-    ----------
-    LeCun, Cortes and Burges, "The MNIST database": size normalised to fit a 20x20 box, then centred by mass.
-    """
-
-    box: int
-    centre: str
-
-
-@dataclass(frozen=True)
 class Dataset:
     """Labelled images in two parts, with what a later prediction must know.
 
@@ -68,15 +49,13 @@ class Dataset:
     train, test : Split
         Disjoint parts, in a fixed order.
     classes : tuple of str
-        One name a label.
+        One name per label.
     mean, std : tuple of float
         Per channel, of all training pixels scaled to 0..1.
     light_on_dark : bool
         True where ink is bright on a dark ground.
     placement : Placement or None
         For sets of single digits.
-    provenance : str
-        One line: what it is and where these bytes came from.
     notes : tuple of str
         What the user should know, e.g. an unverified copy.
     """
@@ -89,7 +68,6 @@ class Dataset:
     std: tuple[float, ...]
     light_on_dark: bool = False
     placement: Placement | None = None
-    provenance: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -132,7 +110,7 @@ def paired(images: NDArray[np.uint8], labels: NDArray[np.uint8], classes: int, w
     images : ndarray of uint8, (N, H, W)
         Gray images.
     labels : ndarray of uint8, (N,)
-        One a image.
+        One per image.
     classes : int
         Labels must be below it.
     where : (str, str)

@@ -7,8 +7,9 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from cnncli.io.datasets.dataset import Dataset, Placement, Split, paired, pixel_statistics
+from cnncli.io.datasets.dataset import Dataset, Split, paired, pixel_statistics
 from cnncli.io.datasets.idx import decompress, parse_idx
+from cnncli.io.datasets.placement import Placement
 
 CLASSES = tuple("0123456789")
 _LEVELS = 16  # brightest grey level of the original
@@ -40,7 +41,6 @@ def load_digits() -> Dataset:
         std=std,
         light_on_dark=True,
         placement=Placement(box=8, centre="box"),
-        provenance="UCI optical digits (Alpaydin and Kaynak 1998, CC BY 4.0), bundled",
     )
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
+import hashlib
+import http.client
 import os
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-
-import platformdirs
+from typing import Any
+from urllib.parse import urlsplit
 
 from cnncli.errors import CnnError, UnavailableError
-from cnncli.io.atomic import make_directory
+from cnncli.io.atomic import make_directory, read_regular_file, write_atomically
 
-_STALL_S = 15  # a mirror that sends nothing for so long is given up
-_CHUNK = 1024  # bytes
+_STALL_S = 15.0  # a mirror that sends nothing for so long is given up
+_CHUNK = 1 << 16  # bytes
+_HTTPS = ("https://",)
 
 
 @dataclass(frozen=True)
@@ -36,24 +41,21 @@ class RemoteFile:
     size_bytes: int
 
 
-@dataclass
-class _SizeGuard:
-    """What pooch takes for a progress bar: here it stops a mirror that sends more than it should."""
+class _UnusableMirrorError(Exception):
+    """Why a mirror did not give a file, in a few words."""
 
-    limit: int
-    total: int = 0
-    seen: int = field(default=0, init=False)
 
-    def update(self, count: int) -> None:
-        self.seen += count
-        if self.seen > self.limit + _CHUNK:  # pooch counts whole chunks
-            raise ValueError(f"more than {self.limit} B")
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirections, to trusted addresses only."""
 
-    def reset(self) -> None:
-        self.seen = 0
+    def __init__(self, trusted: tuple[str, ...]) -> None:
+        self.trusted = trusted
 
-    def close(self) -> None:
-        """Nothing is open."""
+    def redirect_request(self, *request: Any) -> urllib.request.Request | None:
+        address = request[-1]
+        if not address.startswith(self.trusted):
+            raise _UnusableMirrorError(f"redirected to {address[:80]}, which is not {self.trusted[0]}")
+        return super().redirect_request(*request)
 
 
 def is_offline() -> bool:
@@ -71,6 +73,8 @@ def cache_folder(data_dir: Path | None) -> Path:
     """
     if data_dir is not None:
         return data_dir
+    import platformdirs
+
     try:
         return platformdirs.user_cache_path("cnncli") / "data"
     except RuntimeError:
@@ -79,7 +83,14 @@ def cache_folder(data_dir: Path | None) -> Path:
 
 
 def download(
-    files: Sequence[RemoteFile], mirrors: Sequence[str], folder: Path, title: str, say: Callable[[str], None]
+    files: Sequence[RemoteFile],
+    mirrors: Sequence[str],
+    folder: Path,
+    title: str,
+    say: Callable[[str], None],
+    *,
+    stall_s: float = _STALL_S,
+    trusted: tuple[str, ...] = _HTTPS,
 ) -> None:
     """Fetch `files` into `folder`; a file that is there already with the right checksum is kept.
 
@@ -90,49 +101,93 @@ def download(
     mirrors : sequence of str
         Base addresses, tried in order for each file.
     folder : path
-        Created if missing.
+        Created if missing; where nothing is fetched, it is removed again.
     title : str
         Of the data set, for messages.
     say : callable
         Takes one line of progress.
+    stall_s : float
+        A mirror that sends nothing for so long is given up [s].
+    trusted : tuple of str
+        What every address begins with, also one that a mirror redirects to.
 
     Raises
     ------
     UnavailableError
         Offline, no mirror answered, or none sent the right bytes.
+    CnnError
+        The folder cannot be written.
     """
-    address = mirrors[0] + files[0].name
     names = ", ".join(file.name for file in files)
-    way_out = f"put {names} from {mirrors[0]} into {folder}, or use --dataset digits, which works offline"
+    address = mirrors[0] + files[0].name
+    hint = f"put {names} from {mirrors[0]} into {folder}, or use --dataset digits, which works offline"
     if is_offline():
-        raise UnavailableError(f"{title} is not on this machine and CNN_OFFLINE is set", where=address, hint=way_out)
+        raise UnavailableError(f"{title} is not on this machine and CNN_OFFLINE is set", where=address, hint=hint)
     new_folders = [path for path in (folder, *folder.parents) if not path.exists()]
-    make_directory(folder)
-    for file in files:
-        say(f"fetching {file.name} ({file.size_bytes / 1e6:.1f} MB)")
-        reasons = []
-        for mirror in mirrors:
-            reason = _fetch(mirror + file.name, file, folder)
-            if not reason:
-                break
-            reasons.append(reason)
-        else:
-            for path in new_folders:
-                if not any(path.iterdir()):
-                    path.rmdir()
-            message = f"{title} is not on this machine and could not be fetched ({', '.join(reasons)})"
-            raise UnavailableError(message, where=address, hint=way_out)
-
-
-def _fetch(address: str, file: RemoteFile, folder: Path) -> str:
-    """Return why `address` did not give the file, or nothing where it did."""
-    import pooch  # slow to import, and seldom needed
-
-    pooch.get_logger().setLevel(logging.ERROR)
-    downloader = pooch.HTTPDownloader(progressbar=_SizeGuard(file.size_bytes), chunk_size=_CHUNK, timeout=_STALL_S)
     try:
-        pooch.retrieve(address, f"sha256:{file.sha256}", fname=file.name, path=folder, downloader=downloader)
-    except (OSError, ValueError, RuntimeError) as error:
-        # the texts of connection errors are several lines of object addresses; their class says it
-        return str(error).partition(". ")[0][:120] if type(error) is ValueError else type(error).__name__
-    return ""
+        make_directory(folder)
+        for file in files:
+            if _is_there(folder / file.name, file):
+                continue
+            say(f"fetching {file.name} ({file.size_bytes / 1e6:.1f} MB)")
+            write_atomically(folder / file.name, _fetch(file, mirrors, stall_s, trusted))
+    except BaseException as error:
+        for path in new_folders:
+            with contextlib.suppress(OSError):  # the files that were fetched before stay
+                path.rmdir()
+        if isinstance(error, _UnusableMirrorError):
+            message = f"{title} is not on this machine and could not be fetched ({error})"
+            raise UnavailableError(message, where=address, hint=hint) from None
+        raise
+
+
+def _is_there(path: Path, file: RemoteFile) -> bool:
+    if not path.exists():
+        return False
+    try:
+        return hashlib.sha256(read_regular_file(path, file.size_bytes)).hexdigest() == file.sha256
+    except CnnError:
+        return False
+
+
+def _fetch(file: RemoteFile, mirrors: Sequence[str], stall_s: float, trusted: tuple[str, ...]) -> bytes:
+    """Return the content from the first mirror that has it; raise with the reasons of all of them."""
+    reasons = []
+    for mirror in mirrors:
+        try:
+            return _fetch_one(mirror + file.name, file, stall_s, trusted)
+        except _UnusableMirrorError as error:
+            reasons.append(f"{urlsplit(mirror).netloc}: {error}")
+    raise _UnusableMirrorError(", ".join(reasons))
+
+
+def _fetch_one(address: str, file: RemoteFile, stall_s: float, trusted: tuple[str, ...]) -> bytes:
+    if not address.startswith(trusted):
+        raise _UnusableMirrorError(f"the address does not begin with {trusted[0]}")
+    opener = urllib.request.build_opener(_Redirects(trusted))
+    opener.addheaders = [("User-Agent", "cnncli")]
+    content = bytearray()
+    try:
+        with opener.open(address, timeout=stall_s) as response:
+            while part := response.read1(_CHUNK):
+                content += part
+                if len(content) > file.size_bytes:
+                    raise _UnusableMirrorError(f"sent more than the {file.size_bytes} B of {file.name}")
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise _UnusableMirrorError(f"HTTP status {error.code}") from None
+    except (OSError, http.client.HTTPException) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise _UnusableMirrorError(_in_words(reason, stall_s)) from None
+    if len(content) != file.size_bytes:
+        raise _UnusableMirrorError(f"sent {len(content)} of the {file.size_bytes} B of {file.name}")
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise _UnusableMirrorError(f"sent a {file.name} with another sha256")
+    return bytes(content)
+
+
+def _in_words(reason: Any, stall_s: float) -> str:
+    if isinstance(reason, TimeoutError):
+        return f"sent nothing for {stall_s:g} s"
+    text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+    return text.splitlines()[0][:120]

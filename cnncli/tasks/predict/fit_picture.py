@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError
-from cnncli.io.datasets import Placement
+from cnncli.io.datasets.placement import Placement
 from cnncli.io.images.image import Image
 from cnncli.io.preprocessing import Preprocessing
 from cnncli.io.resample import fit_inside, resample

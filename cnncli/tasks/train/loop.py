@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cnncli.errors import CancelledError, CnnError, InterruptedRunError, InvalidInputError, NumericError
 from cnncli.io.checkpoint import BEST, LAST
-from cnncli.io.datasets import Split
+from cnncli.io.datasets.dataset import Split
 from cnncli.optim.schedules import learning_rate
 from cnncli.tasks.stop_request import StopRequest
 from cnncli.tasks.train.events import EpochDone, Evaluating, Finished, Note, Progress, TrainingEvent

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import CnnError, InvalidInputError, UsageError
-from cnncli.io.datasets import Dataset, Split
+from cnncli.io.datasets.dataset import Dataset, Split
 from cnncli.language.document import Document, parse_document
 from cnncli.language.tree import read_tree
 from cnncli.model import Model, parse_model

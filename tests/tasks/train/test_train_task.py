@@ -15,7 +15,8 @@ from tasks.train.fake_session import FakeSession
 
 from cnncli.errors import CnnError, InterruptedRunError, NumericError
 from cnncli.io.checkpoint import LAST, read_checkpoint
-from cnncli.io.datasets import Split, load_dataset
+from cnncli.io.datasets import load_dataset
+from cnncli.io.datasets.dataset import Split
 from cnncli.model import load_model
 from cnncli.model.sources import Source
 from cnncli.tasks.free_memory import free_memory
