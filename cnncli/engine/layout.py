@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from cnncli.engine.losses import LOSSES, Loss, Targets, record_answers, record_loss
+from cnncli.engine.losses import LOSSES, PLAIN, Objective, Targets, loss_name, record_answers, record_loss
 from cnncli.engine.memory import Memory
 from cnncli.engine.plan import BoundPlan, Plan, Signals
 from cnncli.engine.record import record
 from cnncli.engine.update import Recipe, Update
 from cnncli.engine.weights import Weights
-from cnncli.errors import InvalidInputError
 from cnncli.kernels.arguments import Operand
 from cnncli.kernels.host import LANES
 from cnncli.kernels.program import Op
@@ -29,6 +28,8 @@ class Layout:
     batch_size, threads : int
     recipe : Recipe, optional
         None: no training.
+    objective : Objective
+        What training minimises; tests measure its loss without smoothing and weights.
     dtype : {"float32", "float64"}
     is_counted_only : bool
         Allocate no large array: only `size_bytes` is wanted.
@@ -47,11 +48,12 @@ class Layout:
         recipe: Recipe | None,
         dtype: str,
         *,
+        objective: Objective = PLAIN,
         is_counted_only: bool = False,
     ) -> None:
         self.model, self.threads, self.dtype = model, threads, dtype
         self.blocks = blocks = -(-batch_size // LANES)
-        self.loss = loss_of(model)
+        self.loss = loss_name(model, objective)
         self.memory = Memory(dtype, is_counted_only=is_counted_only)
         self.weights = Weights(model, self.memory, with_gradients=recipe is not None)
         self.source = np.zeros(1, np.int64)  # address of the images
@@ -66,14 +68,16 @@ class Layout:
         classes = model.output_shape[0]
         self.probs = self.memory.zeros(blocks * LANES * classes)
         unused = Operand(self.memory.zeros(threads * LANES * classes), worker_step=LANES * classes)
+        self.rows = self.memory.zeros(blocks * LANES * classes if LOSSES[self.loss].has_rows else 0)
         answers = record_answers(self.loss, Operand(self.probs, task_step=LANES * classes))
         self.answer = self._bound(is_training=False, loss=answers)
-        self.test = self._bound(is_training=False, loss=record_loss(self.loss, self._targets(), unused))
+        plain = record_loss(self.loss, PLAIN, self._targets(), unused)
+        self.test = self._bound(is_training=False, loss=plain)
         self.training: BoundPlan | None = None
         self.update: Update | None = None
         if recipe is not None:
             self.update = Update(self.weights, self.memory, recipe)
-            self.training = self._bound(is_training=True, loss=record_loss(self.loss, self._targets()))
+            self.training = self._bound(is_training=True, loss=record_loss(self.loss, objective, self._targets()))
 
     @property
     def size_bytes(self) -> int:
@@ -88,7 +92,7 @@ class Layout:
 
     def _bound(self, *, is_training: bool, loss: Callable[[Graph, Value, Value], None]) -> BoundPlan:
         """Return the network between the images and what `loss` records, in memory."""
-        fused = bool(self.model.nodes) and self.model.nodes[-1].layer.loss == self.loss.name
+        fused = bool(self.model.nodes) and self.model.nodes[-1].layer.loss == self.loss
         recorded = record(self.model, blocks=self.blocks, is_training=is_training, loss=loss, fused_activation=fused)
         places = {"source": self.source, "scale": self._scale, "shift": self._shift}
         operands = {name: Operand(array) for name, array in places.items()}
@@ -103,21 +107,18 @@ class Layout:
 
     def _targets(self) -> Targets:
         labels, losses, hits = (Operand(array, task_step=LANES) for array in (self.labels, self.losses, self.hits))
-        return Targets(labels, losses, hits, Operand(self.share))
+        rows = Operand(self.rows, task_step=LANES * self.model.output_shape[0])
+        return Targets(labels, rows, losses, hits, Operand(self.share))
 
 
-def session_bytes(model: Model, *, batch_size: int, threads: int, recipe: Recipe | None = None) -> int:
+def session_bytes(
+    model: Model,
+    *,
+    batch_size: int,
+    threads: int,
+    recipe: Recipe | None = None,
+    objective: Objective = PLAIN,
+) -> int:
     """Return the bytes that a session of these arguments is going to allocate, exactly, without allocating them."""
-    return Layout(model, batch_size, threads, recipe, "float32", is_counted_only=True).size_bytes
-
-
-def loss_of(model: Model) -> Loss:
-    """Return the loss that suits the end of a network."""
-    shape = model.output_shape
-    if not model.nodes or len(shape) != 1 or shape[0] < 2:
-        raise InvalidInputError(
-            f"{model.name} does not end in a vector of 2 or more classes",
-            where=model.nodes[-1].where if model.nodes else "",
-            hint="end it with flatten, dense: classes, softmax",
-        )
-    return LOSSES["cross_entropy"]
+    layout = Layout(model, batch_size, threads, recipe, "float32", objective=objective, is_counted_only=True)
+    return layout.size_bytes

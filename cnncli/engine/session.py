@@ -8,6 +8,7 @@ from hashlib import blake2b
 import numpy as np
 
 from cnncli.engine.layout import Layout
+from cnncli.engine.losses import LOSSES, PLAIN, Objective
 from cnncli.engine.update import Recipe, Update, recipe_of
 from cnncli.engine.weights import initial_values
 from cnncli.errors import CancelledError
@@ -37,6 +38,8 @@ class Session:
         One per channel, or one for all: a pixel p in 0..255 enters the network as (p / 255 - mean) / std.
     dtype : {"float32", "float64"}
         float64 serves gradient checks.
+    objective : Objective
+        The loss; by itself the one that suits the end of the network.
     """
 
     def __init__(
@@ -52,9 +55,12 @@ class Session:
         mean: Sequence[float] = (0.0,),
         std: Sequence[float] = (1.0,),
         dtype: str = "float32",
+        objective: Objective = PLAIN,
     ) -> None:
         self.model, self.batch_size, self.threads, self.seed = model, batch_size, threads, seed
-        self._layout = layout = Layout(model, batch_size, threads, recipe_of(optimizer, momentum, weight_decay), dtype)
+        recipe = recipe_of(optimizer, momentum, weight_decay)
+        self._layout = layout = Layout(model, batch_size, threads, recipe, dtype, objective=objective)
+        self._class_weights = np.asarray(objective.class_weights or (), np.float64)
         layout.normalise(mean, std)
         self.parameters[:] = initial_values(model.slots, seed)
         self.statistics[:] = initial_values(model.state_slots, seed)
@@ -113,7 +119,9 @@ class Session:
         Parameters
         ----------
         images : uint8 (N, H, W, C), C-contiguous
-        labels : int64 (N,), in 0 .. K-1
+        labels : ndarray (N,) or (N, K)
+            Classes int64 in 0 .. K-1; for binary cross-entropy numbers from 0 to 1, for the mean squared error any,
+            a row of K per image ((N,) will do for one unit).
         indices : int64 (n,), 1 <= n <= batch_size
         lr : float
         key : (epoch, step)
@@ -122,7 +130,8 @@ class Session:
         Returns
         -------
         loss, hits : float, int
-            Sum of the losses of the batch before the step, NaN if a gradient is not finite; correct answers.
+            Sum of the losses of the batch before the step, NaN if a gradient is not finite; correct answers, which for
+            several units of binary cross-entropy are those with every unit right.
 
         Raises
         ------
@@ -133,7 +142,8 @@ class Session:
             raise RuntimeError("this session was made without an optimizer")
         count = self._load(images, indices)
         self._set_labels(labels[indices])
-        self._layout.share[0] = 1 / count
+        weights = self._class_weights[labels[indices]].sum() if len(self._class_weights) else count
+        self._layout.share[0] = 1 / weights if weights else 0
         text = f"{self.seed} {key[0]} {key[1]}".encode()
         self._layout.signals.key[0] = int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
         self._optimizer.begin(lr)
@@ -144,7 +154,10 @@ class Session:
         return loss if self._optimizer.is_finite() else float("nan"), int(self._layout.hits.sum())
 
     def predict(self, images: np.ndarray, indices: np.ndarray | None = None) -> np.ndarray:
-        """Return the probabilities float (n, K) of the images uint8 (N, H, W, C), or of those at `indices`."""
+        """Return the answers float (n, K) to the images uint8 (N, H, W, C), or to those at `indices`.
+
+        Probabilities of classes, or of each unit of binary cross-entropy; for the mean squared error the output.
+        """
         chosen = np.arange(len(images)) if indices is None else indices
         result = np.empty((len(chosen), self.model.output_shape[0]), self._layout.memory.dtype)
         _whole(self._prepare)
@@ -155,7 +168,10 @@ class Session:
         return result
 
     def evaluate(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-        """Return the mean loss and the share of correct answers on images uint8 (N, H, W, C) with labels int64 (N,)."""
+        """Return the mean loss and the share of correct answers on images uint8 (N, H, W, C) with labels.
+
+        Labels and correct answers as in `train_batch`; label smoothing and class weights are for training alone.
+        """
         if not len(images):
             raise ValueError("there are no images to evaluate")
         loss, hits = 0.0, 0
@@ -174,7 +190,18 @@ class Session:
         self._answer.cancel()
 
     def _set_labels(self, labels: np.ndarray) -> None:
-        classes = self.model.output_shape[0]
+        classes, layout = self.model.output_shape[0], self._layout
+        if LOSSES[layout.loss].has_rows:
+            rows = np.asarray(labels, np.float64).reshape(len(labels), -1)
+            is_binary = layout.loss == "binary_cross_entropy"
+            if rows.shape[1] != classes or not np.isfinite(rows).all():
+                raise ValueError(f"targets {rows.shape}, not finite ({len(labels)}, {classes})")
+            if is_binary and (rows.min() < 0 or rows.max() > 1):
+                raise ValueError(f"targets from {rows.min():g} to {rows.max():g}, not from 0 to 1")
+            layout.rows[: rows.size] = rows.ravel()
+            layout.labels[: len(rows)] = 0
+            layout.labels[len(rows) :] = -1  # padding
+            return
         if labels.min() < 0 or labels.max() >= classes:
             raise ValueError(f"labels from {labels.min()} to {labels.max()}, not from 0 to {classes - 1}")
         self._layout.labels[: len(labels)] = labels

@@ -135,6 +135,8 @@ class SiLU(Activation, kind="silu"):
 class Sigmoid(Activation, kind="sigmoid"):
     """``1 / (1 + exp(-x))``."""
 
+    loss: ClassVar[str] = "binary_cross_entropy"
+
 
 @dataclass(frozen=True)
 class Tanh(Activation, kind="tanh"):

@@ -41,7 +41,7 @@ def lanes(values):
 
 def probabilities(logits):
     result = np.zeros((LANES, len(logits)))
-    run("softmax.softmax_rows", z=lanes(logits), rows=result, classes=len(logits))
+    run("losses.softmax_rows", z=lanes(logits), rows=result, classes=len(logits))
     return result[0]
 
 
@@ -59,8 +59,8 @@ def test_rounded_probabilities_miss_one(given, case):
 def test_cross_entropy(given, case):
     logits = lanes(given["logits"])
     labels, losses, hits = np.full(LANES, given["label"]), np.zeros(LANES), np.zeros(LANES, np.int64)
-    run("softmax.softmax_cross_entropy", z=logits, dz=np.zeros_like(logits), labels=labels, losses=losses, hits=hits,
-        share=np.ones(1), classes=len(given["logits"]))  # fmt: skip
+    run("losses.softmax_cross_entropy", z=logits, dz=np.zeros_like(logits), labels=labels, losses=losses, hits=hits,
+        share=np.ones(1), weights=np.ones(len(logits)), smoothing=0.0, classes=len(given["logits"]))  # fmt: skip
     np.testing.assert_allclose(losses, case["expected"], rtol=0, atol=case["tol"])
     assert not hits.any()
 

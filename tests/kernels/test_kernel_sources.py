@@ -41,7 +41,7 @@ def test_any_source_of_the_folder_names_the_code_and_an_old_one_lends_its_name_t
     assert list(kept.glob("*.code")) == []
     assert run(tmp_path, "") == ["compile copy-float32"]
     assert run(tmp_path, "") == []
-    path = tmp_path / "cnncli" / "kernels" / "softmax.py"
+    path = tmp_path / "cnncli" / "kernels" / "losses.py"
     path.write_text(path.read_text() + "# another source")
     assert run(tmp_path, "") == ["compile copy-float32"]
     assert len(list(kept.glob("*.code"))) == 2
