@@ -6,6 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the [peers] extra")
 
 from cnncli.engine.session import Session  # noqa: E402
+from cnncli.engine.update import Recipe  # noqa: E402
 from cnncli.model import load_model, parse_model  # noqa: E402
 
 OPTIMIZERS = {
@@ -47,8 +48,8 @@ def compare(model, layers, optimizer, *, batch=48, steps=10):
         model,
         batch_size=batch,
         threads=2,
-        optimizer=optimizer,
-        weight_decay=0.0 if optimizer == "adam" else 1e-3,
+        # PyTorch's weight decay is on every parameter
+        optimizer=Recipe(optimizer, weight_decay=0.0 if optimizer == "adam" else 1e-3, decay_all=True),
         dtype="float64",
     )
     twin = torch.nn.Sequential(*layers).double()
