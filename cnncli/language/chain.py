@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from cnncli.errors import UsageError
 from cnncli.language.items import Item, Words, layer_hint, nearest
-from cnncli.language.tree import ListNode, Place, ScalarNode, TreeNode, plain_value, shorten
+from cnncli.language.tree import ListNode, Mark, ScalarNode, TreeNode, plain_value, shorten
 
 # what a value without a key means here: the lecture speaks of the kernel first
 MAIN = {"conv": "kernel", "depthwise": "kernel", "locally_connected": "kernel"}
@@ -49,14 +49,14 @@ def parse_layer(text: str, words: Mapping[str, Words]) -> Item:
     >>> [(name, node.value) for name, node in item.options.items()]
     [('kernel', 5), ('stride', 2), ('filters', 16)]
     """
-    place = Place(shorten(text, 80), 0, 0)
+    mark = Mark(shorten(text, 80), 0, 0)
     if len(text) > MAX_LENGTH:
-        raise UsageError(f"layer of {len(text)} characters", where=str(place), hint="write conv:5,out=8")
+        raise UsageError(f"layer of {len(text)} characters", where=str(mark), hint="write conv:5,out=8")
     kind, _, rest = text.strip().partition(":")
     kind = kind.strip().lower().replace("-", "_")
     kind = kind if kind in words else OTHER_KINDS.get(kind, kind)
     if kind not in words:
-        raise UsageError(f"unknown layer {shorten(kind)!r}", where=str(place), hint=layer_hint(kind, words))
+        raise UsageError(f"unknown layer {shorten(kind)!r}", where=str(mark), hint=layer_hint(kind, words))
     known = words[kind].options
     options: dict[str, TreeNode] = {}
     for number, part in enumerate(rest.split(",") if rest else ()):
@@ -65,26 +65,26 @@ def parse_layer(text: str, words: Mapping[str, Words]) -> Item:
             key, value = MAIN.get(kind, words[kind].main), part
             if number or not key:
                 hint = "write key=value, as in conv:5,s=2,out=16"
-                raise UsageError(f"{shorten(part)!r} has no key", where=str(place), hint=hint)
+                raise UsageError(f"{shorten(part)!r} has no key", where=str(mark), hint=hint)
         key = _full_key(key.strip().lower(), known)
         if key not in known:
             short = [word for word in SHORT if _full_key(word, known) in known and len(word) > 1]
             hint = nearest(key, (*known, *short))
-            raise UsageError(f"unknown key {shorten(key)!r} of {kind}", where=str(place), hint=hint)
+            raise UsageError(f"unknown key {shorten(key)!r} of {kind}", where=str(mark), hint=hint)
         if key in options:
-            raise UsageError(f"{key} twice", where=str(place), hint="keep one of them")
-        options[key] = value_node(value.strip(), place)
+            raise UsageError(f"{key} twice", where=str(mark), hint="keep one of them")
+        options[key] = value_node(value.strip(), mark)
     if kind in ("conv", "locally_connected") and "filters" not in options:
-        options["filters"] = ScalarNode(1, "1", place)
-    return Item(kind, place, options)
+        options["filters"] = ScalarNode(1, "1", mark)
+    return Item(kind, mark, options)
 
 
-def value_node(text: str, place: Place) -> TreeNode:
+def value_node(text: str, mark: Mark) -> TreeNode:
     """Return the node of one value; slashes separate the sides of a padding."""
     if _PAIR.fullmatch(text) and "//" not in text:
         parts = text.split("/")
-        return ListNode(tuple(ScalarNode(plain_value(part), part, place) for part in parts), place)
-    return ScalarNode(plain_value(text), text, place)
+        return ListNode(tuple(ScalarNode(plain_value(part), part, mark) for part in parts), mark)
+    return ScalarNode(plain_value(text), text, mark)
 
 
 def parse_chain(texts: Sequence[str], words: Mapping[str, Words]) -> tuple[Item, ...]:

@@ -134,12 +134,12 @@ def _input_shape(node: TreeNode, *, vector: bool) -> Shape:
                 return checked_vector(sizes[0])
             return checked_shape(sizes[0], sizes[1], sizes[2] if len(sizes) == 3 else 1)
         except InvalidInputError as error:
-            raise error.located(str(node.place)) from None
+            raise error.located(str(node.mark)) from None
     if isinstance(node, ScalarNode) and isinstance(node.value, str | int) and not isinstance(node.value, bool):
         try:
             if vector and type(node.value) is int:
                 return checked_vector(node.value)
             return parse_shape(node.text)
         except InvalidInputError as error:
-            raise error.located(str(node.place)) from None
+            raise error.located(str(node.mark)) from None
     raise fail(node, f"input: expected three whole numbers, got {describe(node)}", hint)

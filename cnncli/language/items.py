@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from cnncli.errors import InvalidInputError
-from cnncli.language.tree import ListNode, MapNode, Place, ScalarNode, TreeNode, describe, shorten
+from cnncli.language.tree import ListNode, MapNode, Mark, ScalarNode, TreeNode, describe, shorten
 
 COMMON_KEYS = ("name", "repeat", "from")
 RESIDUAL_KEYS = ("main", "shortcut", "activation")
@@ -56,7 +56,7 @@ class Item:
     """
 
     kind: str
-    place: Place
+    mark: Mark
     options: Mapping[str, TreeNode] = field(default_factory=dict)
     name: ScalarNode | None = None
     repeat: TreeNode | None = None
@@ -71,13 +71,13 @@ class Block:
     name: str
     params: Mapping[str, ScalarNode | None]
     layers: tuple[Item, ...]
-    place: Place
+    mark: Mark
 
 
-def fail(node: TreeNode | Place, message: str, hint: str = "") -> InvalidInputError:
+def fail(node: TreeNode | Mark, message: str, hint: str = "") -> InvalidInputError:
     """Return an error at the place of `node`."""
-    place = node if isinstance(node, Place) else node.place
-    return InvalidInputError(message, where=str(place), hint=hint)
+    mark = node if isinstance(node, Mark) else node.mark
+    return InvalidInputError(message, where=str(mark), hint=hint)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -144,7 +144,7 @@ class ItemReader:
         if not isinstance(node, MapNode):
             raise fail(node, f"blocks: expected a mapping of blocks, got {describe(node)}")
         params: dict[str, dict[str, ScalarNode | None]] = {}
-        bodies: dict[str, tuple[TreeNode, Place]] = {}
+        bodies: dict[str, tuple[TreeNode, Mark]] = {}
         for key, body in node.entries:
             if not isinstance(body, MapNode):
                 raise fail(body, f"block {key.text}: expected a mapping with 'layers:', got {describe(body)}")
@@ -153,10 +153,10 @@ class ItemReader:
                 raise fail(body, f"block {key.text} has no layers", "list them under `layers:`")
             params[key.text] = _params(entries["params"]) if "params" in entries else {}
             self.block_params[key.text] = tuple(params[key.text])
-            bodies[key.text] = entries["layers"], key.place
+            bodies[key.text] = entries["layers"], key.mark
         return {
-            name: Block(name, params[name], self.items(layers, f"block {name}"), place)
-            for name, (layers, place) in bodies.items()
+            name: Block(name, params[name], self.items(layers, f"block {name}"), mark)
+            for name, (layers, mark) in bodies.items()
         }
 
     def items(self, node: TreeNode, what: str, *, empty: bool = False) -> tuple[Item, ...]:
@@ -202,21 +202,21 @@ class ItemReader:
         if isinstance(value, MapNode):
             return _item(key, keys(value, (*known.options, *COMMON_KEYS), key.text))
         if value is None or (isinstance(value, ScalarNode) and value.value is None):
-            return Item(key.text, key.place)
+            return Item(key.text, key.mark)
         if not known.main:
             options = f"its options are {', '.join(known.options)}" if known.options else "it has no options"
             raise fail(value, f"{key.text} takes no value, got {describe(value)}", options)
-        return Item(key.text, key.place, {known.main: value})
+        return Item(key.text, key.mark, {known.main: value})
 
     def _call(self, key: ScalarNode, value: TreeNode | None) -> Item:
         params = self.block_params.get(key.text, ())
         if isinstance(value, MapNode):
             return _item(key, keys(value, (*params, *COMMON_KEYS), f"block {key.text}"))
         if value is None or (isinstance(value, ScalarNode) and value.value is None):
-            return Item(key.text, key.place)
+            return Item(key.text, key.mark)
         if len(params) != 1:
             raise fail(value, f"block {key.text} has {len(params)} parameters", "write them as {name: value}")
-        return Item(key.text, key.place, {params[0]: value})
+        return Item(key.text, key.mark, {params[0]: value})
 
     def _residual(self, key: ScalarNode, value: TreeNode | None) -> Item:
         if not isinstance(value, MapNode):
@@ -269,7 +269,7 @@ def _item(key: ScalarNode, entries: Mapping[str, TreeNode], branches: tuple[tupl
             # a layer inside a block is named as in a table: block1/conv1
             path = source.text.split("/") if isinstance(source, ScalarNode) else ()
             for part in path if len(path) > 1 and isinstance(source, ScalarNode) else ():
-                word(ScalarNode(part, part, source.place), "from", 200)
+                word(ScalarNode(part, part, source.mark), "from", 200)
             if len(path) < 2:
                 word(source, "from", 200)
             if isinstance(source, ScalarNode):
@@ -280,7 +280,7 @@ def _item(key: ScalarNode, entries: Mapping[str, TreeNode], branches: tuple[tupl
         raise fail(name, "name: 'input' is the input of the network", "choose another name")
     return Item(
         key.text,
-        key.place,
+        key.mark,
         options,
         name if isinstance(name, ScalarNode) else None,
         entries.get("repeat"),

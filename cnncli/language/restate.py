@@ -32,13 +32,13 @@ def restate(text: str, tree: MapNode, values: Mapping[str, str]) -> str:
     >>> restate(text, read_tree(text, "a"), {"input": "[9, 9, 1]", "classes": "3"})
     'classes: 3\nname: a\ninput: [9, 9, 1]\nlayers: [relu]\n'
     """
-    if any(key.place.column != 1 for key, _ in tree.entries) or not tree.entries:
+    if any(key.mark.column != 1 for key, _ in tree.entries) or not tree.entries:
         return text
     lines = text.splitlines(keepends=True)
-    starts = [key.place.line - 1 for key, _ in tree.entries]
+    starts = [key.mark.line - 1 for key, _ in tree.entries]
     if len(set(starts)) != len(starts):
         return text
-    known = {key.text: place for place, (key, _) in enumerate(tree.entries)}
+    known = {key.text: number for number, (key, _) in enumerate(tree.entries)}
     for name in sorted(values, key=lambda name: -known.get(name, -1)):
         line = f"{name}: {values[name]}\n"
         if name not in known:

@@ -20,8 +20,8 @@ MAX_VALUES = 10_000
 MAX_NUMBER_LENGTH = 40  # characters; a longer number stays text and is refused where a number is wanted
 
 
-class Place(NamedTuple):
-    """A place in a file; lines and columns count from 1."""
+class Mark(NamedTuple):
+    """Where something stands in a file; lines and columns count from 1."""
 
     file: str
     line: int
@@ -38,7 +38,7 @@ class ScalarNode:
 
     value: str | int | float | bool | None
     text: str
-    place: Place
+    mark: Mark
     quoted: bool = False
 
 
@@ -47,7 +47,7 @@ class ListNode:
     """A list."""
 
     items: tuple[TreeNode, ...]
-    place: Place
+    mark: Mark
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class MapNode:
     """A mapping whose keys are text, in the order of the file."""
 
     entries: tuple[tuple[ScalarNode, TreeNode], ...]
-    place: Place
+    mark: Mark
 
 
 TreeNode: TypeAlias = ScalarNode | ListNode | MapNode
@@ -123,7 +123,7 @@ def decode(data: bytes, file: str) -> str:
     except UnicodeDecodeError as error:
         before = data[: error.start]
         column = error.start - (before.rfind(b"\n") + 1) + 1
-        where = str(Place(file, before.count(b"\n") + 1, column))
+        where = str(Mark(file, before.count(b"\n") + 1, column))
         raise InvalidInputError(
             f"byte {error.start} (0x{data[error.start]:02x}) is not UTF-8", where=where, hint="save the file as UTF-8"
         ) from None
@@ -164,7 +164,7 @@ def read_tree(text: str, file: str) -> TreeNode:
     events.expect("DocumentEndEvent")
     if events.name() != "StreamEndEvent":
         raise InvalidInputError(
-            "a second document begins here", where=str(events.place()), hint="one file holds one network"
+            "a second document begins here", where=str(events.mark()), hint="one file holds one network"
         )
     return root
 
@@ -173,9 +173,9 @@ def _refuse_control_characters(text: str, file: str) -> None:
     found = re.search(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", text)
     if found:
         before = text[: found.start()]
-        place = Place(file, before.count("\n") + 1, found.start() - before.rfind("\n"))
+        mark = Mark(file, before.count("\n") + 1, found.start() - before.rfind("\n"))
         raise InvalidInputError(
-            f"character U+{ord(found.group()):04X} is not allowed in YAML", where=str(place), hint="remove it"
+            f"character U+{ord(found.group()):04X} is not allowed in YAML", where=str(mark), hint="remove it"
         )
 
 
@@ -200,7 +200,7 @@ class _Events:
             self._ahead = next(self._stream, None)
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            where = str(Place(self.file, mark.line + 1, mark.column + 1)) if mark else self.file
+            where = str(Mark(self.file, mark.line + 1, mark.column + 1)) if mark else self.file
             problem = " ".join(str(error.problem or error.context or "cannot be read").split())
             raise InvalidInputError(
                 f"not valid YAML: {shorten(problem, 120)}", where=where, hint="check indentation and punctuation"
@@ -225,69 +225,69 @@ class _Events:
         """Return the class name of the current event."""
         return type(self._ahead).__name__
 
-    def place(self) -> Place:
+    def mark(self) -> Mark:
         """Return where the current event begins."""
         mark = self._ahead.start_mark
-        return Place(self.file, mark.line + 1, mark.column + 1)
+        return Mark(self.file, mark.line + 1, mark.column + 1)
 
     def expect(self, name: str) -> Any:
         """Return the current event, which must be of class `name`."""
         if self.name() != name:
-            raise InvalidInputError("not valid YAML here", where=str(self.place()), hint="check the indentation")
+            raise InvalidInputError("not valid YAML here", where=str(self.mark()), hint="check the indentation")
         return self.advance()
 
 
 def _read_node(events: _Events, depth: int) -> TreeNode:
-    place = events.place()
+    mark = events.mark()
     name = events.name()
     events.values += 1
     if events.values > MAX_VALUES:
-        raise InvalidInputError(f"more than {MAX_VALUES:,} values", where=str(place), hint="use `repeat` and `blocks`")
+        raise InvalidInputError(f"more than {MAX_VALUES:,} values", where=str(mark), hint="use `repeat` and `blocks`")
     if depth > MAX_DEPTH:
-        raise InvalidInputError(f"nested deeper than {MAX_DEPTH} levels", where=str(place), hint="use `blocks`")
+        raise InvalidInputError(f"nested deeper than {MAX_DEPTH} levels", where=str(mark), hint="use `blocks`")
     if name == "AliasEvent":
         raise InvalidInputError(
-            "aliases (*name) are not used here", where=str(place), hint="use `blocks` and `repeat` instead"
+            "aliases (*name) are not used here", where=str(mark), hint="use `blocks` and `repeat` instead"
         )
     event = events.advance()
     if event.anchor is not None:
         raise InvalidInputError(
-            "anchors (&name) are not used here", where=str(place), hint="use `blocks` and `repeat` instead"
+            "anchors (&name) are not used here", where=str(mark), hint="use `blocks` and `repeat` instead"
         )
     if getattr(event, "tag", None) is not None:
         raise InvalidInputError(
-            f"tags ({shorten(str(event.tag))}) are not used here", where=str(place), hint="remove the tag"
+            f"tags ({shorten(str(event.tag))}) are not used here", where=str(mark), hint="remove the tag"
         )
     if name == "ScalarEvent":
         quoted = bool(event.style)
-        return ScalarNode(event.value if quoted else plain_value(event.value), event.value, place, quoted)
+        return ScalarNode(event.value if quoted else plain_value(event.value), event.value, mark, quoted)
     if name == "SequenceStartEvent":
         items: list[TreeNode] = []
         while events.name() != "SequenceEndEvent":
             items.append(_read_node(events, depth + 1))
         events.advance()
-        return ListNode(tuple(items), place)
-    return _read_mapping(events, depth, place)
+        return ListNode(tuple(items), mark)
+    return _read_mapping(events, depth, mark)
 
 
-def _read_mapping(events: _Events, depth: int, place: Place) -> MapNode:
+def _read_mapping(events: _Events, depth: int, mark: Mark) -> MapNode:
     entries: list[tuple[ScalarNode, TreeNode]] = []
-    seen: dict[str, Place] = {}
+    seen: dict[str, Mark] = {}
     while events.name() != "MappingEndEvent":
         key = _read_node(events, depth + 1)
         if not isinstance(key, ScalarNode):
-            raise InvalidInputError(f"{describe(key)} cannot be a key", where=str(key.place), hint="use a word")
+            raise InvalidInputError(f"{describe(key)} cannot be a key", where=str(key.mark), hint="use a word")
         if key.text == "<<" and not key.quoted:
             raise InvalidInputError(
-                "merge keys (<<) are not used here", where=str(key.place), hint="use `defaults` or `blocks`"
+                "merge keys (<<) are not used here", where=str(key.mark), hint="use `defaults` or `blocks`"
             )
         if key.text in seen:
             raise InvalidInputError(
                 f"duplicate key {shorten(key.text)!r}, first on line {seen[key.text].line}",
-                where=str(key.place),
+                where=str(key.mark),
                 hint="keep one of them",
             )
-        seen[key.text] = key.place
+        seen[key.text] = key.mark
         entries.append((key, _read_node(events, depth + 1)))
     events.advance()
-    return MapNode(tuple(entries), place)
+    return MapNode(tuple(entries), mark)

@@ -6,7 +6,7 @@ from math import prod
 
 from cnncli.errors import InvalidInputError, ShapeError
 from cnncli.language.items import fail
-from cnncli.language.tree import Place
+from cnncli.language.tree import Mark
 from cnncli.layers.base import Layer
 from cnncli.model.network import NETWORK_INPUT, Node
 from cnncli.model.vocabulary import PREFIXES
@@ -52,7 +52,7 @@ class Assembly:
         self,
         layer: Layer,
         inputs: tuple[int, ...],
-        place: Place,
+        mark: Mark,
         scope: tuple[str, ...],
         name: str,
         what: str,
@@ -63,18 +63,18 @@ class Assembly:
         if owner is None:
             self.layers += 1
             if self.layers > MAX_LAYERS:
-                raise fail(place, f"more than {MAX_LAYERS:,} layers", "repeat less")
+                raise fail(mark, f"more than {MAX_LAYERS:,} layers", "repeat less")
         try:
             out = layer.out_shape(*shapes)
             _check_size(out)
             params = layer.params(*shapes)
         except ShapeError as error:
-            raise self.failure(place, name or what, error) from None
+            raise self.failure(mark, name or what, error) from None
         self.parameters += sum(param.size for param in params.values())
         if self.max_parameters is not None and self.parameters > self.max_parameters:
             gib = self.parameters * 4 / 2**30
             raise fail(
-                place,
+                mark,
                 f"{self.parameters:,} parameters need {gib:,.1f} GiB (with gradients and Adam {4 * gib:,.1f}), "
                 f"the limit is {self.max_parameters:,}",
                 "use fewer units or filters, or pool before flatten",
@@ -82,10 +82,10 @@ class Assembly:
         index = len(self.nodes)
         full = "/".join((*scope, name)) if name else self.numbered(PREFIXES.get(layer.kind, layer.kind))
         if full in self.taken:
-            raise fail(place, f"the name {full!r} is used twice", "choose another name")
+            raise fail(mark, f"the name {full!r} is used twice", "choose another name")
         self.taken.add(full)
         self.nodes.append(
-            Node(full, layer, inputs, shapes, out, params, str(place), index if owner is None else owner, scope)
+            Node(full, layer, inputs, shapes, out, params, str(mark), index if owner is None else owner, scope)
         )
         return index
 
@@ -97,16 +97,16 @@ class Assembly:
             if "/".join((*scope, name)) not in self.taken and name not in self.taken | self.reserved:
                 return name
 
-    def claim(self, label: str, scope: tuple[str, ...], place: Place) -> None:
+    def claim(self, label: str, scope: tuple[str, ...], mark: Mark) -> None:
         """Take the name of a block call, so that neither a layer nor another call can have it."""
         full = "/".join((*scope, label))
         if full in self.taken:
-            raise fail(place, f"the name {full!r} is used twice", "choose another name")
+            raise fail(mark, f"the name {full!r} is used twice", "choose another name")
         self.taken.add(full)
 
-    def failure(self, place: Place, what: str, error: ShapeError) -> LayerError:
+    def failure(self, mark: Mark, what: str, error: ShapeError) -> LayerError:
         """Return `error` with its place and the number of the layer."""
-        return LayerError(f"{self.number(what)}: {error.message}", where=str(place), hint=error.hint)
+        return LayerError(f"{self.number(what)}: {error.message}", where=str(mark), hint=error.hint)
 
     def number(self, what: str) -> str:
         """Return how a message calls the layer that comes next, counted as in a table: ``layer 4 (conv)``."""

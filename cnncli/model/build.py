@@ -131,7 +131,7 @@ class _Builder(Assembly):
         """Add `items` one after the other behind node `index`; return the last node's index."""
         self.nesting += 1
         if self.nesting > MAX_NESTING and items:
-            raise fail(items[0].place, f"blocks and branches nested deeper than {MAX_NESTING}", "use fewer levels")
+            raise fail(items[0].mark, f"blocks and branches nested deeper than {MAX_NESTING}", "use fewer levels")
         for item in items:
             repeat = 1
             if item.repeat is not None:
@@ -153,7 +153,7 @@ class _Builder(Assembly):
         """Add one entry; return the index of its last node."""
         self.steps += 1
         if self.steps > MAX_STEPS:
-            raise fail(item.place, f"more than {MAX_STEPS:,} entries once repeats are unfolded", "repeat less")
+            raise fail(item.mark, f"more than {MAX_STEPS:,} entries once repeats are unfolded", "repeat less")
         sources = [self.source(source, frame) for source in item.sources]
         if len(sources) > 1 and item.kind not in ("add", "concat"):
             raise fail(
@@ -210,18 +210,18 @@ class _Builder(Assembly):
         block = self.document.blocks[item.kind]
         if item.kind in frame.calls:
             chain = " > ".join((*frame.calls, item.kind))
-            raise fail(item.place, f"block {item.kind} contains itself ({chain})", "unfold it with `repeat`")
+            raise fail(item.mark, f"block {item.kind} contains itself ({chain})", "unfold it with `repeat`")
         outside = self.names(frame, index)
         values: dict[str, int] = {}
         for parameter, default in block.params.items():
             written: TreeNode | None = item.options.get(parameter, default)
             if written is None:
                 hint = f"write `{item.kind}: {{{parameter}: 64}}`"
-                raise fail(item.place, f"block {item.kind} needs a value for {parameter}", hint)
+                raise fail(item.mark, f"block {item.kind} needs a value for {parameter}", hint)
             known = outside if parameter in item.options else {**outside, **values}
             values[parameter] = read_int(parameter, written, known, -1_000_000, 1_000_000)
         label = name or self.numbered(item.kind, frame.scope)
-        self.claim(label, frame.scope, item.name.place if item.name else item.place)
+        self.claim(label, frame.scope, item.name.mark if item.name else item.mark)
         inner = _Frame(values, (*frame.scope, label), (*frame.calls, item.kind), {}, frame)
         last = self.sequence(block.layers, index, inner)
         self.called = label
@@ -240,10 +240,10 @@ class _Builder(Assembly):
             main, shortcut = self.shape_of(last), self.shape_of(short)
             raise LayerError(
                 f"residual: main gives {format_hwc(main)} but shortcut is {format_hwc(shortcut)}",
-                where=str(item.place),
+                where=str(item.mark),
                 hint=_residual_hint(item, main, self.shape_of(index)),
             )
-        owner = self.add(Add(), (last, short), item.place, frame.scope, name, "residual")
+        owner = self.add(Add(), (last, short), item.mark, frame.scope, name, "residual")
         return self.activation(item, owner, owner, frame)
 
     def shortcut(self, item: Item, how: str, index: int, last: int, frame: _Frame) -> int:
@@ -255,8 +255,8 @@ class _Builder(Assembly):
             return index
         strides = [max(1, round(n / m)) for n, m in zip(have[1:], want[1:], strict=True)]
         conv = Conv2D(want[0], (1, 1), (strides[0], strides[1]), bias=False)
-        projected = self.add(conv, (index,), item.place, frame.scope, "", "shortcut")
-        return self.add(BatchNorm(), (projected,), item.place, frame.scope, "", "shortcut")
+        projected = self.add(conv, (index,), item.mark, frame.scope, "", "shortcut")
+        return self.add(BatchNorm(), (projected,), item.mark, frame.scope, "", "shortcut")
 
     def join(self, item: Item, index: int, sources: list[int], frame: _Frame, name: str) -> int:
         """Add parallel branches and the layer that joins them."""
@@ -268,10 +268,8 @@ class _Builder(Assembly):
         else:
             ends = tuple(sources)
             if len(ends) < 2:
-                raise fail(
-                    item.place, f"{item.kind} joins two or more inputs", f"write `{item.kind}: {{from: [a, b]}}`"
-                )
-        return self.add(layer, ends, item.place, frame.scope, name, item.kind)
+                raise fail(item.mark, f"{item.kind} joins two or more inputs", f"write `{item.kind}: {{from: [a, b]}}`")
+        return self.add(layer, ends, item.mark, frame.scope, name, item.kind)
 
     def layer(self, item: Item, index: int, frame: _Frame, name: str) -> int:
         """Add a layer and what its ``bn:`` and ``activation:`` options ask for."""
@@ -289,9 +287,9 @@ class _Builder(Assembly):
             elif option.default is REQUIRED:
                 given = [f"{k}: {node.text}" for k, node in item.options.items() if isinstance(node, ScalarNode)]
                 hint = f"write `{item.kind}: {{{', '.join([*given, f'{key}: ...'])}}}`"
-                if not item.place.line:  # an argument of the command line
+                if not item.mark.line:  # an argument of the command line
                     hint = f"write {item.kind}:3, or {item.kind}:{key}=3"
-                raise fail(item.place, f"{item.kind} needs {key}", hint)
+                raise fail(item.mark, f"{item.kind} needs {key}", hint)
         normalise = values.pop("bn", False)
         values.pop("activation", None)
         if normalise and values.get("bias") is None:
@@ -301,11 +299,11 @@ class _Builder(Assembly):
         try:
             layer = KINDS[item.kind].build(values, self.shape_of(index))
         except ShapeError as error:
-            raise self.failure(item.place, name or item.kind, error) from None
-        owner = self.add(layer, (index,), item.place, frame.scope, name, item.kind)
+            raise self.failure(item.mark, name or item.kind, error) from None
+        owner = self.add(layer, (index,), item.mark, frame.scope, name, item.kind)
         last = owner
         if normalise:
-            last = self.add(BatchNorm(), (last,), item.place, frame.scope, "", item.kind, owner)
+            last = self.add(BatchNorm(), (last,), item.mark, frame.scope, "", item.kind, owner)
         return self.activation(item, owner, last, frame)
 
     def activation(self, item: Item, owner: int, last: int, frame: _Frame) -> int:
@@ -323,7 +321,7 @@ class _Builder(Assembly):
             if option.name in defaults
         }
         return self.add(
-            KINDS[kind].build(options, self.shape_of(last)), (last,), item.place, frame.scope, "", kind, owner
+            KINDS[kind].build(options, self.shape_of(last)), (last,), item.mark, frame.scope, "", kind, owner
         )
 
 

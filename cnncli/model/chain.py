@@ -9,7 +9,7 @@ from cnncli.language.chain import OTHER_KINDS, parse_chain
 from cnncli.language.document import Document
 from cnncli.language.items import Item
 from cnncli.language.notation import parse_shape
-from cnncli.language.tree import Place, ScalarNode
+from cnncli.language.tree import Mark, ScalarNode
 from cnncli.model.assembly import LayerError
 from cnncli.model.build import build_model
 from cnncli.model.network import Model
@@ -69,5 +69,5 @@ def round_defaults(rounding: str) -> dict[str, dict[str, ScalarNode]]:
     """Return defaults that round every window's output length up, for ``ceil``."""
     if rounding != "ceil":
         return {}
-    word = {"round": ScalarNode("ceil", "ceil", Place("--round", 0, 0))}
+    word = {"round": ScalarNode("ceil", "ceil", Mark("--round", 0, 0))}
     return {kind: dict(word) for kind in ("conv", "depthwise", "locally_connected", "maxpool", "avgpool")}

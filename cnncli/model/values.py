@@ -102,7 +102,7 @@ def _pair(option: Option, node: TreeNode, names: Mapping[str, int]) -> Pair:
         return rows, columns
     if isinstance(node, ScalarNode) and (match := _BY.fullmatch(node.text)):
         rows, columns = (
-            read_int(option.name, ScalarNode(int(n), n, node.place), names, option.low, option.high)
+            read_int(option.name, ScalarNode(int(n), n, node.mark), names, option.low, option.high)
             for n in match.groups()
         )
         return rows, columns
@@ -152,4 +152,4 @@ def _init(option: Option, node: TreeNode) -> str:
     try:
         return parse_init(node.text)
     except InvalidInputError as error:
-        raise error.located(str(node.place)) from None
+        raise error.located(str(node.mark)) from None

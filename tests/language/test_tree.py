@@ -23,11 +23,11 @@ def test_places_count_from_one():
     assert isinstance(tree, MapNode)
     (_, one), (_, items) = tree.entries
     assert isinstance(one, ScalarNode)
-    assert (one.value, str(one.place)) == (1, "a.yaml:1:4")
+    assert (one.value, str(one.mark)) == (1, "a.yaml:1:4")
     assert isinstance(items, ListNode)
     inner = items.items[1]
     assert isinstance(inner, MapNode)
-    assert str(inner.entries[0][1].place) == "a.yaml:4:9"
+    assert str(inner.entries[0][1].mark) == "a.yaml:4:9"
 
 
 @pytest.mark.parametrize(

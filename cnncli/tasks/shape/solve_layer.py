@@ -8,7 +8,7 @@ from typing import Any
 
 from cnncli.errors import InvalidInputError, ShapeError, UsageError
 from cnncli.language.items import Item
-from cnncli.language.tree import ListNode, Place, ScalarNode
+from cnncli.language.tree import ListNode, Mark, ScalarNode
 from cnncli.model.chain import item_model
 from cnncli.model.network import Model
 from cnncli.model.values import read_option
@@ -108,7 +108,7 @@ def _axes(item: Item, shape: Shape, key: str, rounding: str) -> tuple[Axis, Axis
     is_pool = item.kind in ("maxpool", "avgpool")
     kernel = values.get("size" if is_pool else "kernel")
     if kernel is None and key not in ("size", "kernel"):
-        raise UsageError("the kernel is missing", where=str(item.place), hint="add -k 5, or write conv:5 or maxpool:2")
+        raise UsageError("the kernel is missing", where=str(item.mark), hint="add -k 5, or write conv:5 or maxpool:2")
     kernel = kernel or (1, 1)
     stride = values.get("stride") or ((None, None) if is_pool else (1, 1))
     padding = values.get("padding", (0, 0, 0, 0))
@@ -152,9 +152,9 @@ def _solve_axes(unknown: str, axes: Sequence[Axis], size: Pair) -> list[Solution
 
 
 def _node(unknown: str, rows: int, columns: int) -> ListNode:
-    place = Place(f"--solve {unknown}", 0, 0)
+    mark = Mark(f"--solve {unknown}", 0, 0)
     numbers = (rows, rows, columns, columns) if unknown == "padding" else (rows, columns)
-    return ListNode(tuple(ScalarNode(number, str(number), place) for number in numbers), place)
+    return ListNode(tuple(ScalarNode(number, str(number), mark) for number in numbers), mark)
 
 
 def _ranges(unknown: str, rows: Solution, columns: Solution) -> list[str]:
