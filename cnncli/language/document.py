@@ -1,4 +1,4 @@
-"""An architecture file as a document: what stands where, checked against the words of the language.
+"""An architecture file as a document: what stands where, checked against the keywords of the language.
 
 Values stay as they were written (a number may be an expression that needs the incoming channels); only the structure
 and every key are checked here, also in blocks that nobody uses.
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from cnncli.errors import InvalidInputError
-from cnncli.language.items import JOINS, Block, Item, ItemReader, Words, fail, keys, nearest, word
+from cnncli.language.items import JOINS, Block, Item, ItemReader, Keywords, fail, keys, nearest, word
 from cnncli.language.notation import checked_shape, checked_vector, parse_shape
 from cnncli.language.tree import ListNode, MapNode, ScalarNode, TreeNode, describe, shorten
 from cnncli.shapes import Shape
@@ -36,14 +36,14 @@ class DocumentError(InvalidInputError):
     document: Document
 
 
-def parse_document(tree: TreeNode, words: Mapping[str, Words]) -> Document:
+def parse_document(tree: TreeNode, keywords: Mapping[str, Keywords]) -> Document:
     """Return the document of a tree.
 
     Parameters
     ----------
     tree : TreeNode
         From `read_tree`.
-    words : mapping
+    keywords : mapping
         Layer kinds and their options; joins and ``residual`` are known here.
 
     Raises
@@ -58,13 +58,13 @@ def parse_document(tree: TreeNode, words: Mapping[str, Words]) -> Document:
         raise fail(top["cnn"], f"cnn: expected schema version 1, got {describe(top['cnn'])}", "write `cnn: 1`")
     if "layers" not in top:
         raise fail(tree, "expected a mapping with 'layers:'", "list the layers under `layers:`")
-    block_names = _block_names(top.get("blocks"), words)
-    reader = ItemReader(words, block_names)
+    block_names = _block_names(top.get("blocks"), keywords)
+    reader = ItemReader(keywords, block_names)
     document = Document(
         name=word(top["name"], "name", 64) if "name" in top else "",
         input_shape=_input_shape(top["input"], vector=_begins_with_dense(top["layers"])) if "input" in top else None,
         classes=_classes(top["classes"]) if "classes" in top else None,
-        defaults=_defaults(top["defaults"], words) if "defaults" in top else {},
+        defaults=_defaults(top["defaults"], keywords) if "defaults" in top else {},
         blocks=reader.blocks(top["blocks"]) if "blocks" in top else {},
         layers=(),
     )
@@ -86,29 +86,29 @@ def _begins_with_dense(layers: TreeNode) -> bool:
     return isinstance(key, ScalarNode) and key.text == "dense"
 
 
-def _block_names(node: TreeNode | None, words: Mapping[str, Words]) -> tuple[str, ...]:
+def _block_names(node: TreeNode | None, keywords: Mapping[str, Keywords]) -> tuple[str, ...]:
     if node is None:
         return ()
     if not isinstance(node, MapNode):
         raise fail(node, f"blocks: expected a mapping of blocks, got {describe(node)}")
     for key, _ in node.entries:
         word(key, "block")
-        if key.text in words or key.text == "residual" or key.text in JOINS:
+        if key.text in keywords or key.text == "residual" or key.text in JOINS:
             raise fail(key, f"block {key.text!r} has the name of a layer", "choose another name")
     return tuple(key.text for key, _ in node.entries)
 
 
-def _defaults(node: TreeNode, words: Mapping[str, Words]) -> dict[str, dict[str, TreeNode]]:
+def _defaults(node: TreeNode, keywords: Mapping[str, Keywords]) -> dict[str, dict[str, TreeNode]]:
     if not isinstance(node, MapNode):
         raise fail(node, f"defaults: expected a mapping of layer kinds, got {describe(node)}")
     found: dict[str, dict[str, TreeNode]] = {}
     for key, value in node.entries:
-        if key.text not in words:
-            raise fail(key, f"defaults: unknown layer {shorten(key.text)!r}", nearest(key.text, words))
+        if key.text not in keywords:
+            raise fail(key, f"defaults: unknown layer {shorten(key.text)!r}", nearest(key.text, keywords))
         if not isinstance(value, MapNode):
             hint = "write `conv: {kernel: 3}`"
             raise fail(value, f"defaults of {key.text}: expected options, got {describe(value)}", hint)
-        found[key.text] = keys(value, words[key.text].options, f"defaults of {key.text}")
+        found[key.text] = keys(value, keywords[key.text].options, f"defaults of {key.text}")
     return found
 
 

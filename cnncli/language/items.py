@@ -1,4 +1,4 @@
-"""Lists of layers: each entry checked against the words of the language, its values left as they were written."""
+"""Lists of layers: each entry checked against the keywords of the language, its values left as they were written."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ ABSENT = {
 
 
 @dataclass(frozen=True)
-class Words:
-    """The words of one layer kind: the option that a bare value stands for, and all options."""
+class Keywords:
+    """The keywords of one layer kind: the option that a bare value stands for, and all options."""
 
     main: str
     options: tuple[str, ...]
@@ -132,10 +132,10 @@ def word(node: TreeNode, what: str, longest: int = 64) -> str:
 
 
 class ItemReader:
-    """Reads lists of layers with the words of the language."""
+    """Reads lists of layers with the keywords of the language."""
 
-    def __init__(self, words: Mapping[str, Words], block_names: tuple[str, ...]) -> None:
-        self.words = words
+    def __init__(self, keywords: Mapping[str, Keywords], block_names: tuple[str, ...]) -> None:
+        self.keywords = keywords
         self.block_names = block_names
         self.block_params: dict[str, tuple[str, ...]] = {}
 
@@ -192,13 +192,13 @@ class ItemReader:
             return self._join(key, value)
         if kind in self.block_names:
             return self._call(key, value)
-        if kind not in self.words:
-            everything = (*self.words, "residual", *JOINS, *self.block_names)
+        if kind not in self.keywords:
+            everything = (*self.keywords, "residual", *JOINS, *self.block_names)
             raise fail(key, f"unknown layer {shorten(kind)!r}", layer_hint(kind, everything))
         return self._layer(key, value)
 
     def _layer(self, key: ScalarNode, value: TreeNode | None) -> Item:
-        known = self.words[key.text]
+        known = self.keywords[key.text]
         if isinstance(value, MapNode):
             return _item(key, keys(value, (*known.options, *COMMON_KEYS), key.text))
         if value is None or (isinstance(value, ScalarNode) and value.value is None):

@@ -14,9 +14,9 @@ from cnncli.errors import InvalidInputError, UsageError
 from cnncli.language.document import DocumentError, parse_document
 from cnncli.language.restate import restate
 from cnncli.language.tree import MAX_BYTES, MapNode, ScalarNode, TreeNode, decode, read_tree
+from cnncli.model.arguments import round_defaults
 from cnncli.model.assembly import MAX_PARAMETERS, WrittenError
 from cnncli.model.build import build_model
-from cnncli.model.chain import round_defaults
 from cnncli.model.network import Model
 from cnncli.model.vocabulary import vocabulary
 from cnncli.shapes import Shape, format_hwc, user_shape

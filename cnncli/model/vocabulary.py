@@ -1,8 +1,8 @@
-"""The words of the architecture language: every layer kind with its options, and the names that nodes get."""
+"""The keywords of the architecture language: every layer kind with its options, and the names that nodes get."""
 
 from __future__ import annotations
 
-from cnncli.language.items import Words
+from cnncli.language.items import Keywords
 from cnncli.layers import KINDS
 from cnncli.layers.base import Option
 
@@ -25,10 +25,10 @@ def options_of(kind: str) -> tuple[Option, ...]:
     return (*KINDS[kind].options, *FUSED) if kind in WITH_FUSED else KINDS[kind].options
 
 
-def vocabulary() -> dict[str, Words]:
-    """Return the words of every layer kind that an architecture file may name."""
+def vocabulary() -> dict[str, Keywords]:
+    """Return the keywords of every layer kind that an architecture file may name."""
     return {
-        kind: Words(layer.main, tuple(option.name for option in options_of(kind)))
+        kind: Keywords(layer.main, tuple(option.name for option in options_of(kind)))
         for kind, layer in KINDS.items()
         if layer.inputs == 1
     }

@@ -10,8 +10,8 @@ from typing import Any
 from cnncli.errors import UsageError
 from cnncli.language.items import nearest
 from cnncli.language.notation import is_shape
+from cnncli.model.arguments import input_from_arguments, model_from_arguments
 from cnncli.model.assembly import LayerError, WrittenError
-from cnncli.model.chain import chain_input, chain_model
 from cnncli.model.network import Model
 from cnncli.model.sources import check_classes, parse_model, read_source
 from cnncli.model.summary import memory, rows_of, unread
@@ -44,7 +44,7 @@ def read_model(source: str, layers: Sequence[str], input_shape: Shape | None, cl
             raise UsageError("--input and --classes belong to an architecture file", hint="leave them out")
         if not layers:
             raise UsageError("an input shape alone has no parameters", hint="add layers, as in 28x28x1 conv:5,out=6")
-        return chain_model(chain_input(source, layers), layers)
+        return model_from_arguments(input_from_arguments(source, layers), layers)
     if layers:
         raise UsageError("an architecture has its own layers", where=source, hint="begin with an input shape")
     found = read_source(source)

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from cnncli.errors import InvalidInputError, UsageError
-from cnncli.language.chain import parse_layer
+from cnncli.language.arguments import parse_layer
 from cnncli.language.notation import is_shape, parse_output, parse_shape
+from cnncli.model.arguments import input_from_arguments, model_from_arguments
 from cnncli.model.assembly import LayerError, WrittenError
-from cnncli.model.chain import chain_input, chain_model
 from cnncli.model.network import Model
 from cnncli.model.sources import check_classes, parse_model, read_source
 from cnncli.model.summary import unread
@@ -38,7 +38,7 @@ def read_model(
             if options[name]:
                 raise UsageError("--input and --classes belong to an architecture file", hint="leave them out")
         texts = chain_texts(layers, flags)
-        model = chain_model(chain_input(source, texts), texts, rounding=rounding)
+        model = model_from_arguments(input_from_arguments(source, texts), texts, rounding=rounding)
     else:
         if layers or any(flags.values()):
             raise UsageError(

@@ -9,7 +9,7 @@ from typing import Any
 from cnncli.errors import InvalidInputError, ShapeError, UsageError
 from cnncli.language.items import Item
 from cnncli.language.tree import ListNode, Mark, ScalarNode
-from cnncli.model.chain import item_model
+from cnncli.model.arguments import model_from_items
 from cnncli.model.network import Model
 from cnncli.model.values import read_option
 from cnncli.model.vocabulary import options_of
@@ -77,7 +77,7 @@ def solve_layer(item: Item, shape: Shape, unknown: str, wanted: Wanted, *, round
         shape = shape[0], rows.value, columns.value
     else:
         item = replace(item, options={**item.options, key: _node(unknown, rows.value, columns.value)})
-    model = item_model(shape, (item,), rounding=rounding)
+    model = model_from_items(shape, (item,), rounding=rounding)
     node = model.nodes[0]
     if rounding == "strict":
         check_strict(node)

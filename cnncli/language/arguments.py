@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from cnncli.errors import UsageError
-from cnncli.language.items import Item, Words, layer_hint, nearest
+from cnncli.language.items import Item, Keywords, layer_hint, nearest
 from cnncli.language.tree import ListNode, Mark, ScalarNode, TreeNode, plain_value, shorten
 
 # what a value without a key means here: the lecture speaks of the kernel first
@@ -28,14 +28,14 @@ MAX_LENGTH = 500
 _PAIR = re.compile(r"[^/]+(/[^/]+){1,3}")
 
 
-def parse_layer(text: str, words: Mapping[str, Words]) -> Item:
+def parse_layer(text: str, keywords: Mapping[str, Keywords]) -> Item:
     """Return the entry for one argument.
 
     Parameters
     ----------
     text : str
         ``kind[:value][,key=value]...``; pairs as ``5x3`` (rows x columns), padding also as top/bottom/left/right.
-    words : mapping
+    keywords : mapping
         Layer kinds and their options.
 
     Raises
@@ -45,7 +45,7 @@ def parse_layer(text: str, words: Mapping[str, Words]) -> Item:
 
     Examples
     --------
-    >>> item = parse_layer("conv:5,s=2,out=16", {"conv": Words("filters", ("filters", "kernel", "stride"))})
+    >>> item = parse_layer("conv:5,s=2,out=16", {"conv": Keywords("filters", ("filters", "kernel", "stride"))})
     >>> [(name, node.value) for name, node in item.options.items()]
     [('kernel', 5), ('stride', 2), ('filters', 16)]
     """
@@ -54,15 +54,15 @@ def parse_layer(text: str, words: Mapping[str, Words]) -> Item:
         raise UsageError(f"layer of {len(text)} characters", where=str(mark), hint="write conv:5,out=8")
     kind, _, rest = text.strip().partition(":")
     kind = kind.strip().lower().replace("-", "_")
-    kind = kind if kind in words else OTHER_KINDS.get(kind, kind)
-    if kind not in words:
-        raise UsageError(f"unknown layer {shorten(kind)!r}", where=str(mark), hint=layer_hint(kind, words))
-    known = words[kind].options
+    kind = kind if kind in keywords else OTHER_KINDS.get(kind, kind)
+    if kind not in keywords:
+        raise UsageError(f"unknown layer {shorten(kind)!r}", where=str(mark), hint=layer_hint(kind, keywords))
+    known = keywords[kind].options
     options: dict[str, TreeNode] = {}
     for number, part in enumerate(rest.split(",") if rest else ()):
         key, equals, value = part.partition("=")
         if not equals:
-            key, value = MAIN.get(kind, words[kind].main), part
+            key, value = MAIN.get(kind, keywords[kind].main), part
             if number or not key:
                 hint = "write key=value, as in conv:5,s=2,out=16"
                 raise UsageError(f"{shorten(part)!r} has no key", where=str(mark), hint=hint)
@@ -87,9 +87,9 @@ def value_node(text: str, mark: Mark) -> TreeNode:
     return ScalarNode(plain_value(text), text, mark)
 
 
-def parse_chain(texts: Sequence[str], words: Mapping[str, Words]) -> tuple[Item, ...]:
+def parse_layers(texts: Sequence[str], keywords: Mapping[str, Keywords]) -> tuple[Item, ...]:
     """Return the entries for several arguments."""
-    return tuple(parse_layer(text, words) for text in texts)
+    return tuple(parse_layer(text, keywords) for text in texts)
 
 
 def _full_key(key: str, known: tuple[str, ...]) -> str:

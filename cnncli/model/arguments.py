@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cnncli.errors import InvalidInputError, UsageError
-from cnncli.language.chain import OTHER_KINDS, parse_chain
+from cnncli.language.arguments import OTHER_KINDS, parse_layers
 from cnncli.language.document import Document
 from cnncli.language.items import Item
 from cnncli.language.notation import parse_shape
@@ -19,7 +19,7 @@ from cnncli.shapes import Shape
 MAX_DIGITS = 12  # of the length of a vector
 
 
-def chain_input(text: str, layers: Sequence[str]) -> Shape:
+def input_from_arguments(text: str, layers: Sequence[str]) -> Shape:
     """Return the input shape before `layers`: a single number in front of a dense layer is a vector.
 
     Raises
@@ -29,7 +29,7 @@ def chain_input(text: str, layers: Sequence[str]) -> Shape:
 
     Examples
     --------
-    >>> chain_input("400", ["dense:120"]), chain_input("28", ["conv:5"])
+    >>> input_from_arguments("400", ["dense:120"]), input_from_arguments("28", ["conv:5"])
     ((400,), (1, 28, 28))
     """
     kind = layers[0].partition(":")[0].strip().lower() if layers else ""
@@ -41,7 +41,7 @@ def chain_input(text: str, layers: Sequence[str]) -> Shape:
         raise UsageError(error.message, hint=error.hint) from None
 
 
-def chain_model(input_shape: Shape, layers: Sequence[str], *, rounding: str = "floor") -> Model:
+def model_from_arguments(input_shape: Shape, layers: Sequence[str], *, rounding: str = "floor") -> Model:
     """Return the network of ``conv:3,out=8 maxpool:2 ...`` on an input; any number of parameters is allowed.
 
     Raises
@@ -51,11 +51,11 @@ def chain_model(input_shape: Shape, layers: Sequence[str], *, rounding: str = "f
     LayerError
         Shapes that do not fit.
     """
-    return item_model(input_shape, parse_chain(layers, vocabulary()), rounding=rounding)
+    return model_from_items(input_shape, parse_layers(layers, vocabulary()), rounding=rounding)
 
 
-def item_model(input_shape: Shape, items: tuple[Item, ...], *, rounding: str = "floor") -> Model:
-    """Return the network of layers that `parse_layer` has read; errors as for `chain_model`."""
+def model_from_items(input_shape: Shape, items: tuple[Item, ...], *, rounding: str = "floor") -> Model:
+    """Return the network of layers that `parse_layer` has read; errors as for `model_from_arguments`."""
     document = Document("chain", input_shape, None, round_defaults(rounding), {}, items)
     try:
         return build_model(document, max_parameters=None, where="chain")

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnncli.errors import ShapeError, UsageError
-from cnncli.language.chain import parse_layer
-from cnncli.model.chain import chain_input, chain_model
+from cnncli.language.arguments import parse_layer
+from cnncli.model.arguments import input_from_arguments, model_from_arguments
 from cnncli.model.vocabulary import vocabulary
 
 
@@ -34,7 +34,7 @@ from cnncli.model.vocabulary import vocabulary
     ],
 )
 def test_shapes(text, shape, out):
-    assert chain_model(shape, [text]).output_shape == out
+    assert model_from_arguments(shape, [text]).output_shape == out
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_shapes(text, shape, out):
 )
 def test_what_cannot_be_read_is_a_usage_error(text, word):
     with pytest.raises(UsageError) as caught:
-        chain_model((3, 8, 8), ["flatten", text] if text.startswith("dense") else [text])
+        model_from_arguments((3, 8, 8), ["flatten", text] if text.startswith("dense") else [text])
     assert caught.value.exit_code == 2
     assert word in str(caught.value)
 
@@ -83,7 +83,7 @@ texts = st.one_of(st.text(max_size=40), st.lists(words, min_size=1, max_size=9).
 @given(st.lists(texts, min_size=1, max_size=3))
 def test_any_text_is_a_layer_or_our_error(layers):
     try:
-        model = chain_model((3, 8, 8), layers)
+        model = model_from_arguments((3, 8, 8), layers)
     except (UsageError, ShapeError) as error:
         message = str(error)
     else:
@@ -102,4 +102,4 @@ def test_any_text_is_a_layer_or_our_error(layers):
     ],
 )
 def test_a_number_before_a_dense_layer_is_a_vector(source, layers, shape):
-    assert chain_input(source, layers) == shape
+    assert input_from_arguments(source, layers) == shape
