@@ -30,6 +30,7 @@ COMMANDS = {
     "new": ("cnncli.cli.new", "Write a commented architecture file to start from."),
     "train": ("cnncli.cli.train", "Train a network on images."),
     "predict": ("cnncli.cli.predict", "Classify images with a trained network."),
+    "bench": ("cnncli.cli.bench", "Measure how fast a network runs, or print its plan."),
 }
 
 _COMPLETES = "_CNN_COMPLETE"  # set by a shell that asks for completions

@@ -87,6 +87,15 @@ class Plan:
         )
 
     @property
+    def is_shared(self) -> bool:
+        """Return whether a block of images is shared out over threads."""
+        return self.parts > 1 and self.together == 1
+
+    def slot_of(self, value: Value) -> Slot:
+        """Return where a value lies and how long it lives."""
+        return self.placement.slots[root(value)]
+
+    @property
     def tasks(self) -> int:
         """Return how many threads can work on groups of blocks at the same time."""
         return -(-self.blocks // self.together)
@@ -144,6 +153,7 @@ class BoundPlan:
 
     Attributes
     ----------
+    plan : Plan
     prologue : list of list of OpSequence
         Phases to run whenever parameters have changed; empty when training.
     updates : list of OpSequence
@@ -151,7 +161,7 @@ class BoundPlan:
     """
 
     def __init__(self, plan: Plan, memory: Memory, weights: Weights, signals: Signals) -> None:
-        self._plan, self._weights, self._signals = plan, weights, signals
+        self.plan, self._weights, self._signals = plan, weights, signals
         placement: Placement = plan.placement
         self._worker = memory.zeros(placement.worker_size * plan.threads)
         self._batch = memory.zeros(placement.batch_size)
@@ -170,17 +180,26 @@ class BoundPlan:
         self.prologue = [[self._sequence(step)] for step in plan.prologue]
         self.updates = [self._sequence(step) for step in plan.updates]
 
+    def tasks_of(self, step: Step) -> int:
+        """Return into how many tasks the op of a step with the fewest is divided."""
+        if step.scope is Scope.BATCH:
+            return step.tasks
+        if not self.plan.is_shared:
+            return self.plan.tasks
+        parts = [op.shared_out(self.plan.parts, str(self.plan.dtype)).parts for op in self._ops(step)]
+        return self.plan.blocks * (sum(parts) if step.is_parallel else min(parts, default=1))
+
     @cached_property
     def phases(self) -> list[list[OpSequence]]:
         """The op sequences that can run at the same time, phase by phase."""
-        return [sequences for phase in self._plan.phases for sequences in self._sequences(phase)]
+        return [sequences for phase in self.plan.phases for sequences in self._sequences(phase)]
 
     def _sequences(self, phase: Phase) -> Iterator[list[OpSequence]]:
         """Yield the op sequences of a phase, or of several where its one step is shared out over parts."""
-        plan = self._plan
+        plan = self.plan
         sequences = [self._sequence(step) for step in phase.batch_steps]
         ops = [op for step in phase.block_steps for op in self._ops(step)]
-        if plan.parts == 1 or plan.together > 1:
+        if not plan.is_shared:
             if ops:
                 sequences.insert(0, OpSequence(tuple(ops), plan.blocks, plan.together))
             yield sequences
@@ -204,7 +223,7 @@ class BoundPlan:
         for table in (*step.tables_read, *step.tables_written):
             if table.per == "group" and table not in partials:
                 gradient = weights.gradients_of(step.node)[table.gradient]
-                partials[table] = Partial(gradient, 0, self._plan.together)
+                partials[table] = Partial(gradient, 0, self.plan.together)
         bound = Bound(
             reads=tuple(self.view(value) for value in step.reads),
             writes=tuple(self.view(value) for value in step.writes),
@@ -213,18 +232,18 @@ class BoundPlan:
             weights=weights.of(step.node),
             gradients=weights.gradients_of(step.node),
             absorbed=step.absorbed,
-            blocks=self._plan.blocks,
-            together=self._plan.together,
+            blocks=self.plan.blocks,
+            together=self.plan.together,
             zero=self._zero,
             count=Operand(self._signals.count),
             key=Operand(self._signals.key),
         )
-        cleared = [op for value in self._plan.placement.first_writers.get(step, ()) for op in self._clear(value)]
+        cleared = [op for value in self.plan.placement.first_writers.get(step, ()) for op in self._clear(value)]
         return [*cleared, *step.emit(bound)]
 
     def _clear(self, value: Value) -> list[Op]:
         """Return the op that writes zeros around a value whose memory others use, too."""
-        if value.halo == NO_PADS or not self._plan.placement.slots[value].shares:
+        if value.halo == NO_PADS or not self.plan.placement.slots[value].shares:
             return []
         names = ("top", "bottom", "left", "right")
         return [Op("elementwise.clear_halo", {"y": self.view(value), **dict(zip(names, value.halo, strict=True))})]
@@ -239,13 +258,13 @@ class BoundPlan:
             if not outer.is_contiguous:
                 raise RuntimeError(f"{value.name}: maps with a halo cannot be seen in another shape")
             return View(outer.operand, image, image[1] * image[2] * LANES, image[2] * LANES, LANES)
-        slot: Slot = self._plan.placement.slots[root(value)]
+        slot: Slot = self.plan.placement.slots[root(value)]
         top, bottom, left, right = value.halo
         row = (image[2] + left + right) * LANES
         channel = (image[1] + top + bottom) * row
         corner = top * row + left * LANES
         if slot.is_kept:
-            operand = Operand(self._batch, slot.offset + corner, task_step=slot.size // self._plan.blocks)
+            operand = Operand(self._batch, slot.offset + corner, task_step=slot.size // self.plan.blocks)
         else:
-            operand = Operand(self._worker, slot.offset + corner, worker_step=self._plan.placement.worker_size)
+            operand = Operand(self._worker, slot.offset + corner, worker_step=self.plan.placement.worker_size)
         return View(operand, image, channel, row, LANES)

@@ -60,6 +60,16 @@ class Kernel:
         self.__doc__ = body.__doc__
         self._compiled: dict[str, store.Compiled] = {}
 
+    @property
+    def description(self) -> str:
+        """Return what it takes, as `arguments.described` says it."""
+        return described(self._parameters, splits_channels=self._splits_channels)
+
+    def takes(self, dtype: str = "float32") -> str:
+        """Return what it takes; the same for every `dtype`."""
+        del dtype
+        return self.description
+
     def code(self, dtype: str = "float32") -> store.Code:
         """Return the code for float32 or float64 numbers; compile it if need be."""
         if self._is_cached:
@@ -80,7 +90,7 @@ class Kernel:
 
         entry.__qualname__ = f"{self.name}.{real}"  # what a profiler shows
         entry.__module__ = self._body.__module__
-        return compile_entry(entry, _SIGNATURE, described(self._parameters, splits_channels=self._splits_channels))
+        return compile_entry(entry, _SIGNATURE, self.description)
 
 
 class Entry:

@@ -25,6 +25,9 @@ class Compilable(Protocol):
     def code(self, dtype: str = "float32") -> Code:
         """Return the code for one type of numbers."""
 
+    def takes(self, dtype: str = "float32") -> str:
+        """Return the description of what it takes."""
+
 
 @dataclass(frozen=True)
 class Op:
@@ -52,14 +55,14 @@ class Op:
 
     def shared_out(self, parts: int, dtype: str) -> Op:
         """Return the op with its tasks shared out over up to `parts` parts, if its kernel can do that."""
-        if not splits(self._code(dtype).takes):
+        if not splits(self._routine.takes(dtype)):
             return self
         channels = [value.maps().channels for value in self.operands.values() if hasattr(value, "maps")]
         return replace(self, parts=max(1, min(parts, self.most_parts or min(channels, default=1))))
 
-    def _code(self, dtype: str) -> Code:
-        kernel = routine(self.kernel, *self.variant) if isinstance(self.kernel, str) else self.kernel
-        return kernel.code(dtype)
+    @property
+    def _routine(self) -> Compilable:
+        return routine(self.kernel, *self.variant) if isinstance(self.kernel, str) else self.kernel
 
     def packed(self, dtype: str) -> tuple[int, np.ndarray, list[np.ndarray]]:
         """Return the address of the code, the words it reads and the arrays that they point into.
@@ -69,7 +72,7 @@ class Op:
         TypeError
             If an operand is missing, surplus or of another type.
         """
-        code = self._code(dtype)
+        code = self._routine.code(dtype)
         words, arrays = pack(code.takes, self.operands, str(self.kernel))
         return code.address, np.array([self.parts, *words], np.int64), arrays
 

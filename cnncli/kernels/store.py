@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -105,15 +106,24 @@ class Routine:
         """Return the code for one type of numbers: from the store, else compiled."""
         return code(self.module, self.name, dtype, lambda: self._compile(dtype))
 
+    def takes(self, dtype: str = "float32") -> str:
+        """Return the description of what it takes; compile nothing."""
+        with _turn:
+            known = _load(self.module, self.name, dtype)
+        return known.takes if known else str(self._made().takes())
+
     def preload(self, dtype: str = "float32") -> None:
         """Link the code now if it is in the store; compile nothing."""
         with _turn:
             _load(self.module, self.name, dtype)
 
     def _compile(self, dtype: str) -> Compiled:
-        made = getattr(importlib.import_module(f"cnncli.kernels.{self.module}"), self.function)
-        compiled: Compiled = (made(*self.parameters) if self.parameters else made).compile(dtype)
+        compiled: Compiled = self._made().compile(dtype)
         return compiled
+
+    def _made(self) -> Any:
+        made = getattr(importlib.import_module(f"cnncli.kernels.{self.module}"), self.function)
+        return made(*self.parameters) if self.parameters else made
 
 
 def routine(name: str, *parameters: int) -> Routine:
