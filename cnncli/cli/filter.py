@@ -25,7 +25,7 @@ from cnncli.errors import PartialFailureError, UsageError
 if TYPE_CHECKING:
     from cnncli.filtering.plan import FilterPlan
     from cnncli.filters.steps import Step
-    from cnncli.io.images.listing import Source
+    from cnncli.io.images.listing import InputFile
     from cnncli.tasks.filter.events import Event
     from cnncli.tasks.filter.names import Job
     from cnncli.tasks.filter.options import FileOptions
@@ -103,7 +103,7 @@ def _filter(given: FilterArguments) -> int:
     return _run(jobs, plan, settings, given, standard_input)
 
 
-def _sources(given: FilterArguments) -> list[Source]:
+def _sources(given: FilterArguments) -> list[InputFile]:
     from cnncli.io.images.listing import expand_inputs, read_list
     from cnncli.tasks.filter.names import output_folder
 

@@ -12,7 +12,7 @@ from cnncli.errors import CnnError, PartialFailureError, UsageError
 
 if TYPE_CHECKING:
     from cnncli.io.images.image import Image
-    from cnncli.tasks.predict.predict import Failure, PredictingSession, Prediction
+    from cnncli.tasks.predict.predict import FailedPicture, PredictingSession, Prediction
 
 _SHOWN_NOTES = 5
 
@@ -110,16 +110,16 @@ class _Told:
 
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet
-        self.failures: list[Failure] = []
+        self.failures: list[FailedPicture] = []
         self.pictures = self.noted = 0
 
-    def listen(self, results: Iterator[Prediction | Failure]) -> Iterator[Prediction | Failure]:
+    def listen(self, results: Iterator[Prediction | FailedPicture]) -> Iterator[Prediction | FailedPicture]:
         from cnncli.reporting.encodable import printable, write_line
-        from cnncli.tasks.predict.predict import Failure
+        from cnncli.tasks.predict.predict import FailedPicture
 
         for result in results:
             self.pictures += 1
-            if isinstance(result, Failure):
+            if isinstance(result, FailedPicture):
                 self.failures.append(result)
             elif result.notes:
                 self.noted += 1

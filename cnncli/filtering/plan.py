@@ -75,7 +75,7 @@ class ResolvedPlan:
     Parameters
     ----------
     operation : str
-        ``correlation``, ``convolution`` or ``upended`` (rows of the kernel reversed).
+        ``correlation``, ``convolution`` or ``flipud`` (rows of the kernel reversed).
     late_anchor : bool
         The centre of an even kernel is k//2 and not (k-1)//2, counted in the kernel as given.
     rounding : str
@@ -119,14 +119,14 @@ class ResolvedPlan:
             kernel = kernel.multiplied_out()
         if self.operation == "convolution":
             kernel = kernel.flipped()
-        elif self.operation == "upended":
-            kernel = kernel.upended()
+        elif self.operation == "flipud":
+            kernel = kernel.flipud()
         kernel = kernel.with_bias(self.plan.bias)
         return kernel if self.factor == 1 else replace(kernel, bias=kernel.biases * self.factor)
 
     def late(self) -> tuple[bool, bool]:
         """Return for rows and columns whether the centre of the kernel as applied is k//2."""
-        rows, columns = {"convolution": (True, True), "upended": (True, False)}.get(self.operation, (False, False))
+        rows, columns = {"convolution": (True, True), "flipud": (True, False)}.get(self.operation, (False, False))
         return self.late_anchor != rows, self.late_anchor != columns
 
     @property
@@ -135,7 +135,7 @@ class ResolvedPlan:
         return {
             "correlation": "cross-correlation",
             "convolution": "true convolution (kernel flipped)",
-            "upended": "cross-correlation with the kernel's rows reversed",
+            "flipud": "cross-correlation with the kernel's rows reversed",
         }[self.operation]
 
     @property

@@ -17,7 +17,7 @@ class Convention:
     call : str
         The call of the peer that is reproduced.
     operation : str
-        ``correlation``, ``convolution`` (kernel turned by 180 degrees) or ``upended`` (rows reversed only).
+        ``correlation``, ``convolution`` (kernel turned by 180 degrees) or ``flipud`` (rows reversed only).
     padding : str
         ``same`` or ``valid``; with `keras_same` an explicit ``same`` follows the stride as Keras does.
     border : str
@@ -70,7 +70,7 @@ CONVENTIONS = {
         "convert IN -convolve k OUT (Q16)", "correlation", "same", "replicate", "early", "quantum", normalise=True,
         note="the kernel is divided by its sum unless that is 0; 8-bit results as its PPM writer rounds them"),
     "pillow": Convention(
-        "ImageFilter.Kernel(size, k, scale=1)", "upended", "same", "replicate", "early", "half_up", copy_border=True,
+        "ImageFilter.Kernel(size, k, scale=1)", "flipud", "same", "replicate", "early", "half_up", copy_border=True,
         note="rows of the kernel are reversed, border pixels copied; Pillow divides by the sum: add --scale sum"),
     "vips": Convention(
         "vips conv in out k --precision float", "correlation", "same", "replicate", "late", "truncate"),

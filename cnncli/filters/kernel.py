@@ -111,7 +111,7 @@ class Kernel:
         """The same kernel turned by 180 degrees: correlating with it is true convolution with `self`."""
         return replace(self, numerators=np.ascontiguousarray(self.numerators[:, :, ::-1, ::-1]))
 
-    def upended(self) -> Kernel:
+    def flipud(self) -> Kernel:
         """The same kernel with its rows in reverse order only."""
         return replace(self, numerators=np.ascontiguousarray(self.numerators[:, :, ::-1, :]))
 

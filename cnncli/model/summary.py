@@ -58,7 +58,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryEstimate:
     """Bytes in float32 for a batch: parameters, activations of the forward pass, and all of training.
 
     Training holds parameters, gradients and the optimizer's vectors, and activations with their gradients.
@@ -175,14 +175,14 @@ def unread(model: Model) -> list[str]:
     ]
 
 
-def memory(model: Model, batch: int, optimizer: str) -> Memory:
+def memory(model: Model, batch: int, optimizer: str) -> MemoryEstimate:
     """Return the memory of `batch` images with an optimizer of `OPTIMIZER_SLOTS`."""
     count = model.parameter_count
     parameters = (count + model.non_trainable_count) * FLOAT_BYTES
     values = prod(model.input_shape) + sum(prod(node.out_shape) for node in model.nodes)
     activations = values * batch * FLOAT_BYTES
     state = count * (1 + OPTIMIZER_SLOTS[optimizer]) * FLOAT_BYTES
-    return Memory(parameters, activations, parameters + state + 2 * activations)
+    return MemoryEstimate(parameters, activations, parameters + state + 2 * activations)
 
 
 def _row(node: Node, field: ReceptiveField | None) -> Row:

@@ -19,7 +19,7 @@ from cnncli.reporting.params_report import (
     ALL_COLUMNS,
     COLUMNS,
     DEFAULT_COLUMNS,
-    View,
+    TableOptions,
     compare_table,
     comparison,
     diff_table,
@@ -61,7 +61,7 @@ def notes(model: Model) -> list[str]:
 def partial(error: LayerError | WrittenError, format_name: str) -> str:
     """Return the table up to the layer that fails."""
     model = Model("", error.input_shape, error.done)
-    return render(replace(params_table(model, View(), memory(model, 1, "sgd")), footer=[]), format_name)
+    return render(replace(params_table(model, TableOptions(), memory(model, 1, "sgd")), footer=[]), format_name)
 
 
 def as_json(model: Model, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def as_json(model: Model, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def params_view(model: Model, options: Mapping[str, Any], format_name: str = "plain") -> Table:
     """Return the table of the network as the options want it."""
-    view = View(
+    table_options = TableOptions(
         columns=_columns(options["columns"]),
         notation=(options["notation"] or "").lower(),
         formula=options["formula"],
@@ -93,8 +93,8 @@ def params_view(model: Model, options: Mapping[str, Any], format_name: str = "pl
     )
     optimizer = options["optimizer"] or "adam"
     need = memory(model, options["batch"], optimizer)
-    table = params_table(model, view, need)
-    if options["optimizer"] or options["batch"] > 1 or view.columns == ALL_COLUMNS:
+    table = params_table(model, table_options, need)
+    if options["optimizer"] or options["batch"] > 1 or table_options.columns == ALL_COLUMNS:
         table.footer.append(memory_line(need, options["batch"], optimizer))
     return table
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from cnncli.model.network import Model
 from cnncli.model.receptive_field import last_field, receptive_fields
-from cnncli.model.summary import FLOAT_BYTES, Memory, Row, collapse, connected, rows_of, unread
+from cnncli.model.summary import FLOAT_BYTES, MemoryEstimate, Row, collapse, connected, rows_of, unread
 from cnncli.reporting.notation import format_bytes, format_count, format_shape, format_tuple
 from cnncli.reporting.shape_report import field_cells, field_json, window_json
 from cnncli.reporting.table import Align, Column, Table
@@ -22,7 +22,7 @@ ALL_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class View:
+class TableOptions:
     """How the table is shown.
 
     `depth` None opens every block, `collapsed` joins the repetitions of a block; `exact` writes memory in bytes.
@@ -42,7 +42,7 @@ class View:
         return str(count) if self.exact else format_bytes(count)
 
     def shape(self, shape: tuple[int, ...]) -> str:
-        """Return a shape in the notation of the view; the lecture's tuples by default."""
+        """Return a shape in the chosen notation; the lecture's tuples by default."""
         return format_shape(shape, self.notation) if self.notation else format_tuple(shape)
 
 
@@ -84,26 +84,26 @@ def params_json(model: Model, depth: int | None = None, *, collapsed: bool = Fal
     return {**result, "notes": notes} if notes else result
 
 
-def params_table(model: Model, view: View, memory: Memory) -> Table:
+def params_table(model: Model, options: TableOptions, memory: MemoryEstimate) -> Table:
     """Return the table of a network.
 
     With the default columns it has the rows of the lecture: a flatten says nothing new there and is left out, and the
     last activation rides with the layer before it.
     """
     every = rows_of(model)
-    rows = collapse(every, view.depth, model.repeats if view.collapsed else None)
-    if "from" in view.columns:
+    rows = collapse(every, options.depth, model.repeats if options.collapsed else None)
+    if "from" in options.columns:
         rows = connected(model, every, rows)
-    plain = view.columns == DEFAULT_COLUMNS
+    plain = options.columns == DEFAULT_COLUMNS
     columns: list[Column] = []
     cells: list[list[str]] = []
-    for name in view.columns:
+    for name in options.columns:
         title, align, _ = COLUMNS[name]
-        if name == "params" and view.formula:
+        if name == "params" and options.formula:
             columns += [Column("Formula"), Column("# parameters", "right")]
         else:
-            columns.append(Column(f"{title} [B]" if name == "memory" and view.exact else title, align))
-    cells.append(_input_row(model, view))
+            columns.append(Column(f"{title} [B]" if name == "memory" and options.exact else title, align))
+    cells.append(_input_row(model, options))
     for index, row in enumerate(rows):
         last = index == len(rows) - 1
         if plain and row.kind == "flatten" and not last:
@@ -111,7 +111,7 @@ def params_table(model: Model, view: View, memory: Memory) -> Table:
         if plain and last and row.kind in ("softmax", "sigmoid") and cells[1:] and rows[index - 1].kind == "dense":
             cells[-1][0] += f" {row.kind}"
             continue
-        cells.append(_cells(row, view))
+        cells.append(_cells(row, options))
     return Table(columns, cells, footer=[*_footer(model, memory)])
 
 
@@ -122,12 +122,12 @@ def compare_table(model: Model, others: Sequence[str], notation: str = "") -> Ta
     columns += [Column(titles[other], "right") for other in others]
     columns += [Column(f"{titles[other]} / conv", "right") for other in others]
     rows = []
-    view = View(notation=notation)
+    options = TableOptions(notation=notation)
     for row in rows_of(model):
         if row.kind in ("conv", "depthwise"):
             counts = [comparison(row, other) for other in others]
             ratios = [f"{count / row.params:,.1f}" for count in counts]
-            shapes = [view.shape(row.inputs[0]), view.shape(row.output)]
+            shapes = [options.shape(row.inputs[0]), options.shape(row.output)]
             rows.append([row.name, *shapes, f"{row.params:,}", *(f"{count:,}" for count in counts), *ratios])
     return Table(columns, rows)
 
@@ -209,7 +209,7 @@ def _count(count: int) -> str:
     return f"{count:,}" if count else "-"
 
 
-_Cell = Callable[[Row, View], str]
+_Cell = Callable[[Row, TableOptions], str]
 
 COLUMNS: dict[str, tuple[str, Align, _Cell]] = {
     "layer": ("Layer", "left", lambda row, _: _title(row)),
@@ -218,7 +218,7 @@ COLUMNS: dict[str, tuple[str, Align, _Cell]] = {
     "stride": ("Stride", "right", lambda row, _: row.stride),
     "padding": ("Padding", "right", lambda row, _: row.padding),
     "activation": ("Activation", "left", lambda row, _: " ".join(row.activations)),
-    "shape": ("Activation shape", "right", lambda row, view: view.shape(row.output)),
+    "shape": ("Activation shape", "right", lambda row, options: options.shape(row.output)),
     "size": ("Activation size", "right", lambda row, _: f"{row.size:,}"),
     "params": ("# parameters", "right", lambda row, _: _count(row.params)),
     "trainable": ("Trainable", "right", lambda row, _: _count(row.trainable)),
@@ -228,44 +228,44 @@ COLUMNS: dict[str, tuple[str, Align, _Cell]] = {
     "jump": ("Jump", "right", lambda row, _: field_cells(row)[1]),
     "start": ("Start", "right", lambda row, _: field_cells(row)[2]),
     "from": ("Connected to", "left", lambda row, _: ", ".join(row.sources)),
-    "memory": ("Memory", "right", lambda row, view: view.bytes(row.size_in_memory)),
+    "memory": ("Memory", "right", lambda row, options: options.bytes(row.size_in_memory)),
 }
 
 
-def _cells(row: Row, view: View) -> list[str]:
+def _cells(row: Row, options: TableOptions) -> list[str]:
     cells: list[str] = []
-    for name in view.columns:
-        if name == "layer" and len(view.columns) > 8:
+    for name in options.columns:
+        if name == "layer" and len(options.columns) > 8:
             # kernel, stride and padding have columns of their own here
             cells.append(row.name)
-        elif name == "params" and view.formula:
+        elif name == "params" and options.formula:
             cells += [row.formula, f"= {row.params:,}" if row.formula else _count(row.params)]
         else:
-            cells.append(COLUMNS[name][2](row, view))
+            cells.append(COLUMNS[name][2](row, options))
     return cells
 
 
-def _input_row(model: Model, view: View) -> list[str]:
+def _input_row(model: Model, options: TableOptions) -> list[str]:
     size = 1
     for length in model.input_shape:
         size *= length
     known = {
         "layer": "Input",
         "type": "input",
-        "shape": view.shape(model.input_shape),
+        "shape": options.shape(model.input_shape),
         "size": f"{size:,}",
         "params": "-",
-        "memory": view.bytes(size),
+        "memory": options.bytes(size),
     }
     cells: list[str] = []
-    for name in view.columns:
-        if name == "params" and view.formula:
+    for name in options.columns:
+        if name == "params" and options.formula:
             cells.append("")
         cells.append(known.get(name, ""))
     return cells
 
 
-def _footer(model: Model, memory: Memory) -> list[str]:
+def _footer(model: Model, memory: MemoryEstimate) -> list[str]:
     trainable, fixed = model.parameter_count, model.non_trainable_count
     split = f"trainable {trainable:,}" + (f", non-trainable {fixed:,}" if fixed else "")
     parts = [
@@ -280,7 +280,7 @@ def _footer(model: Model, memory: Memory) -> list[str]:
     return [" · ".join(parts)]
 
 
-def memory_line(memory: Memory, batch: int, optimizer: str) -> str:
+def memory_line(memory: MemoryEstimate, batch: int, optimizer: str) -> str:
     """Return the memory of one forward pass and of training."""
     images = f"{batch} image{'' if batch == 1 else 's'}"
     return (

@@ -15,19 +15,19 @@ from rich.text import Text
 
 from cnncli.reporting.encodable import encodable, printable, write_line
 from cnncli.reporting.table import Column, Table, render_plain
-from cnncli.tasks.predict.predict import Failure, Prediction
+from cnncli.tasks.predict.predict import FailedPicture, Prediction
 
 FORMATS = ("table", "plain", "jsonl", "csv")
 
 
 def write_predictions(
-    results: Iterable[Prediction | Failure], style: str, out: TextIO, *, top: int, with_probs: bool
+    results: Iterable[Prediction | FailedPicture], style: str, out: TextIO, *, top: int, with_probs: bool
 ) -> None:
     """Write results: JSON lines as they come, the other forms when all have come.
 
     Parameters
     ----------
-    results : iterable of Prediction or Failure
+    results : iterable of Prediction or FailedPicture
         In the order of the command line.
     style : str
         One of `FORMATS`.
@@ -49,9 +49,9 @@ def write_predictions(
         _write_table(list(results), out, top, with_probs)
 
 
-def json_row(result: Prediction | Failure, top: int, *, with_probs: bool) -> dict[str, Any]:
+def json_row(result: Prediction | FailedPicture, top: int, *, with_probs: bool) -> dict[str, Any]:
     """Return one result as the JSON object that scripts may rely on."""
-    if isinstance(result, Failure):
+    if isinstance(result, FailedPicture):
         error = result.error
         body = {"code": int(error.exit_code), "message": error.message, "hint": error.hint}
         return {"schema": "cnncli/1", "path": result.path, "error": body}
@@ -70,7 +70,7 @@ def json_row(result: Prediction | Failure, top: int, *, with_probs: bool) -> dic
     return row
 
 
-def _write_csv(results: list[Prediction | Failure], out: TextIO, top: int, with_probs: bool) -> None:
+def _write_csv(results: list[Prediction | FailedPicture], out: TextIO, top: int, with_probs: bool) -> None:
     classes = next((result.classes for result in results if isinstance(result, Prediction)), ())
     top = min(top, len(classes))
     head = ["path", "label", "index", "prob"]
@@ -78,7 +78,7 @@ def _write_csv(results: list[Prediction | Failure], out: TextIO, top: int, with_
     head += [f"p({name})" for name in classes] if with_probs else []
     write_line(_csv_line([*head, "error"]), out)
     for result in results:
-        if isinstance(result, Failure):
+        if isinstance(result, FailedPicture):
             cells: list[Any] = [result.path, *[""] * (len(head) - 1), result.error.message]
         else:
             first, *others = result.top(top)
@@ -95,7 +95,7 @@ def _csv_line(cells: list[Any]) -> str:
     return text.getvalue()
 
 
-def _write_table(results: list[Prediction | Failure], out: TextIO, top: int, with_probs: bool) -> None:
+def _write_table(results: list[Prediction | FailedPicture], out: TextIO, top: int, with_probs: bool) -> None:
     console = Console(file=out, highlight=False)
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     titles, rows = _cells(results, top, with_probs)
@@ -103,24 +103,24 @@ def _write_table(results: list[Prediction | Failure], out: TextIO, top: int, wit
         table.add_column(title, overflow="fold", justify="right" if title == "prob" else "left")
         table.columns[number].style = ("", "bold", "", "dim")[number]
     for result, row in zip(results, rows, strict=True):
-        style = "red" if isinstance(result, Failure) else ""
+        style = "red" if isinstance(result, FailedPicture) else ""
         table.add_row(*(Text(encodable(cell, out)) for cell in row), style=style)
     console.print(table)
 
 
-def _write_plain(results: list[Prediction | Failure], out: TextIO, top: int, with_probs: bool) -> None:
+def _write_plain(results: list[Prediction | FailedPicture], out: TextIO, top: int, with_probs: bool) -> None:
     titles, rows = _cells(results, top, with_probs)
     columns = [Column(title, "right" if title == "prob" else "left") for title in titles]
     out.write(encodable(render_plain(Table(columns, rows)), out))
 
 
-def _cells(results: list[Prediction | Failure], top: int, with_probs: bool) -> tuple[list[str], list[list[str]]]:
+def _cells(results: list[Prediction | FailedPicture], top: int, with_probs: bool) -> tuple[list[str], list[list[str]]]:
     """Return titles and rows of texts."""
     titles = ["image", "label", "prob", "every class" if with_probs else "next"]
     rows = []
     for result in results:
         path = printable(result.path)
-        if isinstance(result, Failure):
+        if isinstance(result, FailedPicture):
             rows.append([path, "error", "", printable(result.error.message)])
             continue
         listed = [(name, float(prob)) for name, prob in zip(result.classes, result.probs, strict=True)]

@@ -395,11 +395,11 @@ def test_columns_stand_below_each_other_in_any_script():
 def terminal_of(text, width):
     from cnncli.model import parse_model
     from cnncli.model.summary import memory
-    from cnncli.reporting.params_report import View, params_table
+    from cnncli.reporting.params_report import TableOptions, params_table
     from cnncli.reporting.table import render_terminal
 
     model = parse_model(text)
-    return render_terminal(params_table(model, View(), memory(model, 1, "sgd")), width)
+    return render_terminal(params_table(model, TableOptions(), memory(model, 1, "sgd")), width)
 
 
 def test_a_terminal_that_says_it_has_no_columns(monkeypatch):

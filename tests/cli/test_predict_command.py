@@ -147,11 +147,11 @@ def test_neighbours_and_their_number_change_nothing(digits_run, pictures):
 def test_the_table_of_a_terminal_wraps_nothing_it_can_show(tmp_path):
     """Written to a stream that says it is a terminal: no escape of a file name reaches it, each row is whole."""
     from cnncli.reporting.predictions import write_predictions
-    from cnncli.tasks.predict.predict import Failure, Prediction
+    from cnncli.tasks.predict.predict import FailedPicture, Prediction
 
     probs = np.array([0.25, 0.75])
     good = Prediction("[red]seven\x1b[31m.png", np.array([1, 0]), probs, ("cat", "d[b]og"))
-    bad = Failure("gone.png", InvalidInputError("no such file"))
+    bad = FailedPicture("gone.png", InvalidInputError("no such file"))
     out = io.StringIO()
     write_predictions([good, bad], "table", out, top=2, with_probs=False)
     head, _, first, second = (line.split() for line in out.getvalue().splitlines() if line.strip())
@@ -168,7 +168,7 @@ def test_a_network_that_answers_nan_is_a_row_with_error(tmp_path):
     """Weights so large that a sum overflows: finite, hence a valid checkpoint."""
     from cnncli.io.checkpoint import Checkpoint
     from cnncli.io.images.image import Image as Picture
-    from cnncli.tasks.predict.predict import Failure, predict
+    from cnncli.tasks.predict.predict import FailedPicture, predict
 
     class Overflowing:
         def predict(self, images):
@@ -177,7 +177,7 @@ def test_a_network_that_answers_nan_is_a_row_with_error(tmp_path):
     checkpoint = Checkpoint({}, "", ("a", "b"), Preprocessing((1, 2, 2), (0.5,), (0.2,)))
     read = {"x.png": Picture(np.zeros((2, 2, 1), np.uint8))}.__getitem__
     (result,) = predict(checkpoint, Overflowing, ["x.png"], read)
-    assert isinstance(result, Failure)
+    assert isinstance(result, FailedPicture)
     assert result.error.exit_code == 6
     assert "answers with NaN" in str(result.error)
 

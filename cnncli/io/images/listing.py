@@ -21,14 +21,14 @@ _LIST_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
-class Source:
+class InputFile:
     """One input: its path as the user would type it, and the folder below the one that was searched."""
 
     path: str
     folder: str = ""
 
 
-def expand_inputs(arguments: Iterable[str], *, recursive: bool, leave_out: str | None = None) -> list[Source]:
+def expand_inputs(arguments: Iterable[str], *, recursive: bool, leave_out: str | None = None) -> list[InputFile]:
     """Return the files that names, patterns and folders stand for, each once.
 
     A name that does not exist stays in the list: reading it gives the error. Folders are walked in the order of
@@ -46,7 +46,7 @@ def expand_inputs(arguments: Iterable[str], *, recursive: bool, leave_out: str |
         A folder without `recursive`, a folder or pattern without images.
     """
     closed = None if leave_out is None else os.path.realpath(leave_out)
-    found: dict[str, Source] = {}  # by absolute path
+    found: dict[str, InputFile] = {}  # by absolute path
     for argument in arguments:
         if argument != "-" and os.path.isdir(argument):
             if not recursive:
@@ -56,11 +56,11 @@ def expand_inputs(arguments: Iterable[str], *, recursive: bool, leave_out: str |
                 hint = "check the folder; name text files by a pattern such as '*.csv'"
                 raise InvalidInputError("no image in this folder", where=argument, hint=hint)
         elif argument != "-" and not os.path.lexists(argument) and glob.has_magic(argument):
-            inside = [Source(match) for match in _matches(argument, closed)]
+            inside = [InputFile(match) for match in _matches(argument, closed)]
             if not inside:
                 raise InvalidInputError("no file matches this pattern", where=argument, hint="check the pattern")
         else:
-            inside = [Source(argument)]
+            inside = [InputFile(argument)]
         for source in inside:
             found.setdefault("-" if source.path == "-" else os.path.abspath(source.path), source)
     return list(found.values())
@@ -85,7 +85,7 @@ def read_list(path: str, data: bytes | None = None) -> list[str]:
     return found
 
 
-def _walk(top: str, closed: str | None) -> Iterator[Source]:
+def _walk(top: str, closed: str | None) -> Iterator[InputFile]:
     for folder, folders, names in os.walk(top):
         folders[:] = sorted((f for f in folders if not f.startswith(".")), key=os.fsencode)
         if closed is not None:
@@ -93,7 +93,7 @@ def _walk(top: str, closed: str | None) -> Iterator[Source]:
         for name in sorted(names, key=os.fsencode):
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
                 relative = os.path.relpath(folder, top)
-                yield Source(os.path.join(folder, name), "" if relative == "." else relative)
+                yield InputFile(os.path.join(folder, name), "" if relative == "." else relative)
 
 
 def _matches(pattern: str, closed: str | None) -> list[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from cnncli.errors import CnnError, UsageError
 from cnncli.io.atomic import temporaries
 from cnncli.io.images.encode import format_of
-from cnncli.io.images.listing import Source
+from cnncli.io.images.listing import InputFile
 
 _FIELDS = ("stem", "kernel", "ext", "name", "parent", "folder")
 _FIELD = re.compile(r"\{([^{}]*)\}")
@@ -52,13 +52,18 @@ def output_folder(output: str | None) -> str | None:
 
 
 def plan_jobs(
-    sources: Sequence[Source], output: str | None, kernel: str, *, default_extension: str, split_channels: bool = False
+    sources: Sequence[InputFile],
+    output: str | None,
+    kernel: str,
+    *,
+    default_extension: str,
+    split_channels: bool = False,
 ) -> list[Job]:
     """Return one job for each source.
 
     Parameters
     ----------
-    sources : sequence of Source
+    sources : sequence of InputFile
     output : str, optional
         ``-``, a file, a folder (existing, or ending in a slash) or a pattern; None is ``./{stem}-{kernel}.png``.
         ``{stem}``, ``{ext}`` and ``{name}`` are of the input, ``{parent}`` is its folder below the one that was
@@ -198,7 +203,7 @@ def kernel_label(specs: Sequence[str]) -> str:
     return "-".join(word for word in words if word)[:_NAME_BYTES] or "custom"
 
 
-def _fill(pattern: str, source: Source, kernel: str, default_extension: str) -> str:
+def _fill(pattern: str, source: InputFile, kernel: str, default_extension: str) -> str:
     name = "stdin" if source.path == "-" else os.path.basename(source.path)
     stem, extension = os.path.splitext(name)
     try:
@@ -226,7 +231,7 @@ def _folder(path: str) -> str:
     return os.sep.join("_" if step == ".." else step for step in steps if step not in ("", "."))
 
 
-def _refuse_several(sources: Sequence[Source], output: str) -> None:
+def _refuse_several(sources: Sequence[InputFile], output: str) -> None:
     if len(sources) > 1:
         raise UsageError(
             f"{len(sources)} inputs cannot all become {output}",

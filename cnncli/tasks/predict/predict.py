@@ -70,7 +70,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedPicture:
     """A picture that could not be read, or to which the network has no answer."""
 
     path: str
@@ -121,7 +121,7 @@ def predict(
     read: Callable[[str], Image],
     *,
     invert: str = "auto",
-) -> Iterator[Prediction | Failure]:
+) -> Iterator[Prediction | FailedPicture]:
     """Yield a prediction or a failure for every path, in order.
 
     Parameters
@@ -153,13 +153,15 @@ def predict(
         rows = iter(session.predict(np.stack(pixels)) if session is not None and pixels else ())
         for path, _, notes, failed in group:
             if failed is not None:
-                yield Failure(path, failed)
+                yield FailedPicture(path, failed)
             else:
                 yield _answer(path, next(rows), checkpoint.classes, notes)
 
 
-def _answer(path: str, probs: NDArray[Any], classes: tuple[str, ...], notes: tuple[str, ...]) -> Prediction | Failure:
+def _answer(
+    path: str, probs: NDArray[Any], classes: tuple[str, ...], notes: tuple[str, ...]
+) -> Prediction | FailedPicture:
     if not np.isfinite(probs).all():
         hint = "its weights are too large for float32; train it again with a lower --lr"
-        return Failure(path, NumericError("the network answers with NaN", where=path, hint=hint))
+        return FailedPicture(path, NumericError("the network answers with NaN", where=path, hint=hint))
     return Prediction(path, np.argsort(-probs, kind="stable"), probs, classes, notes)
