@@ -1,5 +1,7 @@
 """Settings of every test."""
 
+import signal
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -9,5 +11,8 @@ settings.register_profile("new cases", settings.get_profile("same cases"), deran
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Generate the same cases in every run; under ``-m slow`` new ones in each."""
+    """Generate the same cases in every run, under ``-m slow`` new ones in each; let signals be as on a terminal."""
     settings.load_profile("new cases" if config.getoption("markexpr") == "slow" else "same cases")
+    # in the background of a script and under nohup they are ignored, children inherit that, and cnn respects it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)

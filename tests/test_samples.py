@@ -35,7 +35,7 @@ def rule(name: str) -> str | None:
 
 
 def cnn(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([CNN, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run([CNN, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=600)
 
 
 def test_every_sample_is_used():

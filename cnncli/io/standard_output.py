@@ -42,7 +42,7 @@ def write_standard_output(data: bytes | bytearray | str) -> None:
 def output_error(reason: str) -> CnnError:
     """Return the error of an output that could not be written."""
     hint = "give an output file with -o" if "closed" in reason else "free some space"
-    return CnnError(f"cannot write to standard output: {reason[:1].lower() + reason[1:]}", hint=hint)
+    return CnnError(f"cannot be written: {reason[:1].lower() + reason[1:]}", where="standard output", hint=hint)
 
 
 def replace_closed_streams() -> None:

@@ -9,7 +9,7 @@ from cnncli.cli.main import COMMANDS
 
 
 def cnn(*arguments):
-    return subprocess.run([sys.executable, "-m", "cnncli", *arguments], capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-m", "cnncli", *arguments], capture_output=True, text=True, timeout=600)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -32,7 +32,7 @@ def test_help_does_not_import_the_compiler(name):
         "import sys\nfrom cnncli.cli.main import main\n"
         "try: main(sys.argv[1:])\nfinally: assert 'numba' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", script, name, "--help"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script, name, "--help"], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
 
 

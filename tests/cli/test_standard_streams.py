@@ -26,7 +26,7 @@ def shell(command, folder, **environment):
     """Run a command line; a traceback is never right."""
     done = subprocess.run(
         ["bash", "-c", f"cnn() {{ {CNN} \"$@\"; }}; {command}"],
-        cwd=folder, capture_output=True, text=True, timeout=60, check=False, env=os.environ | environment,
+        cwd=folder, capture_output=True, text=True, timeout=600, check=False, env=os.environ | environment,
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
     assert "Exception ignored" not in done.stderr, done.stderr
@@ -34,7 +34,7 @@ def shell(command, folder, **environment):
     return done
 
 
-CLOSED = "cnn: error: cannot write to standard output: it is closed; give an output file with -o\n"
+CLOSED = "cnn: error: standard output: cannot be written: it is closed; give an output file with -o\n"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_training_and_predicting_with_closed_streams(folder):
     assert (folder / "run/best.safetensors").exists()
     done = shell("cnn predict run img.png >&-", folder)
     assert done.returncode == 1
-    assert "cannot write to standard output: it is closed" in done.stderr
+    assert "standard output: cannot be written: it is closed" in done.stderr
     done = shell("cnn predict run - <&-", folder)
     assert "standard input is closed" in done.stderr
     assert done.returncode != 0
@@ -90,7 +90,7 @@ def test_training_and_predicting_with_closed_streams(folder):
 def test_a_full_disk_behind_standard_output(folder, arguments):
     done = shell(f"cnn {arguments} > /dev/full", folder)
     assert done.returncode == 1
-    assert done.stderr == ("cnn: error: cannot write to standard output: no space left on device; free some space\n")
+    assert done.stderr == ("cnn: error: standard output: cannot be written: no space left on device; free some space\n")
 
 
 def test_a_full_disk_behind_both_streams(folder):
@@ -120,7 +120,7 @@ def test_errors_as_json(form):
     [
         (MemoryError("Unable to allocate 9 GiB"), 1, "out of memory (Unable to allocate 9 GiB); use a smaller image"),
         (FileNotFoundError(2, "No such file or directory", "gone.txt"), 1, "gone.txt: No such file or directory"),
-        (OSError(5, "Input/output error"), 1, "cannot write to standard output: input/output error"),
+        (OSError(5, "Input/output error"), 1, "standard output: cannot be written: input/output error"),
         (OSError(11, "Resource temporarily unavailable"), 1, "Resource temporarily unavailable"),
         (ZeroDivisionError("division by zero"), 1, "unexpected ZeroDivisionError: division by zero; this is a fault"),
         (KeyboardInterrupt(), 130, "interrupted; nothing half-written was left"),

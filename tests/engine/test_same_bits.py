@@ -34,7 +34,7 @@ print(json.dumps(result))
 def run(threads, **environment):
     command = [sys.executable, "-c", SCRIPT % list(threads)]
     done = subprocess.run(
-        command, env=os.environ | environment, capture_output=True, text=True, check=True, timeout=120
+        command, env=os.environ | environment, capture_output=True, text=True, check=True, timeout=600
     )
     return json.loads(done.stdout)
 

@@ -43,7 +43,7 @@ def run(
         stdout=stdout,
         stderr=subprocess.PIPE,
         env=environment,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     return Run(done.returncode, done.stdout or b"", done.stderr.decode("utf-8"))

@@ -155,7 +155,7 @@ def test_an_interrupted_batch_says_so_once(tmp_path: Path) -> None:
     while not list(tmp_path.glob("out/*.png")) and time.monotonic() < deadline:
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: parent and children
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 130, err
     assert err.count("cnn: error") == 1, err
     assert not [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]

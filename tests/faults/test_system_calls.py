@@ -17,7 +17,7 @@ def traced(options, arguments, folder):
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     command = ["strace", "-f", "-qq", "-o", folder / "trace", *options, CNN, *arguments]
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=600
     )
 
 

@@ -28,7 +28,7 @@ def run(folder, word):
         env=os.environ | {"CNN_CACHE_DIR": str(folder / "cache")},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

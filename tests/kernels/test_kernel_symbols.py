@@ -32,7 +32,7 @@ for name in sys.argv[1:]:
 def run(folder, *names):
     command = [sys.executable, "-c", SCRIPT, *names]
     done = subprocess.run(
-        command, env=os.environ | {"CNN_CACHE_DIR": str(folder)}, capture_output=True, text=True, timeout=120
+        command, env=os.environ | {"CNN_CACHE_DIR": str(folder)}, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()

@@ -39,7 +39,7 @@ def run(folder):
         env=os.environ | {"CNN_CACHE_DIR": str(folder)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     lines = done.stdout.splitlines()
@@ -127,7 +127,7 @@ def test_a_warm_training_and_prediction_need_no_numba_and_give_the_same(tmp_path
             env=os.environ | {"CNN_CACHE_DIR": str(tmp_path / "cache")},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
             check=True,
         )
         *out, with_numba = done.stdout.splitlines()

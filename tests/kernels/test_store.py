@@ -33,7 +33,7 @@ def run(folder, **environment):
         env=os.environ | {"CNN_CACHE_DIR": str(folder)} | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     return done.stdout.splitlines()
@@ -91,7 +91,7 @@ def test_full_disk_means_compiling_in_memory(tmp_path):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024)),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     assert done.stdout.splitlines()[-2] == "right"
@@ -109,7 +109,7 @@ def test_two_processes_on_a_cold_cache(tmp_path):
         )
         for _ in range(3)
     ]
-    outputs = [worker.communicate(timeout=120)[0].splitlines() for worker in workers]
+    outputs = [worker.communicate(timeout=600)[0].splitlines() for worker in workers]
     assert [lines[-2] for lines in outputs] == ["right"] * 3
     # one compiles, the others wait for it and load
     assert sum(line.startswith("compile relu") for lines in outputs for line in lines) == 1
@@ -162,7 +162,7 @@ def test_a_process_that_compiles_for_ever_is_not_waited_for(tmp_path, owner):
             env=os.environ | {"CNN_CACHE_DIR": str(tmp_path)},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=True,
             start_new_session=True,
         )
@@ -177,7 +177,7 @@ def test_a_file_system_without_locks(tmp_path):
         env=os.environ | {"CNN_CACHE_DIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     assert done.stdout.splitlines() == COMPILED

@@ -232,7 +232,7 @@ def test_a_file_system_without_locks_is_said_and_used(tmp_path, monkeypatch):
 def test_a_full_disk_at_the_lock_names_the_file_and_leaves_nothing(tmp_path):
     """`ulimit -f 0`: no file may grow."""
     command = f"ulimit -f 0; exec {CNN} train -d digits --epochs 1 --run-dir deep/run"
-    result = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert result.returncode == 1
     assert result.stderr.startswith("cnn: error: deep/run/.lock: larger than the allowed file size (needs ")
     assert os.listdir(tmp_path) == []
