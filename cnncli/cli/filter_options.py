@@ -36,7 +36,7 @@ _OPTIONS = (
     click.option("--dilation", default="1", metavar="N[,M]", help="Gap between taps [1]."),
     click.option("--scale", metavar="X|sum", help="Multiply kernels, or divide by their sum [1]."),
     click.option("--normalize", is_flag=True, help="The same as --scale sum."),
-    click.option("--bias", default="0", metavar="B[,B...]", help="Added to each response; one a filter [0]."),
+    click.option("--bias", default="0", metavar="B[,B...]", help="Added to each response; one per filter [0]."),
     click.option("--range", "range_", default="auto", metavar="HOW", help="auto clip abs minmax shift raw equalize."),
     click.option("--dtype", default="same", metavar="TYPE", help="same uint8 uint16 float32 [same]."),
     click.option("--depth", type=click.Choice(["8", "16", "float"]), help="The same as --dtype, in bits."),
@@ -69,11 +69,11 @@ _OPTIONS = (
         help="Decimals [4; in files and JSON all].",
     ),
     click.option("-r", "--recursive", is_flag=True, help="Search folders, but not that of the results."),
-    click.option("--files-from", metavar="F|-", help="More inputs, one a line."),
+    click.option("--files-from", metavar="F|-", help="More inputs, one per line."),
     click.option("--shard", metavar="I/N", help="Only every N-th file, from the I-th."),
     click.option("--skip-existing", is_flag=True, help="Leave out what is finished."),
     click.option("--resume", "skip_existing", is_flag=True, hidden=True),
-    click.option("--manifest", metavar="F.jsonl", help="Append one JSON line a file."),
+    click.option("--manifest", metavar="F.jsonl", help="Append one JSON line per file."),
     click.option("--fail-fast", is_flag=True, help="Stop at the first file that fails."),
     click.option("--workers", type=click.IntRange(1, 64), metavar="N", help="Files in work at a time [threads + 1]."),
     click.option(
@@ -83,7 +83,7 @@ _OPTIONS = (
     click.option("-q", "--quiet", is_flag=True, help="Only errors."),
     click.option("-v", "--verbose", is_flag=True, help="A summary for each file of a batch."),
     click.option("--no-color", is_flag=True, help="No colours (also NO_COLOR=1)."),
-    click.option("--json", "as_json", is_flag=True, help="One JSON object a file on standard output."),
+    click.option("--json", "as_json", is_flag=True, help="One JSON object per file on standard output."),
 )
 
 

@@ -37,7 +37,7 @@ _SHOWN_NOTES = 5
     type=click.Choice(["table", "plain", "jsonl", "json", "csv"]),
     help="[table on a terminal, jsonl in a pipe]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Same as --format jsonl: one JSON object a picture.")
+@click.option("--json", "as_json", is_flag=True, help="Same as --format jsonl: one JSON object per picture.")
 @click.option("-q", "--quiet", is_flag=True, help="No notes on stderr.")
 @click.option("-j", "--threads", type=click.IntRange(1, 1024), envvar="CNN_THREADS", help="[all processors]")
 def command(

@@ -148,7 +148,7 @@ class Kernel:
         added = np.atleast_1d(np.asarray(bias, np.float64))
         if added.size not in (1, self.filters):
             message = f"{added.size} biases for the {self.filters} filters of {self.name}"
-            raise UsageError(message, where="--bias", hint="give one, or one a filter")
+            raise UsageError(message, where="--bias", hint="give one, or one per filter")
         return replace(self, bias=self.biases + added) if added.any() else self
 
 

@@ -1,4 +1,4 @@
-"""A log of JSON lines: one write a line, so that a killed run leaves whole lines and at most one torn last one."""
+"""A log of JSON lines: one write per line, so that a killed run leaves whole lines and at most one torn last one."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Preprocessing:
         if not (isinstance(shape, list) and len(shape) == 3 and all(_is_side(side) for side in shape)):
             raise ValueError("preprocessing.shape is not three sizes")
         if not (_are_numbers(mean, shape[0]) and _are_numbers(std, shape[0]) and min(std) > 0):
-            raise ValueError("preprocessing.mean and .std are not one number a channel")
+            raise ValueError("preprocessing.mean and .std are not one number per channel")
         if not isinstance(value.get("light_on_dark"), bool):
             raise ValueError("preprocessing.light_on_dark is not true or false")
         channels, height, width = shape

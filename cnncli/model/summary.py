@@ -92,7 +92,7 @@ def rows_of(model: Model) -> tuple[Row, ...]:
 def collapse(
     rows: Sequence[Row], depth: int | None, repeats: Mapping[tuple[str, ...], str] | None = None
 ) -> tuple[Row, ...]:
-    """Return `rows` with what lies inside deeper blocks as one row a block.
+    """Return `rows` with what lies inside deeper blocks as one row per block.
 
     Parameters
     ----------

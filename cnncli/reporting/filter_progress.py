@@ -46,7 +46,7 @@ class FilterProgress:
         self._bar.stop()
 
     def advance(self, failed: int) -> None:
-        """Count one more file; redraw ten times a second at most."""
+        """Count one more file; redraw at most ten times per second."""
         task = self._bar.tasks[0]
         speed = f"{task.speed:.0f} files/s" if task.speed else ""
         self._bar.update(self._task, advance=1, rate=speed, failed=f"{failed} failed" if failed else "")

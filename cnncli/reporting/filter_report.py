@@ -43,7 +43,7 @@ class FilterReport:
     verbose : bool
         Every file of a batch, and the notes.
     as_json : bool
-        One JSON object a file on `out`.
+        One JSON object per file on `out`.
     terminal : bool
         Draw a progress bar for a batch.
     """

@@ -176,7 +176,7 @@ def as_json(model: Model, *, with_field: bool) -> dict[str, Any]:
 
 
 def json_text(body: dict[str, Any], format_name: str) -> str:
-    """Return one object, or one line a layer."""
+    """Return one object, or one line per layer."""
     if format_name == "json":
         return json.dumps(body) + "\n"
     return "".join(json.dumps(layer) + "\n" for layer in body["layers"])

@@ -178,7 +178,7 @@ def test_the_corner_of_the_lecture_under_every_convention():
 
 @functools.cache
 def imagemagick():
-    """Return the program whose arithmetic `--as imagemagick` repeats: 16 bits a channel, no floating-point pixels."""
+    """Return the program whose arithmetic `--as imagemagick` repeats: 16 bits per channel, no floating-point pixels."""
     program = shutil.which("convert") or shutil.which("magick")
     if program is None:
         pytest.skip("ImageMagick is not installed")

@@ -67,7 +67,7 @@ def expand_inputs(arguments: Iterable[str], *, recursive: bool, leave_out: str |
 
 
 def read_list(path: str, data: bytes | None = None) -> list[str]:
-    """Return the names in a file of one name a line (or separated by zero bytes, as ``find -print0`` writes).
+    """Return the names in a file of one name per line (or separated by zero bytes, as ``find -print0`` writes).
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def read_list(path: str, data: bytes | None = None) -> list[str]:
     names = [name.removesuffix(b"\r") if separator == b"\n" else name for name in content.split(separator)]
     found = [os.fsdecode(name) for name in names if name.strip()]
     if not found:
-        raise InvalidInputError("the list of files is empty", where=path, hint="write one name a line")
+        raise InvalidInputError("the list of files is empty", where=path, hint="write one name per line")
     return found
 
 

@@ -86,7 +86,7 @@ def split_16_bit(
     if picture.mode in _NATIVE_16:
         picture.load()
         return _keyed(np.asarray(picture).astype(np.uint16)[..., None], picture.info.get("transparency"))
-    if rawmode == "LA;16B":  # four bytes a pixel, big-endian: read them as they are
+    if rawmode == "LA;16B":  # four bytes per pixel, big-endian: read them as they are
         _read_as(picture, "RGBA", "RGBA")
         both = pillow_array(picture).view(">u2").astype(np.uint16)
         return both[..., :1].copy(), both[..., 1].copy(), ()

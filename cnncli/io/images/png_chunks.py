@@ -20,7 +20,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class PngHeader:
-    """What IHDR says: size in pixels, bits a sample, colour type (0 gray, 2 RGB, 3 palette, 4 LA, 6 RGBA)."""
+    """What IHDR says: size in pixels, bits per sample, colour type (0 gray, 2 RGB, 3 palette, 4 LA, 6 RGBA)."""
 
     width: int
     height: int

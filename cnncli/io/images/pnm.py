@@ -1,6 +1,6 @@
 """PBM, PGM and PPM (P1 to P6): read and written exactly, 8 and 16 bits.
 
-https://netpbm.sourceforge.net/doc/pgm.html; two bytes a sample are stored with the high byte first.
+https://netpbm.sourceforge.net/doc/pgm.html; two bytes per sample are stored with the high byte first.
 """
 
 from __future__ import annotations

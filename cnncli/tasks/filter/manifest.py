@@ -1,4 +1,4 @@
-"""What a batch has done so far, one JSON line a file, so that a rerun leaves out what is finished."""
+"""What a batch has done so far, one JSON line per file, so that a rerun leaves out what is finished."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def check_memory(
     size, what = result_shape(shape, plan, dtype), "a result"
     if not decoded:
         held = prod(shape[:2]) * (shape[2] + alpha) * dtype.itemsize
-        # decoders hold 4 bytes a pixel, their samples and a copy of them
+        # decoders hold 4 bytes per pixel, their samples and a copy of them
         needed, what = max(held + needed, 2 * held + 4 * prod(shape[:2])), "filtering a picture"
         size = (*shape[:2], shape[2] + alpha)
     if needed < _SMALL:

@@ -1,6 +1,6 @@
 """Batches on several processes that survive a decoder which crashes.
 
-The work is done by workers that are forked before any thread exists, one a processor; the parent hands out numbers of
+The work is done by workers that are forked before any thread exists, one per processor; the parent hands out numbers of
 files and listens. When a worker dies of a signal (a decoder's segmentation fault, the kernel's out-of-memory killer),
 the files it had in hand are tried again, each alone in a worker of its own; what dies again is reported as failed, and
 the others go on. No other program is started.

@@ -44,7 +44,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Progress:
-    """Inside an epoch, a few times a second; `loss` and `acc` are means so far."""
+    """Inside an epoch, a few times per second; `loss` and `acc` are means so far."""
 
     epoch: int
     epochs: int
@@ -57,7 +57,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Evaluating:
-    """While images are only looked at, a few times a second.
+    """While images are only read, a few times per second.
 
     Attributes
     ----------

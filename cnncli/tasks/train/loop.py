@@ -159,7 +159,7 @@ class _Training:
         yield from self._close_epoch(state)
 
     def _is_time(self) -> bool:
-        """Return True a few times a second, for what is drawn."""
+        """Return True a few times per second: then progress is reported."""
         now = time.perf_counter()
         if now - self.told < _PROGRESS_S:
             return False

@@ -234,8 +234,8 @@ def prepared(plan: TrainingPlan, run_dir: Path | None, *, is_dry_run: bool = Fal
 def forecast_memory(model: Model, data: Dataset, options: TrainingOptions) -> int:
     """Return what training needs [bytes], in Python integers that cannot wrap.
 
-    Data as bytes; parameters, gradients and optimizer in float32; feature maps and their gradients once a thread for a
-    block of images, vectors once an image. It is an estimate: halos and gradients kept apart come on top.
+    Data as bytes; parameters, gradients and optimizer in float32; feature maps and their gradients once per thread for
+    a block of images, vectors once per image. It is an estimate: halos and gradients kept apart come on top.
     """
     copies = 4 if options.optimizer.startswith("adam") else 3
     shapes = [model.input_shape, *(node.out_shape for node in model.nodes)]

@@ -50,7 +50,7 @@ def noisy(values: Picture, random: Random, sigma: float) -> Picture:
 
 
 def shifted(digit: Picture, random: Random, most: int, least: int = 1) -> Picture:
-    """Move the digit by up to `most` pixels a side, and by `least` at least, keeping all of it in the picture."""
+    """Move the digit by up to `most` pixels per side, and by `least` at least, keeping all of it in the picture."""
     rows, columns = box_of(digit)
     room = (-rows.start, digit.shape[0] - rows.stop), (-columns.start, digit.shape[1] - columns.stop)
     while True:
@@ -71,7 +71,7 @@ def on_canvas(digit: Picture, random: Random, height: int, width: int, ground: i
 def ink_map(digit: Picture, random: Random, shape: tuple[int, int], *, margin: float = 0.08, pen: int = 0) -> Picture:
     """Return where the ink is (0..1) on a sheet: the digit enlarged to 40 to 62 % of the sheet, off the middle.
 
-    A `pen` above 0 widens the stroke by so many pixels a side, below 0 narrows it.
+    A `pen` above 0 widens the stroke by so many pixels per side, below 0 narrows it.
     """
     height, width = shape
     drawn = tight(digit)

@@ -1,6 +1,6 @@
 """Strips and tiles of a TIFF -> one array: every depth, layout, byte order and predictor.
 
-Pillow holds 8 bits a sample and drops what is beyond them, so wider samples are put together here. Compressions that
+Pillow holds 8 bits per sample and drops what is beyond them, so wider samples are put together here. Compressions that
 work on bytes go through libtiff as if the bytes were a gray picture; its own conversions never see the samples.
 
 Adobe, TIFF revision 6.0, sections 7, 8, 14, 15; Adobe, TIFF Technical Note 3 (floating-point predictor), 2005.
