@@ -119,7 +119,7 @@ IMAGES = [
     ("row20-long-path", nothing, ["n/" * 3000 + "a.png", *BOX], 3, "name is too long"),
     ("row23-dangling-link", lambda f: (f / "a.png").symlink_to("gone.png"), ["a.png", *BOX], 3, r"a\.png: link to gone\.png, which does not exist"),
     ("row23-link-loop", lambda f: (f / "a.png").symlink_to("a.png"), ["a.png", *BOX], 3, r"a\.png: symbolic links go round"),
-    ("row24-too-small", file("a.png", encoded("PNG")), ["a.png", "-k", "box:41", "-p", "valid"], 3, r"30x40 image, 41x41 kernel: output would be -10x0; use --padding same"),
+    ("row24-too-small", file("a.png", encoded("PNG")), ["a.png", "-k", "box:41", "-p", "valid"], 3, r"30x40 image, 41x41 kernel: the kernel is larger than the image; use --padding same"),
     ("row25-five-channels", file("a.npy", b""), ["a.npy", *BOX, "-o", "b.png"], 1, r"b\.png: PNG holds 1 or 3 channels, the result has 5; .*--split-channels"),
     ("row26-float-to-png", GOOD, ["a.png", *BOX, "--dtype", "float32", "-o", "b.png"], 1, r"b\.png: PNG holds no float32 samples; write \.tif or \.npy"),
     ("row26-16-bit-to-jpeg", file("a.png", encoded("PNG", "I;16")), ["a.png", *BOX, "-o", "b.jpg"], 1, r"b\.jpg: JPEG holds no uint16 samples; write \.png"),
