@@ -1,4 +1,4 @@
-"""What can go wrong, as one line for the user and one exit code for the caller."""
+"""Exceptions that become one line for the user and an exit code for the caller."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class CnnError(Exception):
         return f"{text}; {self.hint}" if self.hint else text
 
     def located(self, where: str) -> CnnError:
-        """Return the same error with a place, unless it has one already."""
+        """Return the same error at `where`, unless it names a location already."""
         return self if self.where else type(self)(self.message, where=where, hint=self.hint)
 
 
@@ -91,7 +91,7 @@ class PartialFailureError(CnnError):
 
 
 class CancelledError(Exception):
-    """Work that was asked from outside to end early; not an error of the user, whoever asked goes on from there."""
+    """Raised when `Session.cancel` ended a run early; not an error of the user, the caller decides what follows."""
 
 
 class InterruptedRunError(CnnError):

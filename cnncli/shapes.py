@@ -1,4 +1,4 @@
-"""Shapes as the field writes them, and the one formula for the length of a sliding window.
+"""Shapes and the output length of a sliding window.
 
 Inside the program a shape is ``(C, H, W)`` or ``(features,)``; towards the user it is height x width x channels
 (``28x28x3``) unless another notation is asked for.

@@ -1,4 +1,4 @@
-"""The one place that decides how many threads work."""
+"""The number of threads, from an option, the environment or the processors of this process."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The door: Click commands, one file each."""
+"""Click commands, one file each."""

@@ -1,4 +1,4 @@
-"""What a shell completes: names of files, kernels, presets, data sets and words of options.
+"""Shell completion of file names, kernels, presets, data sets and option values.
 
 Nothing of this is imported before a shell asks.
 """
@@ -15,7 +15,7 @@ Completer = Callable[[click.Context, str], list[CompletionItem]]
 
 
 def complete_files(_ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-    """Leave the word to the shell, which knows files best."""
+    """Let the shell complete file names."""
     return [CompletionItem(incomplete, type="file")]
 
 

@@ -189,7 +189,7 @@ def _usage(error: click.UsageError) -> CnnError:
 def _fail(arguments: list[str], error: CnnError) -> int:
     """Print `error` as one escaped line (and as JSON on request); return the exit code of the process."""
     code = 128 + error.signal_number if isinstance(error, InterruptedRunError) else int(error.exit_code)
-    # what cannot be written is dropped: the exit code says the rest
+    # what cannot be written is dropped: the exit code is all that is left
     with contextlib.suppress(OSError):
         click.echo(f"cnn: error: {one_line(str(error))}", err=True)
     # after a batch every failed file has its own row

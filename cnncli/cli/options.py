@@ -24,7 +24,7 @@ class ShapeType(click.ParamType[Shape]):
     name = "shape"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Shape:
-        """Return (C, H, W)."""
+        """Return the text as (C, H, W); fail with what is wrong with it."""
         from cnncli.language.notation import parse_shape
 
         try:
@@ -51,7 +51,7 @@ def format_option(command: Command) -> Command:
 
 
 def quiet_option(command: Command) -> Command:
-    """Add ``-q/--quiet``."""
+    """Add ``-q/--quiet``, which leaves out remarks."""
     return click.option("-q", "--quiet", is_flag=True, help="The answer alone, without remarks.")(command)
 
 
@@ -67,7 +67,7 @@ def no_color_option(command: Command) -> Command:
 
 
 def notation_option(command: Command) -> Command:
-    """Add ``--notation``."""
+    """Add ``--notation``: how shapes are written."""
     return click.option(
         "--notation",
         type=click.Choice(("hwc", "chw", "d@wxh", "keras", "torch"), case_sensitive=False),

@@ -1,4 +1,4 @@
-"""`cnn predict`: what a trained network says about pictures."""
+"""`cnn predict`: classify pictures with a trained network."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from cnncli.threads import available
 
 #: colours (H, W, C) and their opacity (H, W, 1) from 0 to the white of its type; None where all of it is opaque
 Layer: TypeAlias = tuple[Rows, Rows | None]
-_NOTHING = 1e-6  # share of a kernel's sum: less is not told from nothing, or from everything
+_NOTHING = 1e-6  # relative to a kernel's sum: smaller differences are rounding errors
 
 
 def filter_with_alpha(
@@ -109,7 +109,7 @@ class _Shown(Stage):
         self.source, self.layers, self.shown, self.white = plain, layers, shown, white
 
     def rows(self, first: int, last: int) -> Rows:
-        """As Stage."""
+        """Return the colours of these rows and store their opacity in `shown`."""
         colours, opacity = self.layers.rows(first, last)
         whole = self.shown.dtype.kind == "u"
         values = self.white if opacity is None else opacity[..., 0]
@@ -117,7 +117,7 @@ class _Shown(Stage):
         return colours
 
     def counted(self, first: int, last: int) -> Rows:
-        """As Stage: what is invisible does not count."""
+        """Return the pixels of these rows that are not fully transparent, shape (n, C)."""
         colours = self.rows(first, last)
         visible: Rows = colours.reshape(-1, self.shape[2])[self.shown[first:last].ravel() > 0]
         return visible
@@ -128,7 +128,7 @@ class _Source(_LayerStage):
         self.plain, self.alpha, self.opaque = plain, alpha, np.all(alpha >= white, axis=1)
 
     def rows(self, first: int, last: int) -> Layer:
-        """As _LayerStage."""
+        """Return pixels and stored opacity of these rows."""
         colours = self.plain.rows(first, last)
         if self.opaque[first:last].all():
             return colours, None
@@ -142,7 +142,7 @@ class _Point(_LayerStage):
         self.plain, self.source = plain, source
 
     def rows(self, first: int, last: int) -> Layer:
-        """As _LayerStage."""
+        """Return changed colours and unchanged opacity of these rows."""
         colours, opacity = self.source.rows(first, last)
         return self.plain.changed(colours), opacity
 
@@ -152,7 +152,7 @@ class _Window(_LayerStage):
         self.plain, self.source, self.white = plain, source, white
 
     def rows(self, first: int, last: int) -> Layer:
-        """As _LayerStage."""
+        """Return these rows: plain filtering where all source pixels are opaque, else `weighted`."""
         runs, places = self.plain.source_runs(first, last)
         layers = [self.source.rows(*run) for run in runs]
         colours = joined([colours for colours, _ in layers])
@@ -177,7 +177,7 @@ class _Pool(_Window):
     plain: PoolStage
 
     def weighted(self, colours: Rows, opacity: Rows, places: NDArray[np.int64], height: int) -> tuple[Rows, Rows]:
-        """As _Window."""
+        """Return the pooled visible colours and the pooled opacity."""
         pooled = self.plain.respond(opacity, places, height)
         if self.plain.kind == "maxpool":
             seen = np.where(opacity > 0, colours, colours.dtype.type(-np.inf))
@@ -225,14 +225,14 @@ class _Kernel(_Window):
         self.filtered_sum = _sum_as_computed(self.filtered) if self.filtered else 1.0
 
     def rows(self, first: int, last: int) -> Layer:
-        """As _LayerStage."""
+        """Return these rows, with the border copied from the source where the convention does so."""
         values, shown = super().rows(first, last)
         if self.plain.copy_border:
             self.plain.restore_border(values, self.source.rows(first, last)[0], first)
         return values, shown
 
     def weighted(self, colours: Rows, opacity: Rows, places: NDArray[np.int64], height: int) -> tuple[Rows, Rows]:
-        """As _Window."""
+        """Return the response by normalised convolution, and the opacity, as the module explains."""
         shown = self._opacity(opacity, places, height)
         if self.single:
             return self.plain.respond(colours, places, height), shown

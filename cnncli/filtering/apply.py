@@ -192,7 +192,7 @@ def run_stages(
 
 
 def _check_finite(pixels: NDArray) -> None:
-    """Blame the first pixel that is not finite, if there is one."""
+    """Raise for the first pixel that is not finite."""
     if pixels.dtype.kind == "f" and pixels.size and not np.isfinite(pixels.min() - pixels.max()):
         row, column, channel = np.argwhere(~np.isfinite(pixels))[0]
         place = f"row {row + 1}, column {column + 1}, channel {channel + 1}"
@@ -237,7 +237,7 @@ def _in_strips(stage: Stage, workers: int, work: Callable[[int, int], T]) -> Ite
     """Call ``work(first, last)`` for strips of rows on `workers` threads; results in the order of the strips."""
     height = stage.shape[0]
     busiest, reach = _busiest_row(stage)
-    # a strip computes again what its windows share with those of its neighbours
+    # strips overlap by the rows that windows on both sides of their limit read: those are computed twice
     rows = max(stage.strip_values // busiest, min(reach, _STRIP_VALUES // busiest))
     rows = max(1, min(height, rows))
     strips = [(first, min(first + rows, height)) for first in range(0, height, rows)]

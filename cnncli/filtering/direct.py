@@ -22,7 +22,7 @@ _WHOLE_STEPS = ("relu", "abs", "threshold", "round", "clip")
 def worth_compiling(pixels: NDArray[Any], plan: FilterPlan, resolved: ResolvedPlan, *, wanted: bool) -> bool:
     """Return whether compiled float32 code does this job.
 
-    Matrices stay in float64, as do peers that round in a way of their own. Small images are left to NumPy only where
+    Matrices stay in float64, as do conventions with their own rounding. Small images are left to NumPy only where
     both ways provably give the same bits: then a first command neither compiles nor loads compiled code.
     """
     if not _compilable(pixels, resolved):

@@ -37,7 +37,7 @@ class KernelStage(WindowStage):
         self.rounding_start = 0.0  # Pillow adds its half before the products
 
     def rows(self, first: int, last: int) -> Rows:
-        """As Stage."""
+        """Return the kernel's response in these rows; compiled code reads the pixels of the image directly."""
         if self.compiled and isinstance(self.source, SourceStage) and self.source.channels is None:
             block, places = self.source.pixels, self.wanted_rows(first, last)
         else:
@@ -48,7 +48,10 @@ class KernelStage(WindowStage):
         return out
 
     def respond(self, block: Rows, places: NDArray[np.int64], height: int) -> Rows:
-        """As WindowStage; float32 from compiled code (on the thread of the caller), else the float type of `block`."""
+        """Return `height` rows of the response.
+
+        float32 from compiled code (on the thread of the caller), else the float type of `block`.
+        """
         return (self._compiled if self.compiled else self._in_numpy)(block, places, (height, self.shape[1]))
 
     def _compiled(self, block: Rows, places: NDArray[np.int64], size: Pair) -> Rows:
@@ -164,7 +167,7 @@ def build_stages(pixels: Rows, resolved: ResolvedPlan, compiled: bool) -> Stage:
 
 
 def _work_type(pixels: Rows, resolved: ResolvedPlan, compiled: bool) -> np.dtype:
-    """Return the type of the numbers between steps: float32 in compiled code and where a peer does so."""
+    """Return the type of the numbers between steps: float32 in compiled code and where the convention asks for it."""
     return np.dtype(np.float32 if compiled or _like_pillow(pixels.dtype, resolved) else np.float64)
 
 

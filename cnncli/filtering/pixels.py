@@ -40,7 +40,7 @@ class Mapper:
     ----------
     resolved : ResolvedPlan
     source : numpy dtype
-        Of the input: says what white is.
+        Of the input: decides what white is.
     lowest, highest : float
         Of all values; for ``minmax`` and ``equalize``.
     curves : list of ndarray

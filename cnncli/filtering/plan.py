@@ -22,7 +22,7 @@ DTYPES = ("same", "uint8", "uint16", "float32")
 
 @dataclass(frozen=True)
 class FilterPlan:
-    """The options of one filter run. None means: as the convention says, else the default.
+    """The options of one filter run. None means: that of the convention, else the default.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class FilterPlan:
     channels : tuple of int, optional
         Only these channels of the input.
     convention : str, optional
-        Name of a peer whose operation, border, rounding and clipping are reproduced.
+        Name of a tool whose operation, border, rounding and clipping are reproduced.
     """
 
     steps: tuple[Step, ...]
@@ -85,7 +85,7 @@ class ResolvedPlan:
     dtype : numpy dtype
         Of the result.
     factor : float
-        Pixels are multiplied by it before the first step: 257 where a peer computes with 16 bits.
+        Pixels are multiplied by it before the first step: 257 where the tool computes with 16 bits.
     """
 
     plan: FilterPlan
@@ -131,7 +131,7 @@ class ResolvedPlan:
 
     @property
     def operation_text(self) -> str:
-        """The operation in words."""
+        """``cross-correlation``, or which axes of the kernel are reversed."""
         return {
             "correlation": "cross-correlation",
             "convolution": "true convolution (kernel flipped)",

@@ -55,7 +55,7 @@ class SourceStage(Stage):
         self.pixels, self.channels, self.work, self.factor = pixels, channels, work, factor
 
     def rows(self, first: int, last: int) -> Rows:
-        """As Stage."""
+        """Return the chosen channels of these rows as `work` numbers, times the factor."""
         block = self.pixels[first:last]
         if self.channels is not None:
             block = block[..., list(self.channels)]
@@ -74,7 +74,7 @@ class GrayStage(Stage):
         self.source, self.weights = source, GRAY_WEIGHTS[method]
 
     def rows(self, first: int, last: int) -> Rows:
-        """As Stage."""
+        """Return the gray values of these rows, shape (last - first, W, 1)."""
         return self.changed(self.source.rows(first, last))
 
     def changed(self, block: Rows) -> Rows:
@@ -89,14 +89,14 @@ class GrayStage(Stage):
 
 
 class PointStage(Stage):
-    """Each value by itself."""
+    """Element-wise step: the shape stays."""
 
     def __init__(self, source: Stage, step: PointStep, white: float) -> None:
         super().__init__(source.shape)
         self.source, self.step, self.white = source, step, white
 
     def rows(self, first: int, last: int) -> Rows:
-        """As Stage."""
+        """Return these rows with the step applied to each value."""
         return self.changed(self.source.rows(first, last))
 
     def changed(self, block: Rows) -> Rows:
@@ -156,7 +156,7 @@ class WindowStage(Stage):
         return joined([self.source.rows(*run) for run in runs]), places
 
     def rows(self, first: int, last: int) -> Rows:
-        """As Stage."""
+        """Return these rows computed from the source rows that their windows cover."""
         return self.respond(*self.source_rows(first, last), last - first)
 
     @abstractmethod
@@ -183,7 +183,7 @@ class PoolStage(WindowStage):
         self.kind = step.kind
 
     def respond(self, block: Rows, places: NDArray[np.int64], height: int) -> Rows:
-        """As WindowStage."""
+        """Return the maximum or mean of each window; border pixels are not counted."""
         padded = arithmetic.pad(block, places, self.column_index, self.border.value)
         size, kernel, stride = (height, self.shape[1]), self.geometry.kernel, self.geometry.stride
         out = np.empty((*size, block.shape[2]), padded.dtype)

@@ -1,4 +1,4 @@
-"""Kernels by name, text and file; borders; steps; the peers' conventions."""
+"""Kernels by name, text and file; borders; steps; the conventions of other tools."""
 
 from cnncli.filters.borders import Border, parse_border
 from cnncli.filters.conventions import CONVENTIONS, Convention, convention

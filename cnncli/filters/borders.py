@@ -1,4 +1,4 @@
-"""What lies beyond the edge of an image: the words for it, and for each pixel outside the one that stands in."""
+"""Border rules: their names in other libraries, and the index of the pixel used for each position outside."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS = {
     "wrap": "abcd|abcd|abcd",
 }
 
-# peers' words: OpenCV, SciPy, NumPy, PyTorch, Keras, vips, ImageMagick, MATLAB
+# names in OpenCV, SciPy, NumPy, PyTorch, Keras, vips, ImageMagick, MATLAB
 ALIASES = {
     "edge": "replicate", "nearest": "replicate", "copy": "replicate", "border-replicate": "replicate",
     "clamp": "replicate", "extend": "replicate", "duplicate": "replicate",
@@ -48,7 +48,7 @@ class Border:
 
 
 def parse_border(text: str) -> Border:
-    """Return the border for ``replicate``, ``constant:V`` or a peer's word such as ``reflect101``.
+    """Return the border for ``replicate``, ``constant:V`` or another library's name such as ``reflect101``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How each peer filters: `--as TOOL` as data. Options given beside it win over the peer's."""
+"""How other tools filter: `--as TOOL` as data. Options given beside it take precedence."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from cnncli.errors import UsageError
 
 @dataclass(frozen=True)
 class Convention:
-    """What a peer does with a kernel and an image.
+    """What another tool does with a kernel and an image.
 
     Parameters
     ----------
     call : str
-        The call of the peer that is reproduced.
+        The call that is reproduced.
     operation : str
         ``correlation``, ``convolution`` (kernel turned by 180 degrees) or ``flipud`` (rows reversed only).
     padding : str
@@ -81,7 +81,7 @@ CONVENTIONS = {
 
 
 def convention(name: str) -> Convention:
-    """Return the convention of a peer.
+    """Return the convention of a tool.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A kernel: its numbers as exactly as they were given, and what can be said about them without an image."""
+"""A filter kernel: its exact numbers and the properties that follow from them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Kernel:
 
     @property
     def filters(self) -> int:
-        """The number of filters F."""
+        """Number of filters F, the first axis of `weights`."""
         return int(self.numerators.shape[0])
 
     @property
@@ -134,7 +134,7 @@ class Kernel:
         return replace(self, numerators=quotient.astype(np.float64), divisor=1.0)
 
     def multiplied_out(self) -> Kernel:
-        """The kernel as plain numbers times the rounded reciprocal of its divisor: the arithmetic of peers."""
+        """The kernel as plain numbers times the rounded reciprocal of its divisor: the arithmetic of other tools."""
         return replace(self, numerators=self.numerators * (1.0 / self.divisor), divisor=1.0)
 
     def with_bias(self, bias: float | tuple[float, ...]) -> Kernel:

@@ -24,13 +24,13 @@ GRAY_WEIGHTS = {
 
 @dataclass(frozen=True, eq=False)
 class KernelStep:
-    """Filter with a kernel."""
+    """Correlate the image with the filters of a kernel."""
 
     kernel: Kernel
 
     @property
     def name(self) -> str:
-        """The kernel's name."""
+        """The name of the kernel, for summaries and file names."""
         return self.kernel.name
 
 

@@ -1,1 +1,1 @@
-"""Everything that is read from or written to a disk."""
+"""Reading and writing files and the standard streams."""

@@ -3,7 +3,7 @@
 Writing follows the one order that survives a crash: all bytes to a temporary file in the same directory,
 fsync, rename, fsync of the directory (Pillai et al. 2014, "All File Systems Are Not Created Equal", OSDI).
 At every instant the path holds the old or the new content. The order of system calls is the point here, so
-these files speak `os` and not `pathlib`.
+these files use `os` and not `pathlib`.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def _nearest(name: str) -> str:
 def write_error(name: str, error: OSError | ValueError, size: int) -> CnnError:
     """Return what to tell the user when `size` bytes cannot be written to `name`.
 
-    A closed pipe is passed on: the door ends quietly with it.
+    A closed pipe is raised again: `cnn` then ends without a message.
     """
     if isinstance(error, BrokenPipeError):
         raise error

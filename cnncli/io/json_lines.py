@@ -71,7 +71,7 @@ class JsonLinesWriter:
             raise write_error(path, error, 0) from None
 
     def write(self, record: dict[str, Any]) -> None:
-        """Append one object."""
+        """Append one object as a line, in one system call."""
         line = json.dumps(record).encode() + b"\n"
         try:
             if os.write(self._descriptor, line) != len(line):

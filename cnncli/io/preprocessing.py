@@ -1,4 +1,4 @@
-"""What a network expects of its pictures: stored in the checkpoint, so that prediction does what training did."""
+"""How pictures become the input of a network: stored in the checkpoint, so that prediction does what training did."""
 
 from __future__ import annotations
 

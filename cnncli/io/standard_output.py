@@ -72,7 +72,7 @@ def output_was_lost() -> bool:
 
 
 def drop_unwritten() -> None:
-    """Turn standard streams that cannot be written to nothing: the interpreter flushes them once more when it ends."""
+    """Redirect standard streams that cannot be written to the null device: the interpreter flushes them at its end."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -83,7 +83,7 @@ def drop_unwritten() -> None:
 
 
 class _Lost(io.RawIOBase):
-    """Takes everything and remembers that there was something."""
+    """An output that is closed: discards what is written and remembers that something was."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -101,7 +101,7 @@ class _Lost(io.RawIOBase):
 
 
 class _ClosedInput(io.RawIOBase):
-    """Refuses to be read."""
+    """Standard input that is closed: reading it raises `CnnError`."""
 
     def readable(self) -> bool:
         return True

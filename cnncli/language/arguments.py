@@ -9,7 +9,7 @@ from cnncli.errors import UsageError
 from cnncli.language.items import Item, Keywords, layer_hint, nearest
 from cnncli.language.tree import ListNode, Mark, ScalarNode, TreeNode, plain_value, shorten
 
-# what a value without a key means here: the lecture speaks of the kernel first
+# what a value without a key means here: in the lecture the kernel comes first
 MAIN = {"conv": "kernel", "depthwise": "kernel", "locally_connected": "kernel"}
 SHORT = {
     "k": "kernel", "f": "kernel", "s": "stride", "p": "padding", "pad": "padding", "d": "dilation", "g": "groups",
@@ -41,7 +41,7 @@ def parse_layer(text: str, keywords: Mapping[str, Keywords]) -> Item:
     Raises
     ------
     UsageError
-        For anything else, with the argument as its place.
+        For anything else; the argument is its location.
 
     Examples
     --------

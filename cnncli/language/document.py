@@ -1,4 +1,4 @@
-"""An architecture file as a document: what stands where, checked against the keywords of the language.
+"""An architecture file as a document: its sections, checked against the keywords of the language.
 
 Values stay as they were written (a number may be an expression that needs the incoming channels); only the structure
 and every key are checked here, also in blocks that nobody uses.

@@ -75,7 +75,7 @@ class Block:
 
 
 def fail(node: TreeNode | Mark, message: str, hint: str = "") -> InvalidInputError:
-    """Return an error at the place of `node`."""
+    """Return an error at the line and column of `node`."""
     mark = node if isinstance(node, Mark) else node.mark
     return InvalidInputError(message, where=str(mark), hint=hint)
 
@@ -96,7 +96,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def layer_hint(kind: str, known: Iterable[str]) -> str:
-    """Return a hint for an unknown layer: its name here, what stands in its place, or the nearest word.
+    """Return a hint for an unknown layer: its name here, what to use instead, or the nearest keyword.
 
     Examples
     --------

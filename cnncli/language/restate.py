@@ -15,7 +15,7 @@ def restate(text: str, tree: MapNode, values: Mapping[str, str]) -> str:
     text : str
         The file.
     tree : MapNode
-        Its tree, which knows the line of every key.
+        Its tree, with the line of every key.
     values : mapping
         Key and what stands behind it, on one line.
 

@@ -1,4 +1,4 @@
-"""YAML text as a tree in which every value knows its line and column.
+"""YAML text as a tree; every value has its line and column.
 
 Only what an architecture file needs is read, event by event: mappings, lists and plain values of YAML 1.2. Anchors,
 aliases, merge keys, tags, directives, duplicate keys and second documents are refused, so that a small file can
@@ -21,7 +21,7 @@ MAX_NUMBER_LENGTH = 40  # characters; a longer number stays text and is refused 
 
 
 class Mark(NamedTuple):
-    """Where something stands in a file; lines and columns count from 1."""
+    """A file, line and column; lines and columns count from 1."""
 
     file: str
     line: int
@@ -44,7 +44,7 @@ class ScalarNode:
 
 @dataclass(frozen=True)
 class ListNode:
-    """A list."""
+    """A list of nodes."""
 
     items: tuple[TreeNode, ...]
     mark: Mark

@@ -1,4 +1,4 @@
-"""Nodes put together one by one: unique names, shapes, limits, and errors that say which layer does not fit."""
+"""Nodes put together one by one: unique names, shapes, limits, and errors that name the layer that does not fit."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Assembly:
         self.taken.add(full)
 
     def failure(self, mark: Mark, what: str, error: ShapeError) -> LayerError:
-        """Return `error` with its place and the number of the layer."""
+        """Return `error` with its line and column and the number of the layer."""
         return LayerError(f"{self.number(what)}: {error.message}", where=str(mark), hint=error.hint)
 
     def number(self, what: str) -> str:

@@ -206,7 +206,7 @@ class _Builder(Assembly):
         return None
 
     def call(self, item: Item, index: int, frame: _Frame, name: str) -> int:
-        """Unfold a block."""
+        """Add the layers of a block with the parameters of this call; return the index of the last node."""
         block = self.document.blocks[item.kind]
         if item.kind in frame.calls:
             chain = " > ".join((*frame.calls, item.kind))

@@ -15,7 +15,7 @@ NETWORK_INPUT = -1  # the index that stands for the input of the network
 
 @dataclass(frozen=True)
 class Node:
-    """One layer at its place in the network.
+    """One layer of the network with its inputs and shapes.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Slot:
-    """The place of one parameter array in a flat float32 vector; `offset` counts values."""
+    """Where one parameter array lies in a flat float32 vector; `offset` counts values."""
 
     name: str
     shape: Shape
@@ -100,12 +100,12 @@ class Model:
 
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
-        """Return the places of all trainable parameters, one after the other in the order of the nodes."""
+        """Return the slots of all trainable parameters, one after the other in the order of the nodes."""
         return tuple(_slots(self.nodes, trainable=True))
 
     @cached_property
     def state_slots(self) -> tuple[Slot, ...]:
-        """Return the places of all values that training does not learn but keeps (running means and variances)."""
+        """Return the slots of all values that training updates without a gradient (running means and variances)."""
         return tuple(_slots(self.nodes, trainable=False))
 
     @property

@@ -1,9 +1,9 @@
 """The receptive field: which pixels of the input one value of a layer depends on.
 
 For windows one after the other the field grows by ``(k - 1) * d * jump`` pixels, the jump by the factor `s`, and the
-first pixel moves by ``-p * jump``. Behind an upsampling layer neighbours see different numbers of pixels, in a pattern
-that repeats; the pattern is kept, and the size is that of the largest field. Branches that join give the smallest
-field that holds both.
+first pixel moves by ``-p * jump``. Behind an upsampling layer adjacent values see different numbers of pixels, in a
+pattern that repeats; the pattern is kept, and the size is that of the largest field. Branches that join give the
+smallest field that holds both.
 
 References
 ----------

@@ -37,7 +37,7 @@ def read_option(option: Option, node: TreeNode, names: Mapping[str, int]) -> Any
     Raises
     ------
     InvalidInputError
-        With the place of `node`, what was expected and what was found.
+        With the line of `node`, what was expected and what was found.
     """
     match option.type:
         case "int":
@@ -69,7 +69,7 @@ def read_int(name: str, node: TreeNode, names: Mapping[str, int], low: float = 1
     elif isinstance(node, ScalarNode) and isinstance(node.value, str) and node.text and not node.text.isdigit():
         known = _ALWAYS.union(names)
         if _WORD.fullmatch(node.text) and known == _ALWAYS and not nearest(node.text, known).startswith("did"):
-            # a word where there are no parameters it could be
+            # a name where there are no parameters to refer to
             raise fail(node, f"{wanted}, got {describe(node)}")
         try:
             value = evaluate(node.text, names)
@@ -84,7 +84,7 @@ def read_int(name: str, node: TreeNode, names: Mapping[str, int], low: float = 1
 
 
 def read_choice(name: str, node: TreeNode, choices: tuple[str, ...]) -> str:
-    """Return one of the words `choices`."""
+    """Return one of `choices`."""
     if isinstance(node, ScalarNode) and node.text in choices:
         return node.text
     text = node.text if isinstance(node, ScalarNode) else ""

@@ -1,1 +1,1 @@
-"""Update rules and learning-rate schedules."""
+"""Default learning rates and epochs, and learning-rate schedules."""

@@ -1,1 +1,1 @@
-"""Tables, progress and pictures for people."""
+"""Tables, progress bars, pictures and JSON from the results of tasks."""

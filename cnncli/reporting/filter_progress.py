@@ -38,11 +38,11 @@ class FilterProgress:
         self._drawn = 0.0
 
     def start(self) -> None:
-        """Draw it for the first time."""
+        """Show the bar."""
         self._bar.start()
 
     def stop(self) -> None:
-        """Take it away."""
+        """Remove the bar from the terminal."""
         self._bar.stop()
 
     def advance(self, failed: int) -> None:
@@ -56,7 +56,7 @@ class FilterProgress:
             self._bar.refresh()
 
     def line(self, text: str) -> None:
-        """Write a line above it."""
+        """Write a line above the bar."""
         from rich.text import Text
 
         self._bar.console.print(Text(encodable(text, self._err)))

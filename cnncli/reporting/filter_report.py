@@ -1,4 +1,4 @@
-"""A filter run as it is seen: what was done and clipped on standard error, numbers and JSON on standard output."""
+"""The report of a filter run: what was done and clipped on standard error, numbers and JSON on standard output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def safe(name: str) -> str:
 
 
 class FilterReport:
-    """Speaks about each outcome and, for a batch, about all of them.
+    """Writes a line per outcome and, for a batch, a summary.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class FilterReport:
             self._progress.stop()
 
     def show(self, outcome: Outcome) -> None:
-        """Report one file."""
+        """Write what became of one file: text, JSON or a warning, and advance the progress bar."""
         self.counts[outcome.status] += 1
         if outcome.failure:
             self._show_failure(outcome.failure)
@@ -98,7 +98,7 @@ class FilterReport:
             self._progress.advance(self.counts["failed"])
 
     def finish(self, target: str) -> None:
-        """Sum up a batch."""
+        """Write the summary of a batch: files written, time, and how many were skipped or failed."""
         if self.total == 1 or self.quiet:
             return
         took = time.monotonic() - self._began

@@ -125,7 +125,7 @@ def _facts(kernel: Kernel) -> list[str]:
 
 
 def _tables(kernel: Kernel, matrices: list[list[list[str]]], form: str) -> str:
-    """Return one table for each matrix, with its place below it where there are several."""
+    """Return one table for each matrix, with its filter and channel below it where there are several."""
     columns = [Column(str(i + 1), "right") for i in range(kernel.size[1])]
     texts = []
     for i, rows in enumerate(matrices):

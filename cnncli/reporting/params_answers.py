@@ -1,4 +1,4 @@
-"""The answers of `cnn params`, from its options to the text that is handed out."""
+"""The answers of `cnn params`, from its options to the text that is printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `cnn params` says: the lecture's table, more columns on request, comparisons, and the same as JSON."""
+"""The output of `cnn params`: the lecture's table, more columns on request, comparisons, and the same as JSON."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def expected_values(model: Model) -> dict[str, int | str]:
     }
     if field is not None:
         values["field"] = field.rows.size
-    # a layer may be named `total`: the words of the option come first
+    # a layer may be named `total`: the keys of the option take precedence
     return {**{row.name: row.params for row in rows_of(model)}, **values}
 
 

@@ -1,4 +1,4 @@
-"""Training as it is seen: rows and a live bar on a terminal, one line per epoch in a pipe."""
+"""Progress of training: rows and a live bar on a terminal, one line per epoch in a pipe."""
 
 from __future__ import annotations
 
@@ -33,18 +33,14 @@ _COLUMNS = (
 
 
 class TrainingReporter(Protocol):
-    """Draws the events of a run; a context manager, so that a terminal is left as it was."""
+    """Writes the events of a run; a context manager, so that the state of a terminal is restored on an error too."""
 
-    def __enter__(self) -> TrainingReporter:
-        """Begin."""
-        ...
+    def __enter__(self) -> TrainingReporter: ...
 
-    def __exit__(self, *args: object) -> None:
-        """End, whatever happened."""
-        ...
+    def __exit__(self, *args: object) -> None: ...
 
     def show(self, event: TrainingEvent) -> None:
-        """Draw one event."""
+        """Write or draw one event; events that the style leaves out are ignored."""
         ...
 
 
@@ -68,20 +64,19 @@ def training_reporter(style: str, out: TextIO, err: TextIO) -> TrainingReporter:
 
 
 class QuietReporter:
-    """Only the result, as `key=value` words."""
+    """Only the result, as `key=value` pairs on one line."""
 
     def __init__(self, out: TextIO, err: TextIO) -> None:
         self.out, self.err = out, err
 
     def __enter__(self) -> TrainingReporter:
-        """Begin."""
         return self
 
     def __exit__(self, *args: object) -> None:
-        """End."""
+        pass
 
     def show(self, event: TrainingEvent) -> None:
-        """Write the result line."""
+        """Write the result line of a `Finished` event; ignore all others."""
         if isinstance(event, Finished):
             words = {
                 "test_acc": f"{event.test_acc:.4f}",
@@ -146,19 +141,17 @@ class TerminalReporter(PlainReporter):
             BarColumn(bar_width=max(4, min(_WIDEST_BAR, self.console.width - 56))),
             TextColumn("{task.completed}/{task.total}  {task.fields[state]}"),
             console=self.console,
-            auto_refresh=False,  # drawn when the task speaks: no second thread beside the kernels
+            auto_refresh=False,  # drawn at each event: no second thread beside the kernels
             transient=True,
         )
         self.task = self.bar.add_task("", epoch="", state="", visible=False)
         self.headed = False
 
     def __enter__(self) -> TrainingReporter:
-        """Begin the live region."""
         self.bar.start()
         return self
 
     def __exit__(self, *args: object) -> None:
-        """Take the bar away."""
         self.bar.stop()
 
     def show(self, event: TrainingEvent) -> None:

@@ -1,4 +1,4 @@
-"""The answers of `cnn shape`, from the words of the command line to the text that is handed out."""
+"""The answers of `cnn shape`, from its arguments to the text that is printed."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def notes(model: Model) -> list[str]:
 
 
 def as_json(model: Model, *, with_field: bool) -> dict[str, Any]:
-    """Return the JSON object."""
+    """Return the JSON object of a network, with receptive fields if `with_field`."""
     return shape_json(model, notes(model), with_field=with_field)
 
 

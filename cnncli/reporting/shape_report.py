@@ -1,4 +1,4 @@
-"""What `cnn shape` says: one line for one layer, a table for several, and the same as JSON."""
+"""The output of `cnn shape`: one line for one layer, a table for several, and the same as JSON."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Align = Literal["left", "right"]
 
 _RULE = "─"
-_WIDTH = 80  # of a terminal that does not say
+_WIDTH = 80  # of a terminal of unknown width
 _GAP = 2  # blanks between columns
 _FIRST_COLUMN = 24  # characters that the first column keeps before the table is divided
 _COUNT = re.compile(r"(= )?[-+]?\d{1,3}(,\d{3})*")
@@ -94,7 +94,7 @@ def render_terminal(table: Table, width: int | None = None) -> str:
 
     terminal = Console(file=sys.stdout)
     buffer = io.StringIO()
-    # COLUMNS=0 says nothing about the terminal
+    # COLUMNS=0 means that the width is not known
     width = width or terminal.width or _WIDTH
     colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
     console = Console(

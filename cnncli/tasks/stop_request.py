@@ -13,14 +13,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def ignore_signals() -> None:
-    """Let no signal interrupt what follows, the last words of a process."""
+    """Ignore SIGINT, SIGTERM and SIGHUP from now on, while a process reports and exits."""
     for number in SIGNALS:
         # not SIG_IGN: Python reports a signal that came just before as "ignored due to race condition"
         signal.signal(number, _pass)
 
 
 def _pass(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing."""
+    """Handle a signal by ignoring it."""
 
 
 class StopRequest:

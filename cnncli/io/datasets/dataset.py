@@ -1,4 +1,4 @@
-"""The value that every data set becomes: pixels, labels, names and what a later prediction must know."""
+"""A loaded data set: pixels, labels, class names, and what a later prediction needs."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Dataset:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Return (C, H, W)."""
+        """Return (C, H, W) of every image."""
         _, height, width, channels = self.train.images.shape
         return channels, height, width
 

@@ -80,7 +80,7 @@ def parse_idx(data: bytes, rank: int, where: str) -> NDArray[np.uint8]:
         raise InvalidInputError(message, where=where, hint="check that images and labels are not swapped")
     dims = [int.from_bytes(data[4 * k : 4 * k + 4], "big") for k in range(1, rank + 1)]
     shown = "x".join(map(str, dims))
-    # a zero would hide a huge neighbour from the product below
+    # a zero would hide a huge other dimension from the product below
     if not all(1 <= dim < _LARGEST_DIM for dim in dims):
         raise InvalidInputError(f"header says {shown}; a dimension is out of range", where=where, hint=_ANOTHER_COPY)
     if math.prod(dims) != len(data) - start:

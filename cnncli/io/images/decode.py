@@ -78,7 +78,7 @@ def decode_image(
     where : str
         Its name in messages.
     exif : bool
-        Turn the picture upright as its EXIF orientation says.
+        Turn the picture upright by its EXIF orientation.
     frame : int, optional
         Which picture of an animation or a TIFF stack, counted from 0; the default is the first one, with a note.
     max_pixels : int
@@ -102,7 +102,7 @@ def decode_image(
         raise
     except MemoryError:
         raise
-    except Exception as error:  # a decoder raises whatever it likes: OSError, SyntaxError, struct.error ...
+    except Exception as error:  # decoders raise many types: OSError, SyntaxError, struct.error ...
         raise _damaged(error, kind, data, where) from error
 
 
@@ -302,7 +302,9 @@ def _density(dpi: Any) -> tuple[float, float] | None:
 
 def _damaged(error: Exception, kind: str, data: bytes, where: str) -> InvalidInputError:
     text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, TypeError | AttributeError | KeyError | IndexError):  # a text about Python helps nobody
+    if isinstance(
+        error, TypeError | AttributeError | KeyError | IndexError
+    ):  # its text is about Python, not about the file
         text = "its header contradicts itself"
     early = ("truncated", "unrecognized data stream", "not enough data", "ran out", "eof", "decoder error -2")
     if isinstance(error, EOFError) or any(word in text.lower() for word in early):

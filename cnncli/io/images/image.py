@@ -1,4 +1,4 @@
-"""What an image is once it has left its file, and the limits that keep a file from asking for too much."""
+"""A decoded image, and the limits on the size of one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_FILE_BYTES = 512 << 20
 
 @dataclass(frozen=True)
 class Image:
-    """Samples of one picture and what its file said about them.
+    """Samples of one picture and the metadata of its file.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of a file says about its samples, before any is decoded.
+    """The samples of a file as its header describes them, before any is decoded.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def check_size(width: int, height: int, where: str, max_pixels: int) -> None:
 
 
 def frame_notes(frame: int | None, count: int) -> tuple[str, ...]:
-    """Return what to say about the choice of one picture out of `count`; None is the choice of nobody."""
+    """Return what to say about the choice of one picture out of `count`; None where the user chose none."""
     if count == 1:
         return ()
     return (

@@ -1,4 +1,4 @@
-"""From what stands on the command line to a list of image files, in an order that no file system changes."""
+"""The image files that arguments name, in an order that does not depend on the file system."""
 
 from __future__ import annotations
 

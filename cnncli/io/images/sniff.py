@@ -1,4 +1,4 @@
-"""Which format a file has, from its first bytes; its name is never asked."""
+"""The format of a file, from its first bytes; its name is not used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _READ = (
     (rb"P[1-6][\s#]", "PNM"),
     (rb"\x93NUMPY", "NPY"),
 )
-# formats that libraries decode with another program, from other files, or that nobody fuzzes
+# formats that libraries decode with another program, from other files, or that are not fuzzed
 _REFUSED = (
     (rb"%!PS|\xc5\xd0\xd3\xc6", "EPS"),
     (rb"%PDF", "PDF"),

@@ -22,7 +22,7 @@ INK = "#1d2433"
 LINE = "#4a5568"
 HIDDEN = {"dropout", "lrn", "batchnorm"}
 GAP = 46
-NAME_WIDTH = 16  # letters of a name in one line
+NAME_WIDTH = 16  # characters of a name on one line
 TRACK = 12  # px between the lines of two shortcuts beside each other
 
 
@@ -117,7 +117,7 @@ class _Box:
 
 
 def _broken(name: str) -> list[str]:
-    """Return a name in lines of at most `NAME_WIDTH` letters, broken behind ``_ - . /`` where there is one."""
+    """Return a name in lines of at most `NAME_WIDTH` characters, broken behind ``_ - . /`` where there is one."""
     lines = [""]
     for part in re.findall(r"[^_\-./ ]*[_\-./ ]?", name):
         while part:

@@ -70,7 +70,7 @@ class Drawing:
         )
 
     def finish(self) -> str:
-        """Return the document."""
+        """Return the SVG document with everything added so far."""
         size = f'width="{number(self.width)}" height="{number(self.height)}"'
         box = f'viewBox="0 0 {number(self.width)} {number(self.height)}"'
         head = (

@@ -1,4 +1,4 @@
-"""What a batch of filters tells whoever listens; everything here can travel as JSON between two processes."""
+"""The events of `cnn filter`; each can be sent as JSON from one process to another."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Failure:
 
     @classmethod
     def of(cls, error: CnnError) -> Failure:
-        """Return the error as data."""
+        """Return exit code, message, location and hint of `error`."""
         return cls(int(error.exit_code), error.message, error.where, error.hint)
 
     def error(self) -> CnnError:
-        """Return the data as an error."""
+        """Return an error that prints and exits as the original one."""
         error = CnnError(self.message, where=self.where, hint=self.hint)
         error.exit_code = ExitCode(self.code)
         return error

@@ -1,4 +1,4 @@
-"""A name for what a filter run does to a file: equal names mean equal bytes of every result."""
+"""A hash of all that a filter run does to a file: equal hashes mean equal bytes of every result."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Manifest:
 
     @property
     def kept(self) -> bool:
-        """Whether there is a file."""
+        """Whether a manifest is written: False where the batch was given no path."""
         return self._writer is not None
 
     def finished(self, source: str, targets: Sequence[str], sha256: str) -> bool:

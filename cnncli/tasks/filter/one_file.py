@@ -76,7 +76,7 @@ def load(
         except CnnError as error:
             raise error.located(where) from None
 
-    # who allows more pixels allows the file that holds them
+    # a higher --max-pixels also allows a larger file
     limit = MAX_FILE_BYTES if options.max_pixels <= MAX_PIXELS else 8 * options.max_pixels
     if job.source == "-":
         data = sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if standard_input is None else standard_input
@@ -214,7 +214,7 @@ def _store_files(image: Image, paths: Sequence[str], options: FileOptions) -> di
             write_atomically(path, view, overwrite=options.overwrite, sync_folder=options.sync_folders)
             sizes[path] = len(data)
     except BaseException:
-        if not options.overwrite:  # they are ours, and would be in the way of the next attempt
+        if not options.overwrite:  # written by this call: the next attempt would refuse to overwrite them
             for path in sizes:
                 with contextlib.suppress(OSError):
                     os.unlink(path)

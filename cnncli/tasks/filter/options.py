@@ -14,8 +14,8 @@ KEEPS_RESULT = "keeps_result"
 def _keeps_result(default: Any) -> Any:
     """Return the field of an option that leaves the bytes of every result as they are.
 
-    All other fields are part of the fingerprint by which a batch knows what is finished: whoever forgets this mark
-    has files filtered again, never a stale picture.
+    All other fields are part of the fingerprint by which a batch recognises finished files: a field that lacks this
+    by mistake has files filtered again, but never leaves a stale result.
     """
     return field(default=default, metadata={KEEPS_RESULT: True})
 
@@ -51,7 +51,7 @@ class FileOptions:
     split_channels : bool
         Write each channel of the result to its own file.
     precision : int, optional
-        Decimals of numbers as text; by default all that tell them from their neighbours.
+        Decimals of numbers as text; by default as many as reading them back exactly needs.
     align : bool
         Print columns of equal width.
     threads, workers : int

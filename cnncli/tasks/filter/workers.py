@@ -1,9 +1,9 @@
 """Batches on several processes that survive a decoder which crashes.
 
 The work is done by workers that are forked before any thread exists, one per processor; the parent hands out numbers of
-files and listens. When a worker dies of a signal (a decoder's segmentation fault, the kernel's out-of-memory killer),
-the files it had in hand are tried again, each alone in a worker of its own; what dies again is reported as failed, and
-the others go on. No other program is started.
+files and reads their events. When a signal ends a worker (a decoder's segmentation fault, the kernel's out-of-memory
+killer), the files it had started are tried again, each alone in a worker of its own; a file that crashes that one too
+is reported as failed, and the batch goes on. No other program is started.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _AHEAD = 3  # numbers a worker holds beyond what it works on, so that it never w
 
 
 class _Worker:
-    """One forked process: a pipe for numbers, a pipe for events, and what it has in hand."""
+    """One forked process: a pipe for numbers, a pipe for events, and the files assigned to it."""
 
     def __init__(self, work: Work, others: Iterable[_Worker]) -> None:
         numbers_in, self.numbers = os.pipe()
@@ -56,13 +56,13 @@ class _Worker:
         return [d for d in (self.numbers, self.events) if d >= 0]
 
     def give(self, index: int) -> None:
-        """Hand over one more file; a worker that has just died is noticed by the end of its events."""
+        """Hand over one more file; a worker that has just crashed is noticed by the end of its events."""
         self.assigned.append(index)
         with contextlib.suppress(BrokenPipeError):
             os.write(self.numbers, b"%d\n" % index)
 
     def no_more(self) -> None:
-        """Say that no file follows."""
+        """Close the pipe of numbers: the worker ends after its last file."""
         if self.numbers >= 0:
             os.close(self.numbers)
             self.numbers = -1
@@ -95,7 +95,7 @@ def run_jobs(jobs: Sequence[Job], work: Work, processes: int, record: Callable[[
     processes : int
         Children at work at the same time.
     record : callable
-        Told of every outcome as soon as it is there, also of those that arrive while a batch is being stopped.
+        Called with every outcome as it arrives, also with those that arrive while a batch is being stopped.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def run_jobs(jobs: Sequence[Job], work: Work, processes: int, record: Callable[[
 
 
 def _retry_alone(jobs: Sequence[Job], work: Work, index: int, record: Callable[[Outcome], None]) -> Outcome:
-    """Return the outcome of a job that was in hand when a process died, tried in a process of its own."""
+    """Return the outcome of a job that a crashed process had started, run again in a process of its own."""
     again: deque[int] = deque()
     outcomes = list(_run_workers(jobs, work, 1, deque([index]), again, record))
     if index not in again:
@@ -136,7 +136,7 @@ def _run_workers(
     suspects: deque[int],
     record: Callable[[Outcome], None],
 ) -> Iterator[Outcome]:
-    """Run `count` workers until `waiting` is empty; put into `suspects` what a worker that died had in hand."""
+    """Run `count` workers until `waiting` is empty; add to `suspects` the files that a crashed worker had started."""
     workers: list[_Worker] = []
     try:
         with selectors.DefaultSelector() as selector:
@@ -166,7 +166,7 @@ def _run_workers(
                         _handle_crash(jobs, worker, status, waiting, suspects)
                         if waiting:
                             start_worker()
-    except BaseException:  # the listener stops: so do the workers, after what they are writing
+    except BaseException:  # the caller stops: the workers finish the file they are writing, and stop as well
         for worker in workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker.pid, signal.SIGTERM)
@@ -182,7 +182,7 @@ def _drain(worker: _Worker, record: Callable[[Outcome], None]) -> None:
     """Record what a worker that was told to stop has still finished."""
     worker.no_more()
     while (records := worker.read()) is not None:
-        with contextlib.suppress(CnnError, BrokenPipeError):  # its own word that it was interrupted
+        with contextlib.suppress(CnnError, BrokenPipeError):  # its event that it was interrupted
             for outcome in _outcomes(worker, records):
                 record(outcome)
 
@@ -217,8 +217,8 @@ def _outcomes(worker: _Worker, records: Sequence[dict[str, Any]]) -> Iterator[Ou
 
 
 def _handle_crash(jobs: Sequence[Job], worker: _Worker, status: int, waiting: deque[int], suspects: deque[int]) -> None:
-    """Sort what a dead worker had: what it worked on is suspect, what it had not begun goes back."""
-    if not worker.started:  # nothing to blame, and nothing to gain from trying for ever
+    """Sort the files of a crashed worker: those it had started are suspects, the others are assigned again."""
+    if not worker.started:  # it crashed before any file: the next one would too
         raise CnnError(f"a process that filters died ({_exit_reason(status)})", hint="use fewer --workers")
     for folder in {Path(jobs[index].target or ".").parent for index in worker.started}:
         for leftover in temporaries(folder):  # what it was writing
@@ -244,7 +244,7 @@ def _worker_main(numbers: int, events: int, foreign: Iterable[int], work: Work, 
 
 
 def _process_jobs(numbers: int, events: int, work: Work, mask: Iterable[int]) -> dict[str, Any]:
-    """Send the events of the work; return the last thing to say.
+    """Send the events of the work; return the record that ends them.
 
     When the parent has died, the next event has no reader, and the work ends.
     """

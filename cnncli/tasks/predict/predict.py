@@ -32,7 +32,7 @@ class PredictingSession(Protocol):
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network says about one picture.
+    """The answer of the network for one picture.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a training run says while it runs; reporters draw it."""
+"""The events that a training run yields; reporters write or draw them."""
 
 from __future__ import annotations
 

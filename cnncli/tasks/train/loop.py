@@ -24,7 +24,7 @@ from cnncli.tasks.train.run_record import RunRecord
 from cnncli.tasks.train.splitting import epoch_order
 
 _PROGRESS_S = 0.1
-_EVALUATION_BATCHES = 4  # at a time, so that Ctrl-C is heard between
+_EVALUATION_BATCHES = 4  # per call, so that Ctrl-C is handled between two calls
 
 
 @dataclass
@@ -102,7 +102,7 @@ def make_engine_session(plan: TrainingPlan) -> TrainingSession:
             mean=plan.data.mean,
             std=plan.data.std,
         )
-    except InvalidInputError as error:  # a layer that cannot be run yet knows its kind, not its network
+    except InvalidInputError as error:  # a layer that cannot be run yet names its kind, but not its network
         raise error.located(plan.model.name) from None
     except RuntimeError as error:
         if "start new thread" not in str(error):

@@ -280,7 +280,7 @@ def _fitted_model(source: Source, data: Dataset) -> tuple[Model, list[str]]:
 
 
 def _written(source: Source) -> Document | None:
-    """Return what the file itself says; None where it is wrong, which `parse_model` explains better."""
+    """Return the file as a document; None where it is invalid, which `parse_model` reports better."""
     try:
         return parse_document(read_tree(source.text, source.where), vocabulary())
     except CnnError:

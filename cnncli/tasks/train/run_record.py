@@ -56,7 +56,7 @@ class RunRecord:
         return (val_acc, -val_loss) > (self.best.val_acc, -self.best.val_loss)
 
     def add(self, row: EpochDone) -> None:
-        """Append a finished epoch."""
+        """Add a finished epoch to the history, and remember it if it is the best one."""
         self.epochs = row.epoch
         text = io.StringIO()
         values = asdict(row)

@@ -23,7 +23,7 @@ def orientation_of(value: Any, xmp: Any) -> int:
 
 
 def exif_of(data: bytes, orientation: int) -> bytes | None:
-    """Return what a camera said in the first directory of a TIFF as an EXIF block; None if it said nothing.
+    """Return the camera's fields in the first directory of a TIFF as an EXIF block; None if there are none.
 
     Parameters
     ----------

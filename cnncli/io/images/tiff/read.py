@@ -34,7 +34,7 @@ logging.getLogger("tifffile").propagate = False
 
 
 def pillow_keeps_all(picture: Any) -> bool:
-    """Whether Pillow holds an opened TIFF bit for bit: the one place that decides who decodes.
+    """Whether Pillow holds an opened TIFF bit for bit: this alone decides which decoder is used.
 
     Pillow where nothing is lost, `read_tiff` elsewhere: Pillow halves 16-bit colours, leaves 16-bit negatives negative,
     takes signed samples for unsigned ones, drops unspecified channels, rounds premultiplied colours down, and mixes
@@ -44,7 +44,7 @@ def pillow_keeps_all(picture: Any) -> bool:
     if max(tags.get(_BITS, (1,))) > 8 or any(k not in (_UNSIGNED, _VOID) for k in tags.get(_FORMAT, (_UNSIGNED,))):
         return False
     doubtful = tuple(tags.get(_EXTRA, ())) not in _ALPHA_ONLY or tags.get(_PLANES, 1) == 2
-    # JPEG inside TIFF and YCbCr are decoded by nobody else: `lossy_notes` says what is missing
+    # only Pillow decodes JPEG inside TIFF and YCbCr: `lossy_notes` lists what is lost
     return not (doubtful and tags.get(_PHOTOMETRIC, 0) in _PLAIN and readable(compression_of(picture)))
 
 
