@@ -85,6 +85,47 @@ def convolution(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: 
     return y
 
 
+def transposed(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
+    """x[c, i, j] adds weight[c, f, a, b] * x to y[f of the group, i*s + a*d, j*s + b*d]; then padding is cut off."""
+    x, weight = xs[0], p["weight"]
+    channels, per_group = weight.shape[:2]
+    top, bottom, left, right = layer.padding
+    rows, columns = (
+        (n - 1) * s + d * (k - 1) + 1 + extra
+        for n, s, d, k, extra in zip(
+            x.shape[2:], layer.stride, layer.dilation, layer.kernel, layer.output_padding, strict=True
+        )
+    )
+    y = np.zeros((len(x), per_group * layer.groups, rows, columns))
+    for c in range(channels):
+        first = c // (channels // layer.groups) * per_group
+        for i in range(x.shape[2]):
+            for j in range(x.shape[3]):
+                for a, b in _taps(layer):
+                    h, w = i * layer.stride[0] + a * layer.dilation[0], j * layer.stride[1] + b * layer.dilation[1]
+                    y[:, first : first + per_group, h, w] += x[:, c, i, j, None] * weight[c, :, a, b]
+    y += _per_channel(p["bias"], y) if "bias" in p else 0.0
+    return y[:, :, top : rows - bottom, left : columns - right]
+
+
+def group_norm(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
+    """weight * (x - mean) / sqrt(variance + eps) + bias, with the moments of each image's groups of channels."""
+    x = xs[0]
+    y = np.zeros_like(x)
+    size = x.shape[1] // layer.groups
+    for n in range(len(x)):
+        for c in range(0, x.shape[1], size):
+            group = x[n, c : c + size]
+            y[n, c : c + size] = (group - group.mean()) / np.sqrt(group.var() + layer.eps)
+    return _per_channel(p["weight"], x) * y + _per_channel(p["bias"], x)
+
+
+def layer_norm(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
+    """weight * (x - mean) / sqrt(variance + eps) + bias, value by value, with the moments of each image."""
+    scaled = [(image - image.mean()) / np.sqrt(image.var() + layer.eps) for image in xs[0]]
+    return p["weight"] * np.array(scaled) + p["bias"]
+
+
 def _starts(length: int, size: int, stride: int, before: int, after: int, ceil: bool) -> list[int]:
     """Return where the windows of a pool begin; rounding up adds one that begins inside of the image."""
     starts = [-before]
@@ -188,6 +229,9 @@ def _upsample(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Pl
 FORWARD: dict[str, Callable[..., Array]] = {
     "conv": convolution,
     "depthwise": convolution,
+    "conv_transpose": transposed,
+    "groupnorm": group_norm,
+    "layernorm": layer_norm,
     "dense": lambda layer, xs, p, place: xs[0] @ p["weight"].T + p.get("bias", 0.0),
     "batchnorm": batch_norm,
     "maxpool": _pool(lambda window: window.max(-1)),

@@ -5,8 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import reference_layers
 
-from cnncli.layers import AvgPool2D, Conv2D, Dense, Flatten, MaxPool2D, ReLU, Softmax
+from cnncli.layers import (
+    AvgPool2D,
+    Conv2D,
+    ConvTranspose2D,
+    Dense,
+    Flatten,
+    GroupNorm,
+    LayerNorm,
+    MaxPool2D,
+    ReLU,
+    Softmax,
+)
 from cnncli.model import Model
 
 
@@ -51,6 +63,50 @@ def conv_backward(
                     dpadded[:, first + c, rows, columns] += weight[f, c, a, b] * dy[:, f]
     height, width = x.shape[2:]
     return dpadded[:, :, top : top + height, left : left + width], dweight, dy.sum((0, 2, 3))
+
+
+def transposed_backward(
+    x: np.ndarray, weight: np.ndarray, dy: np.ndarray, layer: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return dx, dweight, dbias: each product of a transposed convolution, differentiated."""
+    (sh, sw), (dh, dw), groups = layer.stride, layer.dilation, layer.groups
+    top, _, left, _ = layer.padding
+    channels, per_group, kh, kw = weight.shape
+    dx, dweight = np.zeros_like(x), np.zeros_like(weight)
+    for c in range(channels):
+        first = c // (channels // groups) * per_group
+        for i, j, a, b in np.ndindex(*x.shape[2:], kh, kw):
+            row, column = i * sh + a * dh - top, j * sw + b * dw - left
+            if 0 <= row < dy.shape[2] and 0 <= column < dy.shape[3]:
+                gain = dy[:, first : first + per_group, row, column]
+                dx[:, c, i, j] += gain @ weight[c, :, a, b]
+                dweight[c, :, a, b] += x[:, c, i, j] @ gain
+    return dx, dweight, dy.sum((0, 2, 3))
+
+
+def _normal(x: np.ndarray, layer: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return, with one row per image and group, the values with mean 0 and variance 1, and 1 / deviation."""
+    rows = x.reshape(len(x), layer.groups if isinstance(layer, GroupNorm) else 1, -1)
+    scale = 1 / np.sqrt(rows.var(-1, keepdims=True) + layer.eps)
+    return (rows - rows.mean(-1, keepdims=True)) * scale, scale
+
+
+def _affine(array: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Return the parameters of a normalisation with as many axes as an image."""
+    return array.reshape(array.shape + (1,) * (x.ndim - 1 - array.ndim))
+
+
+def norm_backward(
+    x: np.ndarray, weight: np.ndarray, dy: np.ndarray, layer: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return dx, dweight, dbias, dx from the Jacobian of every row: (I - 1/n - xhat xhat'/n) / deviation."""
+    normal, scale = _normal(x, layer)
+    gains = (dy * _affine(weight, x)).reshape(normal.shape)
+    n = normal.shape[-1]
+    jacobian = np.eye(n) - 1 / n - normal[..., :, None] * normal[..., None, :] / n
+    dx = (jacobian @ gains[..., None])[..., 0] * scale
+    others = tuple(axis for axis in range(x.ndim) if axis == 0 or axis > weight.ndim)
+    return dx.reshape(x.shape), (dy * normal.reshape(x.shape)).sum(others), dy.sum(others)
 
 
 def _windows(layer: Any, shape: tuple[int, ...], out: tuple[int, ...]) -> Any:
@@ -117,6 +173,9 @@ def _forward(node: Any, arrays: dict[str, np.ndarray], x: np.ndarray) -> np.ndar
     layer, weight, bias = node.layer, arrays.get(f"{node.name}/weight"), arrays.get(f"{node.name}/bias")
     if isinstance(layer, Conv2D):
         return conv_forward(x, weight, bias, layer)
+    if isinstance(layer, ConvTranspose2D | GroupNorm | LayerNorm):
+        own = {name: arrays[f"{node.name}/{name}"] for name in node.params}
+        return reference_layers.FORWARD[layer.kind](layer, [x], own, reference_layers.Place())
     if isinstance(layer, Dense):
         return x @ weight.T + (0 if bias is None else bias)
     if isinstance(layer, MaxPool2D | AvgPool2D):
@@ -132,12 +191,13 @@ def _backward(
     node: Any, arrays: dict[str, np.ndarray], x: np.ndarray, dy: np.ndarray, gradients: dict[str, np.ndarray]
 ) -> np.ndarray:
     layer, weight = node.layer, arrays.get(f"{node.name}/weight")
-    if isinstance(layer, Conv2D | Dense):
-        if isinstance(layer, Conv2D):
-            dx, gradients[f"{node.name}/weight"], dbias = conv_backward(x, weight, dy, layer)
-        else:
+    if "weight" in node.params:
+        if isinstance(layer, Dense):
             dx, gradients[f"{node.name}/weight"], dbias = dy @ weight, dy.T @ x, dy.sum(0)
-        if layer.bias:
+        else:
+            backward = {Conv2D: conv_backward, ConvTranspose2D: transposed_backward}.get(type(layer), norm_backward)
+            dx, gradients[f"{node.name}/weight"], dbias = backward(x, weight, dy, layer)
+        if "bias" in node.params:
             gradients[f"{node.name}/bias"] = dbias
         return dx
     if isinstance(layer, MaxPool2D | AvgPool2D):

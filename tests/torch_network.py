@@ -68,10 +68,23 @@ def _avgpool(layer: Any, xs: Any, p: Any, training: bool) -> torch.Tensor:
     return sums / counts
 
 
+def _conv_transpose(layer: Any, xs: Any, p: Any, training: bool) -> torch.Tensor:
+    options = layer.stride, 0, layer.output_padding, layer.groups, layer.dilation
+    y = functional.conv_transpose2d(xs[0], p["weight"], p.get("bias"), *options)
+    return _padded(y, [-n for n in layer.padding])
+
+
 OPERATIONS: dict[str, Any] = {
     "conv": _conv,
     "depthwise": _conv,
+    "conv_transpose": _conv_transpose,
     "batchnorm": _batchnorm,
+    "groupnorm": lambda layer, xs, p, training: functional.group_norm(
+        xs[0], layer.groups, p["weight"], p["bias"], layer.eps
+    ),
+    "layernorm": lambda layer, xs, p, training: functional.layer_norm(
+        xs[0], xs[0].shape[1:], p["weight"], p["bias"], layer.eps
+    ),
     "maxpool": _maxpool,
     "avgpool": _avgpool,
     "dense": lambda layer, xs, p, training: functional.linear(xs[0], p["weight"], p.get("bias")),

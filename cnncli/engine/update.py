@@ -145,7 +145,8 @@ class Update:
             return mask, 0
         mask = memory.zeros(weights.padded)
         for slot in weights.model.slots:
-            if len(slot.shape) > 1:  # biases, slopes and the parameters of normalisations are vectors
+            # biases, slopes and most parameters of normalisations are vectors; those of layernorm are maps
+            if len(slot.shape) > 1 and slot.param.decays:
                 mask[slot.offset : slot.offset + slot.size] = 1
         return mask, 1
 

@@ -10,10 +10,10 @@ from cnncli.language.items import Item, Keywords, layer_hint, nearest
 from cnncli.language.tree import ListNode, Mark, ScalarNode, TreeNode, plain_value, shorten
 
 # what a value without a key means here: in the lecture the kernel comes first
-MAIN = {"conv": "kernel", "depthwise": "kernel", "locally_connected": "kernel"}
+MAIN = {"conv": "kernel", "depthwise": "kernel", "locally_connected": "kernel", "conv_transpose": "kernel"}
 SHORT = {
     "k": "kernel", "f": "kernel", "s": "stride", "p": "padding", "pad": "padding", "d": "dilation", "g": "groups",
-    "out": "filters", "n": "filters", "n_c": "filters", "act": "activation",
+    "out": "filters", "n": "filters", "n_c": "filters", "act": "activation", "op": "output_padding",
 }  # fmt: skip
 OTHER_KINDS = {
     "pool": "maxpool",
@@ -74,7 +74,7 @@ def parse_layer(text: str, keywords: Mapping[str, Keywords]) -> Item:
         if key in options:
             raise UsageError(f"{key} twice", where=str(mark), hint="keep one of them")
         options[key] = value_node(value.strip(), mark)
-    if kind in ("conv", "locally_connected") and "filters" not in options:
+    if kind in ("conv", "conv_transpose", "locally_connected") and "filters" not in options:
         options["filters"] = ScalarNode(1, "1", mark)
     return Item(kind, mark, options)
 

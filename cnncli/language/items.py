@@ -22,18 +22,15 @@ OTHER_WORDS = {
     "maxpooling2d": "maxpool", "avg_pool": "avgpool", "averagepooling2d": "avgpool", "gap": "globalavgpool",
     "concatenate": "concat", "cat": "concat", "sum": "add", "plus": "add", "conv2d": "conv",
     "depthwiseconv2d": "depthwise", "swish": "silu", "zeropadding2d": "pad", "upsampling2d": "upsample",
+    "deconv": "conv_transpose", "convtranspose2d": "conv_transpose", "conv2dtranspose": "conv_transpose",
+    "group_norm": "groupnorm", "layer_norm": "layernorm",
 }  # fmt: skip
 _UNKNOWN = "the language has no such layer"
 ABSENT = {
     "input": "the input shape stands at the top: `input: [28, 28, 1]`",
     "reshape": f"{_UNKNOWN}; flatten makes a vector",
     "crop": f"{_UNKNOWN}; a convolution without padding takes the border away",
-    "deconv": f"{_UNKNOWN}; use upsample and conv",
-    "conv_transpose": f"{_UNKNOWN}; use upsample and conv",
-    "convtranspose2d": f"{_UNKNOWN}; use upsample and conv",
-    "groupnorm": f"{_UNKNOWN}; use batchnorm",
-    "layernorm": f"{_UNKNOWN}; use batchnorm",
-    "instancenorm": f"{_UNKNOWN}; use batchnorm",
+    "instancenorm": f"{_UNKNOWN}; groupnorm with `groups: in` has one group per channel",
     "multiply": f"{_UNKNOWN}; branches are joined by add or concat",
     "mul": f"{_UNKNOWN}; branches are joined by add or concat",
 }

@@ -40,6 +40,8 @@ class Param:
         Values that flow into and out of one weight's neuron.
     trainable : bool
         False for the running mean and variance of a batch normalisation.
+    decays : bool
+        False for the parameters of a normalisation, which weight decay leaves alone as it does vectors.
     """
 
     shape: Shape
@@ -47,6 +49,7 @@ class Param:
     fan_in: int = 1
     fan_out: int = 1
     trainable: bool = True
+    decays: bool = True
 
     @property
     def size(self) -> int:

@@ -100,8 +100,13 @@ class ConvLoops:
             ops += contract_lanes(dy.pixel(group * filters, 0, 0), source, part, nest)
         return ops
 
-    def input_gradient(self, dy: View, dx: View, weight: Operand, zero: Operand) -> list[Op]:
-        """Return the ops that write dx, one per group and class of pixels."""
+    def input_gradient(
+        self, dy: View, dx: View, weight: Operand, bias: Operand, *, has_bias: bool = False, relu: bool = False
+    ) -> list[Op]:
+        """Return the ops that write dx, one per group and class of pixels.
+
+        A transposed convolution adds a bias per map of dx and may rectify; otherwise `bias` holds a zero.
+        """
         from cnncli.kernels.loops import LoopNest, contract
 
         window, taps = self.window, self._taps
@@ -120,6 +125,7 @@ class ConvLoops:
                         lengths=(filters, v.taps, h.taps),
                         a_steps=(channels * taps, v.tap_step * window.kernel[1], h.tap_step),
                         b_steps=(dy.channel_step, -v.back * dy.row_step, -h.back * dy.lanes),
+                        bias_row=int(has_bias), relu=int(relu),
                         reach=dy.shape[1], first_row=v.start, row_step=1, tap_step=-v.back,
                     )  # fmt: skip
                     ops.append(
@@ -127,7 +133,7 @@ class ConvLoops:
                             weights.shifted(v.tap * window.kernel[1] + h.tap),
                             dy.pixel(group * filters, v.start, h.start),
                             dx.pixel(group * channels, v.first, h.first),
-                            zero,
+                            bias.shifted(group * channels) if has_bias else bias,
                             nest,
                         )
                     )

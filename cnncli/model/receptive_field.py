@@ -1,9 +1,10 @@
 """The receptive field: which pixels of the input one value of a layer depends on.
 
 For windows one after the other the field grows by ``(k - 1) * d * jump`` pixels, the jump by the factor `s`, and the
-first pixel moves by ``-p * jump``. Behind an upsampling layer adjacent values see different numbers of pixels, in a
-pattern that repeats; the pattern is kept, and the size is that of the largest field. Branches that join give the
-smallest field that holds both.
+first pixel moves by ``-p * jump``. Behind an upsampling layer or a transposed convolution adjacent values see different
+numbers of pixels, in a pattern that repeats; the pattern is kept, and the size is that of the largest field. Branches
+that join give the smallest field that holds both. Where the stride of a transposed convolution leaves gaps, values see
+no pixel at all: their first one is infinity and their last one minus infinity.
 
 References
 ----------
@@ -15,10 +16,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import floor, gcd, lcm
+from math import floor, gcd, inf, isfinite, lcm
+from typing import TypeAlias
 
+from cnncli.layers.conv_transpose import ConvTranspose2D
 from cnncli.layers.upsample import Upsample2D
 from cnncli.model.network import NETWORK_INPUT, Model, Node
+
+Pixel: TypeAlias = Fraction | int | float
 
 MAX_PERIOD = 1024  # values whose fields are kept one by one; a longer pattern becomes its bounds
 
@@ -31,14 +36,20 @@ class Reach:
     the number of `firsts`, 1 where no layer upsamples.
     """
 
-    firsts: tuple[Fraction | int, ...] = (0,)
-    lasts: tuple[Fraction | int, ...] = (0,)
+    firsts: tuple[Pixel, ...] = (0,)
+    lasts: tuple[Pixel, ...] = (0,)
     shift: Fraction | int = 1
 
     @property
     def period(self) -> int:
         """Return after how many values the fields repeat, `shift` pixels on."""
         return len(self.firsts)
+
+    @property
+    def is_ordered(self) -> bool:
+        """Return whether each value's field begins and ends no earlier than the one's before."""
+        after = range(1, self.period + 1)
+        return all(self.first(i - 1) <= self.first(i) and self.last(i - 1) <= self.last(i) for i in after)
 
     @property
     def jump(self) -> Fraction:
@@ -48,19 +59,21 @@ class Reach:
     @property
     def size(self) -> int:
         """Return the number of pixels that the value with the largest field sees."""
-        return max(floor(last - first) + 1 for first, last in zip(self.firsts, self.lasts, strict=True))
+        spans = (last - first for first, last in zip(self.firsts, self.lasts, strict=True) if isfinite(first))
+        return max((floor(span) + 1 for span in spans), default=0)
 
     @property
     def centre(self) -> float:
-        """Return the middle of the first value's field; pixel 0 has its middle at 0."""
-        return float(Fraction(self.firsts[0] + self.lasts[0]) / 2)
+        """Return the middle of the field of the first value that sees any pixel; pixel 0 has its middle at 0."""
+        middles = ((a + b) / 2 for a, b in zip(self.firsts, self.lasts, strict=True) if isfinite(a))
+        return float(next(middles, 0))
 
-    def first(self, index: int) -> Fraction | int:
+    def first(self, index: int) -> Pixel:
         """Return the first pixel that a value sees; indices before 0 lie in the padding."""
         q, r = divmod(index, self.period)
         return self.firsts[r] + q * self.shift
 
-    def last(self, index: int) -> Fraction | int:
+    def last(self, index: int) -> Pixel:
         """Return the last pixel that a value sees."""
         q, r = divmod(index, self.period)
         return self.lasts[r] + q * self.shift
@@ -124,12 +137,25 @@ def _step(node: Node, axis: int, reaches: list[Reach]) -> Reach:
         firsts = tuple(first for first in reach.firsts for _ in range(factor))
         return Reach(firsts, tuple(last for last in reach.lasts for _ in range(factor)), reach.shift)
     window = node.layer.window()
-    stride, before = window.stride[axis], window.padding[2 * axis]
-    after = (window.kernel[axis] - 1) * window.dilation[axis] - before
+    stride, before, dilation = window.stride[axis], window.padding[2 * axis], window.dilation[axis]
+    offsets = [tap * dilation - before for tap in range(window.kernel[axis])]
+    if isinstance(node.layer, ConvTranspose2D):
+        if reach.period * stride > MAX_PERIOD:
+            reach = _bounds(reach, 1)
+        targets = range(reach.period * stride)
+        sources = [[(i - o) // stride for o in offsets if (i - o) % stride == 0] for i in targets]
+        return _seen(reach, sources, reach.shift)
     common = gcd(reach.period, stride)
-    values = [value * stride for value in range(reach.period // common)]
-    firsts = tuple(reach.first(value - before) for value in values)
-    return Reach(firsts, tuple(reach.last(value + after) for value in values), reach.shift * (stride // common))
+    if reach.is_ordered:
+        offsets = [offsets[0], offsets[-1]]
+    sources = [[value * stride + o for o in offsets] for value in range(reach.period // common)]
+    return _seen(reach, sources, reach.shift * (stride // common))
+
+
+def _seen(reach: Reach, sources: list[list[int]], shift: Fraction | int) -> Reach:
+    """Return what values see that each read several values of `reach`, or none."""
+    firsts = tuple(min((reach.first(i) for i in values), default=inf) for values in sources)
+    return Reach(firsts, tuple(max((reach.last(i) for i in values), default=-inf) for values in sources), shift)
 
 
 def _joined(reaches: list[Reach], length: int) -> Reach:

@@ -11,12 +11,13 @@ FUSED = (
     Option("bn", "bool", False, help="batch normalisation after it"),
     Option("activation", "activation", "none", choices=("none", *ACTIVATIONS), help="activation after it"),
 )
-WITH_FUSED = ("conv", "depthwise", "dense", "locally_connected")
+WITH_FUSED = ("conv", "depthwise", "dense", "locally_connected", "conv_transpose")
 
 # what a node is called where the file gives no name: conv1, pool1, fc1, ...
 PREFIXES = {
     "maxpool": "pool", "avgpool": "pool", "dense": "fc", "batchnorm": "bn", "globalavgpool": "gap",
-    "globalmaxpool": "gmp", "locally_connected": "local",
+    "globalmaxpool": "gmp", "locally_connected": "local", "conv_transpose": "convt", "groupnorm": "gn",
+    "layernorm": "ln",
 }  # fmt: skip
 
 

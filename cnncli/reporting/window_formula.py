@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cnncli.layers.base import Window
 from cnncli.layers.conv import Conv2D
+from cnncli.layers.conv_transpose import ConvTranspose2D
 from cnncli.model.network import Node
 from cnncli.shapes import out_length
 
@@ -42,12 +43,35 @@ def axis_formula(length: int, window: Window, axis: int, *, ceil: bool = False, 
     return f"{text} = {result}"
 
 
+def transposed_formula(length: int, layer: ConvTranspose2D, axis: int, result: int) -> str:
+    """Return ``(14 - 1)*2 - 2*1 + 3 + 1 = 28`` for one axis of a transposed convolution (1 is the output padding).
+
+    Examples
+    --------
+    >>> transposed_formula(14, ConvTranspose2D(1, (3, 3), (2, 2), (1, 1, 1, 1), (1, 1)), 0, 28)
+    '(14 - 1)*2 - 2*1 + 3 + 1 = 28'
+    """
+    window = layer.window()
+    before, after = window.padding[2 * axis : 2 * axis + 2]
+    kernel, dilation, extra = window.kernel[axis], window.dilation[axis], layer.output_padding[axis]
+    text = f"({length} - 1)*{window.stride[axis]}"
+    if before or after:
+        text += f" - 2*{before}" if before == after else f" - {before} - {after}"
+    text += f" + {kernel}" if dilation == 1 else f" + {dilation}*({kernel} - 1) + 1"
+    text += f" + {extra}" if extra else ""
+    return f"{text} = {result}"
+
+
 def node_formulas(node: Node) -> tuple[str, ...]:
     """Return the formula of a node's rows, and of its columns where that is another one; nothing without a window."""
     window = node.layer.window()
     shape = node.in_shapes[0]
     if len(shape) != 3 or len(node.out_shape) != 3 or not hasattr(node.layer, "stride"):
         return ()
+    if isinstance(node.layer, ConvTranspose2D):
+        lengths = zip((0, 1), shape[1:], node.out_shape[1:], strict=True)
+        rows, columns = (transposed_formula(n, node.layer, axis, result) for axis, n, result in lengths)
+        return (rows,) if rows == columns else (rows, columns)
     rounded = node.layer.rounded if isinstance(node.layer, Conv2D) else (0, 0)
     ceil = any(rounded)
     rows, columns = (axis_formula(shape[1 + axis], window, axis, ceil=ceil, rounded=rounded[axis]) for axis in (0, 1))

@@ -240,6 +240,20 @@ def test_an_optimizer_follows_its_published_rule(name, decay_all):
     np.testing.assert_allclose(session.parameters, wanted, rtol=1e-7, atol=1e-10)
 
 
+def test_weight_decay_leaves_normalisations_alone():
+    layers = ("- conv: {filters: 4, kernel: 3}", "- groupnorm: 2", "- layernorm", "- flatten", "- dense: classes")
+    model = build([5, 5, 1], *layers)
+    images, labels = some_images(model, 8)
+    parameters = []
+    for decay in (0.0, 0.5):
+        recipe = Recipe("sgd", weight_decay=decay)
+        session = Session(model, batch_size=8, threads=1, optimizer=recipe, dtype="float64")
+        session.train_batch(images, labels, np.arange(8), 0.1, (0, 0))
+        parameters.append(session.named())
+    for name, array in parameters[0].items():
+        assert (array == parameters[1][name]).all() == (name not in ("conv1/weight", "fc1/weight")), name
+
+
 def test_gradients_are_clipped_to_a_norm():
     model = build([5, 5, 1], *HEAD)
     images, labels = some_images(model, 24)

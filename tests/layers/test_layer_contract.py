@@ -38,8 +38,9 @@ def test_shape_parameters_and_work_agree(layer, example):
     for param in params.values():
         assert spread(param)[0] in ("normal", "uniform", "constant")
     if "weight" in params and built.macs(*example.shapes):
-        # every weight of a convolution is used once per output pixel, every other one once
-        pixels = prod(out[1:]) if layer.kind != "locally_connected" else 1
+        # every weight of a convolution is used once per output pixel, of a transposed one once per input pixel,
+        # and every other one once
+        pixels = {"locally_connected": 1, "conv_transpose": prod(example.shapes[0][1:])}.get(layer.kind, prod(out[1:]))
         assert built.macs(*example.shapes) == params["weight"].size * pixels
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from fractions import Fraction
 
 import pytest
 from command_line import run_cnn
@@ -10,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cnncli.errors import ShapeError
+from cnncli.layers.conv_transpose import ConvTranspose2D
 from cnncli.layers.upsample import Upsample2D
 from cnncli.model import load_model, parse_model
 from cnncli.model.receptive_field import last_field, receptive_fields
@@ -93,6 +95,10 @@ def entry(generator, depth=0):
         size = generator.randint(1, 3)
         return f"maxpool: {{size: [{size}, 1], stride: [{generator.randint(1, 4)}, 1]}}"
     k, s, d = generator.randint(1, 4), generator.randint(1, 3), generator.randint(1, 2)
+    if choice < 0.65:
+        top, bottom = (generator.randint(0, min(2, d * (k - 1))) for _ in range(2))
+        window = f"kernel: [{k}, 1], stride: [{s}, 1], dilation: [{d}, 1], padding: [{top}, {bottom}, 0, 0]"
+        return f"conv_transpose: {{filters: 1, {window}}}"
     top, bottom = generator.randint(0, 3), generator.randint(0, 3)
     window = f"kernel: [{k}, 1], stride: [{s}, 1], dilation: [{d}, 1], padding: [{top}, {bottom}, 0, 0]"
     return f"conv: {{filters: 1, {window}}}"
@@ -111,6 +117,15 @@ def seen(model):
             pixels.append([inputs[0][i // node.layer.factor[0]] for i in range(node.out_shape[1])])
             continue
         window = node.layer.window()
+        if isinstance(node.layer, ConvTranspose2D):
+            rows = [set() for _ in range(node.out_shape[1])]
+            for i, values in enumerate(inputs[0]):
+                for tap in range(window.kernel[0]):
+                    target = i * window.stride[0] + tap * window.dilation[0] - window.padding[0]
+                    if 0 <= target < len(rows):
+                        rows[target] |= values
+            pixels.append(rows)
+            continue
         rows = []
         for i in range(node.out_shape[1]):
             taps = [i * window.stride[0] - window.padding[0] + t * window.dilation[0] for t in range(window.kernel[0])]
@@ -132,13 +147,25 @@ def test_any_graph_with_upsampling_and_branches(seed):
     for node, field, rows in zip(model.nodes, fields, pixels, strict=True):
         reach = field.rows
         # a value whose taps all lie in the image, and those of the layers before it too
-        inside = [i for i in range(len(rows)) if reach.first(i) >= 40 and reach.last(i) < LENGTH - 40]
+        inside = [i for i in range(len(rows)) if 40 <= reach.first(i) <= reach.last(i) < LENGTH - 40]
         for i in inside:
             assert (min(rows[i]), max(rows[i])) == (reach.first(i), reach.last(i)), (node.name, i, text)
         for i, found in enumerate(rows):
             assert not found or (reach.first(i) <= min(found) and max(found) <= reach.last(i)), (node.name, i, text)
         if len(inside) >= reach.period:
             assert reach.size == max(max(rows[i]) - min(rows[i]) + 1 for i in inside)
+
+
+def test_the_gaps_of_a_transposed_convolution_see_nothing():
+    gaps = "conv_transpose: {filters: 1, kernel: 1, stride: 3}"
+    reach = receptive_fields(parse_model(f"input: [8, 8, 1]\nlayers:\n  - {gaps}"))[0].rows
+    assert [reach.first(i) <= reach.last(i) for i in range(6)] == [True, False, False, True, False, False]
+    assert (reach.size, reach.jump, reach.centre) == (1, Fraction(1, 3), 0)
+    nothing = "conv: {filters: 1, kernel: 1, stride: 3, padding: [2, 0, 2, 0]}"  # reads pixels 1, 4, 7, ... of the gaps
+    text = f"input: [8, 8, 1]\nlayers:\n  - {gaps}\n  - {nothing}"
+    assert receptive_fields(parse_model(text))[1].rows.size == 0
+    assert run_cnn("params", "-", "--columns", "all", stdin=text).code == 0
+    assert run_cnn("params", "-", "--json", stdin=text).code == 0
 
 
 def test_paths_of_different_steps_and_long_patterns_are_bounded():

@@ -55,6 +55,32 @@ NETWORKS = {
   - globalavgpool
   - dense: classes
   - softmax""",
+    "encoder and decoder": """
+  - conv: {filters: 8, kernel: 3, stride: 2, padding: 1, bn: true, activation: relu}
+  - conv: {filters: 12, kernel: 3, stride: 2, padding: 1, bn: true, activation: relu}
+  - conv_transpose: {filters: 8, kernel: 3, stride: 2, padding: 1, output_padding: 1, bn: true, activation: relu}
+  - conv_transpose: {filters: 6, kernel: 4, stride: 2, padding: 1, groups: 2, activation: relu}
+  - conv_transpose: {filters: 3, kernel: 2, dilation: 2, padding: 1}
+  - globalavgpool
+  - dense: classes
+  - softmax""",
+    "group normalisation": """
+  - conv: {filters: 8, kernel: 3, padding: same, bias: false}
+  - groupnorm: 4
+  - relu
+  - residual:
+      main: [conv: {filters: 8, kernel: 3, padding: 1, bias: false}, groupnorm: 2, relu,
+             conv: {filters: 8, kernel: 3, padding: 1, bias: false}, groupnorm: {groups: in}]
+      shortcut: identity
+      activation: relu
+  - layernorm
+  - residual:
+      main: [groupnorm: 1, relu, conv: {filters: 8, kernel: 3, padding: 1}]
+      shortcut: identity
+  - globalavgpool
+  - layernorm: {eps: 1e-3}
+  - dense: classes
+  - softmax""",
     "depthwise": """
   - conv: {filters: 8, kernel: 3, stride: 2, padding: 1, bn: true, activation: relu}
   - depthwise: {kernel: 3, padding: 1, bn: true, activation: relu}

@@ -13,14 +13,14 @@ from cnncli.reporting.pictures.svg import Drawing, text_width
 from cnncli.shapes import Shape
 
 COLOURS = {
-    "conv": "#9ecae1", "depthwise": "#9ecae1", "locally_connected": "#9ecae1", "maxpool": "#fdae6b",
-    "avgpool": "#fdae6b", "globalavgpool": "#fdd0a2", "globalmaxpool": "#fdd0a2", "dense": "#a1d99b",
-    "flatten": "#d9d9d9", "batchnorm": "#dadaeb", "dropout": "#eeeeee", "add": "#fc9272", "concat": "#fcbba1",
-    "block": "#c6dbef",
+    "conv": "#9ecae1", "depthwise": "#9ecae1", "locally_connected": "#9ecae1", "conv_transpose": "#9ecae1",
+    "maxpool": "#fdae6b", "avgpool": "#fdae6b", "globalavgpool": "#fdd0a2", "globalmaxpool": "#fdd0a2",
+    "dense": "#a1d99b", "flatten": "#d9d9d9", "batchnorm": "#dadaeb", "groupnorm": "#dadaeb", "layernorm": "#dadaeb",
+    "dropout": "#eeeeee", "add": "#fc9272", "concat": "#fcbba1", "block": "#c6dbef",
 }  # fmt: skip
 INK = "#1d2433"
 LINE = "#4a5568"
-HIDDEN = {"dropout", "lrn", "batchnorm"}
+HIDDEN = {"dropout", "lrn", "batchnorm", "groupnorm", "layernorm"}
 GAP = 46
 NAME_WIDTH = 16  # characters of a name on one line
 TRACK = 12  # px between the lines of two shortcuts beside each other
@@ -236,7 +236,10 @@ def _drawn(rows: Sequence[Row]) -> list[Row]:
 def _short(row: Row) -> str:
     if row.kind == "block":
         return ""
-    words = {"conv": "conv", "maxpool": "max pool", "avgpool": "avg pool", "dense": "dense", "depthwise": "depthwise"}
+    words = {
+        "conv": "conv", "maxpool": "max pool", "avgpool": "avg pool", "dense": "dense", "depthwise": "depthwise",
+        "conv_transpose": "conv transpose",
+    }  # fmt: skip
     word = words.get(row.kind, "" if row.name.startswith(row.kind) else row.kind)
     if row.kernel:
         word += f" {row.kernel}x{row.kernel}" if "x" not in row.kernel else f" {row.kernel}"
