@@ -602,7 +602,7 @@ def test_progress_on_a_terminal(scans):
             break
         seen += data
     os.close(leader)
-    assert process.wait(30) == 0
+    assert process.wait(600) == 0
     assert b"wrote 5 of 5 files" in seen
     assert b"files/s" in seen
     assert b"\x1b[3" not in seen, "colours in spite of NO_COLOR"

@@ -85,9 +85,9 @@ def test_alias_bomb_is_refused_at_its_first_anchor():
 
 @pytest.mark.parametrize("text", ["[" * 200_000, "{a: " * 50_000, "- " * 50_000])
 def test_deep_nesting_ends_at_once(text):
-    start = time.perf_counter()
+    start = time.process_time()
     assert str(MAX_DEPTH) in refused(text)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_many_values_are_refused():

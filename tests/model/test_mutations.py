@@ -17,7 +17,7 @@ SECONDS = 5
 
 
 def check(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     refusal: InvalidInputError | None = None
     try:
         model = parse_model(text, "net.yaml")
@@ -32,7 +32,7 @@ def check(text: str) -> None:
         assert sum(row.params for row in rows) == model.parameter_count + model.non_trainable_count
         assert sum(slot.size for slot in model.slots) == model.parameter_count
         assert all(length > 0 for node in model.nodes for length in node.out_shape)
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS
 
 
 relaxed = settings(deadline=None, suppress_health_check=list(HealthCheck))
