@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from cnncli.cli import main as door
+from cnncli.cli import main
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def run_cnn(*arguments: object, stdin: str | bytes = b"") -> Result:
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     sys.stdout, sys.stderr = out, err
     try:
-        code = door._run([str(argument) for argument in arguments])
+        code = main.run([str(argument) for argument in arguments])
     finally:
         sys.stdin, sys.stdout, sys.stderr = saved
     return Result(int(code), *(stream.buffer.getvalue().decode() for stream in (out, err)))

@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, _terminate)
     try:
-        code = _run(arguments)
+        code = run(arguments)
         sys.stdout.flush()
         if code == ExitCode.OK and streams.output_was_lost():
             code = _fail(arguments, streams.output_error("it is closed"))
@@ -124,7 +124,8 @@ def main(argv: list[str] | None = None) -> NoReturn:
     sys.exit(code)
 
 
-def _run(arguments: list[str]) -> int:
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; errors are printed, signal handlers stay as they are."""
     try:
         if _COMPLETES in os.environ:
             cnn.main(args=arguments, prog_name="cnn")  # a shell asks for completions; this ends the process

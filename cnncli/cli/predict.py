@@ -89,10 +89,10 @@ def command(
         return session
 
     results = predict(checkpoint, start, paths, lambda path: _read(path, exif=not no_exif), invert=invert)
-    told = _Told(quiet=quiet)
+    summary = _NotesAndFailures(quiet=quiet)
     chosen = "jsonl" if as_json or style == "json" else style or ("table" if sys.stdout.isatty() else "jsonl")
-    write_predictions(told.listen(results), chosen, sys.stdout, top=top_k, with_probs=probs)
-    told.finish()
+    write_predictions(summary.collect(results), chosen, sys.stdout, top=top_k, with_probs=probs)
+    summary.finish()
 
 
 def _read(path: str, *, exif: bool) -> Image:
@@ -105,15 +105,15 @@ def _read(path: str, *, exif: bool) -> Image:
     return read_image(path, exif=exif)
 
 
-class _Told:
-    """Notes of a few pictures as they come, a count of the rest, and how the command ends."""
+class _NotesAndFailures:
+    """Writes the notes of the first pictures, counts the others, and raises at the end if some pictures failed."""
 
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet
         self.failures: list[FailedPicture] = []
         self.pictures = self.noted = 0
 
-    def listen(self, results: Iterator[Prediction | FailedPicture]) -> Iterator[Prediction | FailedPicture]:
+    def collect(self, results: Iterator[Prediction | FailedPicture]) -> Iterator[Prediction | FailedPicture]:
         from cnncli.reporting.encodable import printable, write_line
         from cnncli.tasks.predict.predict import FailedPicture
 

@@ -93,7 +93,7 @@ class PlainReporter(QuietReporter):
     def __init__(self, out: TextIO, err: TextIO, line_every_s: float = _LINE_EVERY_S) -> None:
         super().__init__(out, err)
         self.line_every_s = line_every_s
-        self.told = time.monotonic()
+        self.last_line_at = time.monotonic()
 
     def show(self, event: TrainingEvent) -> None:
         """Write an event that has a line."""
@@ -103,11 +103,11 @@ class PlainReporter(QuietReporter):
         elif isinstance(event, Note):
             write_line(f"note: {event.text}", self.err)
         elif isinstance(event, Progress | Evaluating):
-            if time.monotonic() - self.told >= self.line_every_s:
-                self.told = time.monotonic()
+            if time.monotonic() - self.last_line_at >= self.line_every_s:
+                self.last_line_at = time.monotonic()
                 write_line(_plain_progress(event), self.err)
         elif isinstance(event, EpochDone):
-            self.told = time.monotonic()
+            self.last_line_at = time.monotonic()
             write_line(" ".join(f"{key}={value}" for key, value in _plain_row(event).items()), self.out)
         else:
             super().show(event)

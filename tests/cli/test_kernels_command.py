@@ -73,5 +73,5 @@ def test_output_file_is_not_overwritten(tmp_path):
 
 
 def test_numba_is_not_imported():
-    code = "import sys; from cnncli.cli.main import _run; _run(['kernels', 'sobel']); sys.exit('numba' in sys.modules)"
+    code = "import sys; from cnncli.cli.main import run; run(['kernels', 'sobel']); sys.exit('numba' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

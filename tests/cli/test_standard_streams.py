@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from command_line import expect_error, run_cnn
 
-from cnncli.cli import main as door
+from cnncli.cli import main
 
 CNN = Path(sys.executable).with_name("cnn")
 IMAGE = Path(__file__).parent.parent.parent / "samples/img.png"
@@ -152,7 +152,7 @@ def test_debugging_lets_a_fault_through(monkeypatch):
     monkeypatch.setenv("CNN_DEBUG", "1")
     monkeypatch.setattr("cnncli.reporting.kernel_report.catalogue", broken)
     with pytest.raises(ZeroDivisionError):
-        door._run(["kernels"])
+        main.run(["kernels"])
 
 
 def test_every_option_has_a_variable_of_its_name():

@@ -221,7 +221,7 @@ def test_without_hard_links_a_new_file_is_renamed(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("number", "fails"), [(errno.EINVAL, False), (errno.EIO, True)])
 def test_a_folder_that_cannot_be_synced(tmp_path, monkeypatch, number, fails):
-    """Some network file systems cannot sync a folder; an error of the disk is told."""
+    """Some network file systems cannot sync a folder; an error of the disk is reported."""
     fsync = os.fsync
 
     def fail_for_folders(descriptor):

@@ -191,11 +191,11 @@ def _lanes(level: Sequence[int], edges: Sequence[tuple[int, int]]) -> list[int]:
     lanes: list[int] = []
     taken: dict[int, set[int]] = {}
     for index, row in enumerate(level):
-        wish = min((lanes[s] if s >= 0 else 0 for s in before.get(index, [0]) if s < index), default=0)
-        while wish in taken.setdefault(row, set()):
-            wish += 1
-        taken[row].add(wish)
-        lanes.append(wish)
+        lane = min((lanes[s] if s >= 0 else 0 for s in before.get(index, [0]) if s < index), default=0)
+        while lane in taken.setdefault(row, set()):
+            lane += 1
+        taken[row].add(lane)
+        lanes.append(lane)
     return lanes
 
 

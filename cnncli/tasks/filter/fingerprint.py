@@ -53,15 +53,15 @@ def _plain(value: Any) -> Any:
 
 def describe(plan: FilterPlan, options: FileOptions) -> dict[str, Any]:
     """Return the options that are not at their defaults, for people who read a manifest."""
-    told: dict[str, Any] = {"kernel": [step.name for step in plan.steps]}
+    described: dict[str, Any] = {"kernel": [step.name for step in plan.steps]}
     for record in (plan, options):
         for f in fields(record):
             if f.name == "steps" or f.metadata.get(KEEPS_RESULT):
                 continue
             value = getattr(record, f.name)
             if _as_text(value) != _as_text(f.default):
-                told[f.name] = value if isinstance(value, bool | int | float | str) else _as_text(value)
-    return told
+                described[f.name] = value if isinstance(value, bool | int | float | str) else _as_text(value)
+    return described
 
 
 def _as_text(value: Any) -> str:

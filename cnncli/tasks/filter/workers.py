@@ -179,7 +179,7 @@ def _run_workers(
 
 
 def _drain(worker: _Worker, record: Callable[[Outcome], None]) -> None:
-    """Record what a worker that was told to stop has still finished."""
+    """Record what a worker has finished after it was asked to stop."""
     worker.no_more()
     while (records := worker.read()) is not None:
         with contextlib.suppress(CnnError, BrokenPipeError):  # its event that it was interrupted

@@ -130,7 +130,7 @@ def predict(
         Class names and preprocessing.
     start : callable
         Returns the engine with the checkpoint's weights in it. Called when the first picture has been read, so that a
-        wrong name is told before anything is compiled.
+        wrong name is reported before anything is compiled.
     paths : sequence of str
         What `read` takes.
     read : callable

@@ -116,7 +116,7 @@ class _Training:
         self.plan, self.run, self.session, self.stop = plan, run, session, stop
         self.record = RunRecord(plan, run)
         self.best = {name: array.copy() for name, array in session.named().items()}  # with running statistics
-        self.began = self.told = time.perf_counter()
+        self.began = self.last_progress_at = time.perf_counter()
 
     def events(self) -> Iterator[TrainingEvent]:
         plan, record = self.plan, self.record
@@ -161,9 +161,9 @@ class _Training:
     def _is_time(self) -> bool:
         """Return True a few times per second: then progress is reported."""
         now = time.perf_counter()
-        if now - self.told < _PROGRESS_S:
+        if now - self.last_progress_at < _PROGRESS_S:
             return False
-        self.told = now
+        self.last_progress_at = now
         return True
 
     def _step(self, state: _Epoch, indices: NDArray[np.int64], lr: float) -> None:

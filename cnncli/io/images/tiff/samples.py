@@ -67,7 +67,7 @@ def read_samples(page: Any, data: bytes, where: str) -> NDArray:
     -------
     array (H, W, C)
         Unsigned integers of 8, 16, 32 or 64 bits as stored, the smallest type that holds them; floats and signed
-        integers are not yet told apart.
+        integers are not yet distinguished.
 
     Raises
     ------
