@@ -1,4 +1,4 @@
-"""README tells the truth: its commands exist and its short examples print what it says."""
+"""README is true: its commands exist and its short examples print what it shows."""
 
 import os
 import re

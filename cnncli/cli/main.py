@@ -125,7 +125,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code; errors are printed, signal handlers stay as they are."""
+    """Run one command and return its exit code; errors are printed. `main` adds signal handlers and closed streams."""
     try:
         if _COMPLETES in os.environ:
             cnn.main(args=arguments, prog_name="cnn")  # a shell asks for completions; this ends the process

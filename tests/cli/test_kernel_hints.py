@@ -1,4 +1,4 @@
-"""What `-k` says to words that are no kernels: what to write in their place."""
+"""Hints for unknown names given to `-k`."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pictures: nothing overlaps, every line can be told apart, every number can be read."""
+"""Pictures: nothing overlaps, every line can be distinguished, every number can be read."""
 
 from __future__ import annotations
 

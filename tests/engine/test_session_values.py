@@ -144,7 +144,7 @@ def test_two_dropouts_have_masks_of_their_own():
 
 
 def test_convolutions_begin_with_the_deviation_of_he():
-    """He et al. 2015, equation 10: sqrt(2 / fan_in), where the architecture says nothing."""
+    """He et al. 2015, equation 10: sqrt(2 / fan_in), where the architecture names no initialisation."""
     model = build([9, 9, 32], "- conv: {filters: 200, kernel: 3}", *HEAD)
     weight = Session(model, batch_size=1, threads=1).named()["conv1/weight"]
     assert weight.std() == pytest.approx(np.sqrt(2 / (32 * 9)), rel=0.02)

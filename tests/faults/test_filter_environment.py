@@ -26,7 +26,7 @@ def limited(limit: str) -> list[str]:
 
 @pytest.mark.parametrize("kib", [600_000, 800_000, 1_200_000])
 def test_row102_little_memory(folder: Path, kib: int) -> None:
-    """It works, or says in one line that memory is short; it never dies."""
+    """It works, or ends with one line on the lack of memory; it never crashes."""
     result = run(["filter", "a.png", "-k", "sharpen", "-q", "-o", "o.png"], folder, prefix=limited(f"-v {kib}"))
     assert result.code in (0, 1), result
     assert "Traceback" not in result.err

@@ -1,4 +1,4 @@
-"""What a filter says about itself is what it does: names of steps, summaries, limits, and options it has no use for."""
+"""Texts about a filter match what it does: names of steps, summaries, limits, and options it has no use for."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""Variants of one kernel, compiled by different processes, must not stand in for each other when loaded together."""
+"""Variants of one kernel, compiled by different processes, must not replace each other when loaded together."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Names of layers and blocks: each stands for one thing, and an automatic one never takes a written one."""
+"""Names of layers and blocks: each is unique, and an automatic name is never one that the file uses."""
 
 from __future__ import annotations
 

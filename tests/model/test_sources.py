@@ -1,4 +1,4 @@
-"""Where networks come from, and that their text says what they are."""
+"""Sources of networks; the text of a model describes it completely."""
 
 from __future__ import annotations
 

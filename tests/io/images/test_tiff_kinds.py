@@ -1,4 +1,4 @@
-"""TIFF beyond 8-bit gray and RGB, from files written tag by tag: what the standard says must come out."""
+"""TIFF beyond 8-bit gray and RGB, from files written tag by tag: decoded as the standard requires."""
 
 from __future__ import annotations
 

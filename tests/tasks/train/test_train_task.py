@@ -1,4 +1,4 @@
-"""The training task on a slow engine: what it writes, what it says, how it stops."""
+"""The training task on a slow engine: files, events, and how it stops."""
 
 import csv
 import errno
