@@ -586,8 +586,7 @@ def test_sigusr1_does_not_kill_before_there_is_anything_to_save_nor_at_the_end(t
 def test_nohup_is_respected(tmp_path):
     process = started(tmp_path, ("nohup",))
     process.send_signal(signal.SIGHUP)
-    assert process.stdout.readline().startswith("epoch=2/")
-    assert process.stdout.readline().startswith("epoch=3/")
+    assert any(line.startswith("epoch=3/") for line in process.stdout)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=600)
     assert process.returncode == 143
