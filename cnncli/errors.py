@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 
@@ -108,3 +109,28 @@ class InterruptedRunError(CnnError):
     def __init__(self, message: str, *, where: str = "", hint: str = "", signal_number: int = 2) -> None:
         super().__init__(message, where=where, hint=hint)
         self.signal_number = signal_number
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str, *, cutoff: float = 0.6) -> str:
+    """Return a hint that names the known word nearest to `word`, or `otherwise` where none is as similar as `cutoff`.
+
+    Examples
+    --------
+    >>> did_you_mean("kernal", ("kernel", "stride"), "see --help")
+    'did you mean kernel?'
+    """
+    from difflib import get_close_matches  # only where something is wrong
+
+    near = get_close_matches(word, list(known), 1, cutoff)
+    return f"did you mean {near[0]}?" if near else otherwise
+
+
+def printable(text: str) -> str:
+    r"""Return `text` with control characters and undecodable bytes as escapes, so that a name cannot steer a terminal.
+
+    Examples
+    --------
+    >>> printable("a\x1b[31m.png")
+    'a\\x1b[31m.png'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

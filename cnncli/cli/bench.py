@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import click
 
+from cnncli import SCHEMA
 from cnncli.cli.options import choose_format, format_option, hand_out, no_color_option, output_option
 from cnncli.errors import UsageError
 
@@ -54,7 +55,7 @@ def command(
         from cnncli.tasks.bench.planned import summarise_plan
 
         summary = summarise_plan(model, batch_size=batch_size, threads=count, is_training=not is_prediction)
-        body = {"schema": "cnncli/1", "arch": model.name, "batch": batch_size, "threads": count, **asdict(summary)}
+        body = {"schema": SCHEMA, "arch": model.name, "batch": batch_size, "threads": count, **asdict(summary)}
         text = json.dumps(body) + "\n" if form in ("json", "jsonl") else render(bench_report.plan_table(summary), form)
     else:
         from cnncli.tasks.bench.speed import measure_speed
@@ -62,7 +63,7 @@ def command(
         if form not in ("table", "plain", "json", "jsonl"):
             raise UsageError(f"speeds are not written as {form}", hint="use --json, or --plan for a table")
         speed = measure_speed(model, batch_size=batch_size, threads=count)
-        body = {"schema": "cnncli/1", "arch": model.name, "batch": batch_size, "threads": count, **asdict(speed)}
+        body = {"schema": SCHEMA, "arch": model.name, "batch": batch_size, "threads": count, **asdict(speed)}
         is_json = form in ("json", "jsonl")
         text = json.dumps(body) + "\n" if is_json else bench_report.speed_line(model.name, batch_size, count, speed)
     hand_out(text, output, force=force, say=True)

@@ -65,6 +65,12 @@ def _borders() -> Iterable[str]:
     return KINDS
 
 
+def _grays() -> Iterable[str]:
+    from cnncli.filters.steps import GRAY_WEIGHTS
+
+    return GRAY_WEIGHTS
+
+
 def _tools() -> Iterable[str]:
     from cnncli.filters.conventions import CONVENTIONS
 
@@ -87,7 +93,7 @@ _BY_COMMAND: dict[str, dict[str, Completer]] = {
     "filter": {
         "inputs": complete_files, "kernels": _complete_kernels, "border": _among(_borders), "range_": _among(_ranges),
         "dtype": _among(_dtypes), "tool": _among(_tools), "files_from": complete_files, "manifest": complete_files,
-        "padding": _among(lambda: ("same", "valid", "full")), "gray": _among(lambda: ("bt601", "bt709", "mean")),
+        "padding": _among(lambda: ("same", "valid", "full")), "gray": _among(_grays),
     },
     "kernels": {"names": _complete_kernels},
     "shape": {"source": _among(_presets, files=True)},

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from cnncli.tasks.filter.options import FileOptions
 
 _PRINTED_DECIMALS = 4
-GRAYS = ("bt601", "bt709", "mean")
 _PLAIN = {"R": 0, "G": 1, "B": 2, "RED": 0, "GREEN": 1, "BLUE": 2}
 
 _OPTIONS = (
@@ -166,10 +165,10 @@ class FilterCommand(click.Command):
         for number, word in enumerate(args):
             given.append(word)
             following = args[number + 1 : number + 2]
-            if word == "--gray" and not (following and following[0].lower() in GRAYS):
+            if word == "--gray" and not (following and following[0].lower() in _grays()):
                 if following and following[0].isalnum() and not Path(following[0]).exists():
                     _gray(following[0])
-                given.append(GRAYS[0])
+                given.append(_grays()[0])
         return super().parse_args(ctx, given)
 
 
@@ -326,8 +325,8 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def _gray(method: str | None) -> str | None:
-    if method is not None and method.lower() not in GRAYS:
-        raise UsageError(f"unknown method '{method}'", where="--gray", hint=f"choose {', '.join(GRAYS)}")
+    if method is not None and method.lower() not in _grays():
+        raise UsageError(f"unknown method '{method}'", where="--gray", hint=f"choose {', '.join(_grays())}")
     return method and method.lower()
 
 
@@ -341,3 +340,9 @@ def _channels(text: str) -> tuple[int, ...]:
             raise UsageError(f"'{text}' is not understood", where="--channels", hint="use R,G,B or numbers from 0")
         found.append(_PLAIN[word] if word in _PLAIN else int(word))
     return tuple(found)
+
+
+def _grays() -> tuple[str, ...]:
+    from cnncli.filters.steps import GRAY_WEIGHTS
+
+    return tuple(GRAY_WEIGHTS)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cnncli import SCHEMA
 from cnncli.cli.options import choose_format, format_option, hand_out, output_option
 from cnncli.errors import UsageError
 
@@ -60,7 +61,7 @@ def command(
             raise UsageError("--flip and --scale need the name of a kernel", hint="for instance `cnn kernels sobel`")
         if form in ("json", "jsonl"):
             entries = kernel_report.catalogue_json()
-            text = _json(form, {"schema": "cnncli/1", "kernels": entries}, entries)
+            text = _json(form, {"schema": SCHEMA, "kernels": entries}, entries)
         else:
             text = kernel_report.catalogue(form)
         hand_out(text, output, force=force, say=True)
@@ -69,7 +70,7 @@ def command(
     if form in ("json", "jsonl"):
         bodies = [kernel_report.kernel_json(kernel) for kernel in kernels]
         whole = bodies[0] if len(bodies) == 1 else {"kernels": bodies}
-        text = _json(form, {"schema": "cnncli/1", **whole}, bodies)
+        text = _json(form, {"schema": SCHEMA, **whole}, bodies)
     else:
         text = kernel_report.numbers(kernels, form)
     hand_out(text, output, force=force, say=True)

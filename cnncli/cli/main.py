@@ -10,13 +10,20 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any, NoReturn
 
 import click
 
-from cnncli import __version__
-from cnncli.errors import CnnError, ExitCode, InterruptedRunError, PartialFailureError, UsageError
+from cnncli import SCHEMA, __version__
+from cnncli.errors import (
+    CnnError,
+    ExitCode,
+    InterruptedRunError,
+    PartialFailureError,
+    UsageError,
+    did_you_mean,
+    printable,
+)
 from cnncli.io import standard_output as streams
 from cnncli.kernels import notices
 from cnncli.tasks.stop_request import SIGNALS, ignore_signals
@@ -75,9 +82,7 @@ class LazyGroup(click.Group):
         """Find the command, or name the nearest one."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
-            near = get_close_matches(name, COMMANDS, 1)
-            hint = f"did you mean {near[0]}?" if near else "see `cnn --help`"
-            raise UsageError(f"no such command {name!r}", hint=hint)
+            raise UsageError(f"no such command {name!r}", hint=did_you_mean(name, COMMANDS, "see `cnn --help`"))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -197,7 +202,7 @@ def _fail(arguments: list[str], error: CnnError) -> int:
     if _wants_json(arguments) and not isinstance(error, PartialFailureError):
         body = {"code": code, "file": error.where, "message": error.message, "hint": error.hint}
         with contextlib.suppress(OSError):
-            click.echo(json.dumps({"schema": "cnncli/1", "error": body}))
+            click.echo(json.dumps({"schema": SCHEMA, "error": body}))
     if os.environ.get("CNN_DEBUG"):
         import traceback
 
@@ -214,13 +219,6 @@ def _wants_json(arguments: list[str]) -> bool:
 
 
 def one_line(text: str) -> str:
-    r"""Return `text` with control characters and undecodable bytes written as escapes.
-
-    Examples
-    --------
-    >>> one_line("a\nb")
-    'a\\nb'
-    """
-    safe = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    """Return `text` as one line that standard error can encode."""
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-    return safe.encode(encoding, "backslashreplace").decode(encoding)
+    return printable(text).encode(encoding, "backslashreplace").decode(encoding)

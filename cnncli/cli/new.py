@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from difflib import get_close_matches
 from pathlib import Path
 
 import click
 
 from cnncli.cli.options import hand_out, output_option
-from cnncli.errors import UsageError
+from cnncli.errors import UsageError, did_you_mean
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,8 +49,8 @@ def command(preset: str | None, schema: bool, list_presets: bool, output: str | 
     elif preset in names:
         text = preset_text(preset or "")
     else:
-        near = get_close_matches((preset or "").lower(), names, 1) or get_close_matches((preset or ""), ALIASES, 1)
-        hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(names)}"
+        hint = did_you_mean(preset or "", ALIASES, f"one of {', '.join(names)}")
+        hint = did_you_mean((preset or "").lower(), names, hint)
         raise UsageError(f"unknown preset {(preset or '')[:40]!r}", hint=hint)
     hand_out(text, output, force=force, say=True)
 

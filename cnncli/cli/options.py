@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from cnncli.errors import InvalidInputError, UsageError
+from cnncli.reporting.notation import NOTATIONS
 from cnncli.shapes import Shape
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -70,7 +71,7 @@ def notation_option(command: Command) -> Command:
     """Add ``--notation``: how shapes are written."""
     return click.option(
         "--notation",
-        type=click.Choice(("hwc", "chw", "d@wxh", "keras", "torch"), case_sensitive=False),
+        type=click.Choice(NOTATIONS, case_sensitive=False),
         help="How shapes are written.",
     )(command)
 
@@ -115,7 +116,7 @@ def hand_out(text: str, output: str | None, *, force: bool = False, say: bool = 
 
         write_atomically(output, text.encode(), overwrite=force)
         if say:
-            from cnncli.reporting.encodable import printable
+            from cnncli.errors import printable
 
             click.echo(f"wrote {printable(output)}", err=True)
         return

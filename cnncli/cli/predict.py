@@ -11,8 +11,9 @@ import click
 from cnncli.errors import CnnError, PartialFailureError, UsageError
 
 if TYPE_CHECKING:
+    from cnncli.engine.session import Session
     from cnncli.io.images.image import Image
-    from cnncli.tasks.predict.predict import FailedPicture, PredictingSession, Prediction
+    from cnncli.tasks.predict.predict import FailedPicture, Prediction
 
 _SHOWN_NOTES = 5
 
@@ -81,7 +82,7 @@ def command(
     # one argument at a time: a picture that is named twice has two rows
     paths = [source.path for name in images for source in expand_inputs([name], recursive=recursive)]
 
-    def start() -> PredictingSession:
+    def start() -> Session:
         session = make_engine_session(
             model, checkpoint, batch_size=min(len(paths), 64), threads=thread_count.resolve(threads)
         )
@@ -114,7 +115,8 @@ class _NotesAndFailures:
         self.pictures = self.noted = 0
 
     def collect(self, results: Iterator[Prediction | FailedPicture]) -> Iterator[Prediction | FailedPicture]:
-        from cnncli.reporting.encodable import printable, write_line
+        from cnncli.errors import printable
+        from cnncli.reporting.encodable import write_line
         from cnncli.tasks.predict.predict import FailedPicture
 
         for result in results:

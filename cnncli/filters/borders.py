@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnncli.errors import UsageError
+from cnncli.errors import UsageError, did_you_mean
 from cnncli.filters.numbers_text import to_float
 
 KINDS = {
@@ -63,8 +62,7 @@ def parse_border(text: str) -> Border:
     word, colon, number = text.strip().lower().replace("_", "-").partition(":")
     kind = ALIASES.get(word, word)
     if kind not in KINDS:
-        near = difflib.get_close_matches(word, [*KINDS, *ALIASES], n=1)
-        hint = f"did you mean {near[0]}?" if near else f"choose {', '.join(KINDS)}"
+        hint = did_you_mean(word, [*KINDS, *ALIASES], f"choose {', '.join(KINDS)}")
         raise UsageError(f"unknown border '{text}'", where="--border", hint=hint)
     if kind != "constant":
         if colon:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
-from cnncli.errors import UsageError
+from cnncli.errors import UsageError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,6 @@ def convention(name: str) -> Convention:
     word = {"pytorch": "torch", "cv2": "opencv", "im": "imagemagick", "pil": "pillow", "libvips": "vips",
             "tensorflow": "keras", "ndimage": "scipy", "magick": "imagemagick"}.get(word, word)  # fmt: skip
     if word not in CONVENTIONS:
-        near = difflib.get_close_matches(word, CONVENTIONS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"choose {', '.join(CONVENTIONS)}"
+        hint = did_you_mean(word, CONVENTIONS, f"choose {', '.join(CONVENTIONS)}")
         raise UsageError(f"unknown tool '{name}'", where="--as", hint=hint)
     return CONVENTIONS[word]

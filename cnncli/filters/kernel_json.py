@@ -8,12 +8,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from cnncli import SCHEMA
 from cnncli.errors import InvalidInputError
 from cnncli.filters.kernel import COMBINATIONS, Kernel, from_fractions
 from cnncli.filters.kernel_array import EXAMPLE, ORDERS, check_size, in_order
 from cnncli.filters.numbers_text import to_fraction
 
-_SCHEMA = "cnncli/1"
 _READ = ("kernel", "weights", "factor", "divisor", "bias", "combine", "order", "name", "schema")
 _COMPUTED = ("size", "sum", "separable", "purpose", "parameters")  # follow from the others, and are not read
 
@@ -105,9 +105,9 @@ def _check_keys(options: dict[str, Any], where: str) -> None:
             what = "holds both 'kernel' and 'weights'"
         hint = "keys are kernel (or weights), factor, bias, combine, order, name"
         raise InvalidInputError(what, where=where, hint=hint)
-    if options.get("schema", _SCHEMA) != _SCHEMA:
+    if options.get("schema", SCHEMA) != SCHEMA:
         shown = json.dumps(options["schema"])[:40]
-        raise InvalidInputError(f"schema is {shown}, not {_SCHEMA}", where=where, hint="drop the key 'schema'")
+        raise InvalidInputError(f"schema is {shown}, not {SCHEMA}", where=where, hint="drop the key 'schema'")
 
 
 def _quotients(values: list[Fraction], divisor: Any, where: str) -> list[Fraction]:

@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 import numpy as np
 
-from cnncli.errors import CnnError, InvalidInputError, UsageError
+from cnncli.errors import CnnError, InvalidInputError, UsageError, printable
 from cnncli.filters.kernel import Kernel, Numbers, from_fractions
 from cnncli.filters.kernel_array import EXAMPLE, check_size, kernel_from_array
 from cnncli.filters.kernel_json import parse_kernel_json
@@ -112,7 +112,7 @@ def parse_kernel_file(data: bytes, where: str, order: str | None = None) -> Kern
 
 def _named(kernel: Kernel) -> Kernel:
     """Return a kernel of a file with control characters in its name escaped, so that it cannot steer a terminal."""
-    name = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in kernel.name)
+    name = printable(kernel.name)
     return kernel if name == kernel.name else replace(kernel, name=name)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cnncli.errors import UsageError
+from cnncli.errors import UsageError, did_you_mean
 from cnncli.filters import formulas
 from cnncli.filters.kernel import Kernel, Numbers, exact_kernel
 from cnncli.filters.numbers_text import to_float
@@ -189,5 +188,4 @@ def suggestion(name: str, further: tuple[str, ...] = ()) -> str:
     """Return a hint that names the nearest kernel, step or the list command, or what else does the same."""
     if name in _ELSEWHERE:
         return f"{_ELSEWHERE[name]}; `cnn kernels` lists all"
-    near = difflib.get_close_matches(name, [*CATALOGUE, *ALIASES, *further], n=1, cutoff=0.6)
-    return f"did you mean {near[0]}? `cnn kernels` lists all" if near else "`cnn kernels` lists all"
+    return f"{did_you_mean(name, [*CATALOGUE, *ALIASES, *further], '')} `cnn kernels` lists all".lstrip()

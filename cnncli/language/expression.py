@@ -9,9 +9,8 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 
-from cnncli.errors import InvalidInputError
+from cnncli.errors import InvalidInputError, did_you_mean
 
 MAX_LENGTH = 100
 MAX_VALUE = 10**12
@@ -101,6 +100,5 @@ def _lookup(name: str, names: Mapping[str, int]) -> int:
     known = sorted("in" if known == "in_channels" else known for known in names)
     if name == "classes":
         raise InvalidInputError("`classes` is not set", hint="add `classes: 10` to the file or give --classes")
-    near = get_close_matches(name, (*known, "classes"), 1)
-    hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}" if known else "use a number"
+    hint = did_you_mean(name, (*known, "classes"), f"known here: {', '.join(known)}" if known else "use a number")
     raise InvalidInputError(f"unknown name {name!r}", hint=hint)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
-from cnncli.errors import InvalidInputError
+from cnncli.errors import InvalidInputError, did_you_mean
 from cnncli.language.tree import ListNode, MapNode, Mark, ScalarNode, TreeNode, describe, shorten
 
 COMMON_KEYS = ("name", "repeat", "from")
@@ -88,8 +87,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     known = list(known)
     if not known:
         return "there are none"
-    near = get_close_matches(word.lower(), known, 1, 0.5)
-    return f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
+    return did_you_mean(word.lower(), known, f"one of {', '.join(known)}", cutoff=0.5)
 
 
 def layer_hint(kind: str, known: Iterable[str]) -> str:

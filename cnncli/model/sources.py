@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from cnncli.errors import InvalidInputError, UsageError
+from cnncli.errors import InvalidInputError, UsageError, did_you_mean
 from cnncli.language.document import DocumentError, parse_document
 from cnncli.language.restate import restate
 from cnncli.language.tree import MAX_BYTES, MapNode, ScalarNode, TreeNode, decode, read_tree
@@ -145,8 +144,7 @@ def read_source(source: str) -> Source:
     elif path.is_dir() and (path / "best.safetensors").is_file():
         path = path / "best.safetensors"
     elif not path.exists() and not path.suffix and "/" not in source:
-        near = get_close_matches(source.lower(), preset_names(), 1)
-        hint = f"did you mean {near[0]}?" if near else f"presets: {', '.join(preset_names())}"
+        hint = did_you_mean(source.lower(), preset_names(), f"presets: {', '.join(preset_names())}")
         raise InvalidInputError("no preset and no file of this name", where=source, hint=hint)
     if path.suffix == ".safetensors":
         from cnncli.io.checkpoint import read_checkpoint

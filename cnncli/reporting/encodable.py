@@ -28,14 +28,3 @@ def write_line(text: str, stream: TextIO) -> None:
     """Write one line and flush it, so that a reader of a pipe sees it at once."""
     stream.write(encodable(text, stream) + "\n")
     stream.flush()
-
-
-def printable(text: str) -> str:
-    r"""Return `text` with control characters and undecodable bytes as escapes, so that a name cannot steer a terminal.
-
-    Examples
-    --------
-    >>> printable("a\x1b[31m.png")
-    'a\\x1b[31m.png'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

@@ -9,23 +9,14 @@ from dataclasses import asdict
 from shutil import get_terminal_size
 from typing import Any, TextIO
 
+from cnncli import SCHEMA
+from cnncli.errors import printable
 from cnncli.io.standard_output import write_standard_output
 from cnncli.reporting.encodable import write_line
 from cnncli.reporting.filter_progress import FilterProgress
 from cnncli.tasks.filter.events import Failure, Outcome
 
 _LISTED_FAILURES = 10
-
-
-def safe(name: str) -> str:
-    r"""Return a file name with control characters and undecodable bytes written as escapes.
-
-    Examples
-    --------
-    >>> safe("a\nb")
-    'a\\nb'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
 
 
 class FilterReport:
@@ -85,7 +76,7 @@ class FilterReport:
         if outcome.failure:
             self._show_failure(outcome.failure)
             if self.as_json and self.total > 1:
-                body = {"schema": "cnncli/1", "source": outcome.source, "target": outcome.target, "status": "failed"}
+                body = {"schema": SCHEMA, "source": outcome.source, "target": outcome.target, "status": "failed"}
                 write_line(json.dumps(body | {"error": asdict(outcome.failure)}), self.out)
         elif self.as_json:
             write_line(json.dumps(_as_json(outcome, self.steps)), self.out)
@@ -105,7 +96,7 @@ class FilterReport:
         done = self.counts["written"] + self.counts["printed"]
         parts = [f"{'printed' if self.counts['printed'] else 'wrote'} {done} of {self.total} files"]
         if target:
-            parts[0] += f" to {safe(target)}"
+            parts[0] += f" to {printable(target)}"
         parts.append(f"{took:.1f} s ({self.total / max(took, 1e-9):.0f} files/s)")
         for name in ("skipped", "failed"):
             if self.counts[name]:
@@ -124,11 +115,11 @@ class FilterReport:
         first, self._shown = self._shown == 0, self._shown + 1
         if self.quiet or not (first or self.verbose):
             return
-        name = "stdin" if outcome.source == "-" else safe(outcome.source)
+        name = "stdin" if outcome.source == "-" else printable(outcome.source)
         shape = "x".join(map(str, outcome.shape))
         self._line(f"{name} {shape} {outcome.dtype} · {self.steps} · {outcome.summary}")
         for note in outcome.notes:
-            self._line(f"note: {safe(note)}")
+            self._line(f"note: {printable(note)}")
         if self.total > 1 and not self.verbose:
             return
         if outcome.clip_report:
@@ -141,7 +132,7 @@ class FilterReport:
     def _show_failure(self, failure: Failure) -> None:
         self.failures.append(failure)
         if self.total > 1 and len(self.failures) <= _LISTED_FAILURES:
-            self._line(f"cnn: warning: {safe(str(failure.error()))}")
+            self._line(f"cnn: warning: {printable(str(failure.error()))}")
 
     def _line(self, text: str) -> None:
         for line in _fitted(text, get_terminal_size().columns) if self._terminal else [text]:
@@ -159,7 +150,7 @@ def _places(outputs: Iterable[str]) -> str:
     >>> _places(["-"]), _places(["a-0.png", "a-1.png", "a-2.png"])
     ('standard output', '3 files a-0.png to a-2.png')
     """
-    names = ["standard output" if name == "-" else safe(name) for name in outputs]
+    names = ["standard output" if name == "-" else printable(name) for name in outputs]
     return names[0] if len(names) == 1 else f"{len(names)} files {names[0]} to {names[-1]}"
 
 
@@ -182,7 +173,7 @@ def _fitted(text: str, columns: int) -> list[str]:
 
 def _as_json(outcome: Outcome, steps: str) -> dict[str, Any]:
     """Return the object of one file; a printed matrix becomes `values`, channel by channel."""
-    record: dict[str, Any] = {"schema": "cnncli/1", "steps": steps, **asdict(outcome)}
+    record: dict[str, Any] = {"schema": SCHEMA, "steps": steps, **asdict(outcome)}
     for name in ("index", "failure", "text", "sha256"):
         del record[name]
     if outcome.text:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from cnncli import SCHEMA
 from cnncli.errors import UsageError
 from cnncli.language.items import nearest
 from cnncli.language.notation import is_shape
@@ -114,7 +115,7 @@ def compared(model: Model, others: str, format_name: str, notation: str = "") ->
     ]
     if format_name == "jsonl":
         return "".join(json.dumps(layer) + "\n" for layer in layers)
-    return json.dumps({"schema": "cnncli/1", "name": model.name, "compare": layers}) + "\n"
+    return json.dumps({"schema": SCHEMA, "name": model.name, "compare": layers}) + "\n"
 
 
 def differences(model: Model, other: Model, format_name: str, notation: str = "") -> str:
@@ -125,7 +126,7 @@ def differences(model: Model, other: Model, format_name: str, notation: str = ""
         raise UsageError("--diff has no answer as jsonl", hint="use --json")
     a, b = params_json(model), params_json(other)
     delta = {key: b[key] - a[key] for key in ("total", "trainable", "non_trainable", "macs")}
-    return json.dumps({"schema": "cnncli/1", "left": a, "right": b, "difference": delta}) + "\n"
+    return json.dumps({"schema": SCHEMA, "left": a, "right": b, "difference": delta}) + "\n"
 
 
 def _columns(text: str | None) -> tuple[str, ...]:

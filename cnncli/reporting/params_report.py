@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cnncli import SCHEMA
 from cnncli.model.network import Model
 from cnncli.model.receptive_field import last_field, receptive_fields
 from cnncli.model.summary import FLOAT_BYTES, MemoryEstimate, Row, collapse, connected, rows_of, unread
@@ -71,7 +72,7 @@ def params_json(model: Model, depth: int | None = None, *, collapsed: bool = Fal
     ]
     trainable, fixed = model.parameter_count, model.non_trainable_count
     result: dict[str, Any] = {
-        "schema": "cnncli/1",
+        "schema": SCHEMA,
         "name": model.name,
         "input": user_shape(model.input_shape),
         "layers": layers,

@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from cnncli.reporting.encodable import encodable, printable, write_line
+from cnncli import SCHEMA
+from cnncli.errors import printable
+from cnncli.reporting.encodable import encodable, write_line
 from cnncli.reporting.table import Column, Table, render_plain
 from cnncli.tasks.predict.predict import FailedPicture, Prediction
 
@@ -54,9 +56,9 @@ def json_row(result: Prediction | FailedPicture, top: int, *, with_probs: bool) 
     if isinstance(result, FailedPicture):
         error = result.error
         body = {"code": int(error.exit_code), "message": error.message, "hint": error.hint}
-        return {"schema": "cnncli/1", "path": result.path, "error": body}
+        return {"schema": SCHEMA, "path": result.path, "error": body}
     row: dict[str, Any] = {
-        "schema": "cnncli/1",
+        "schema": SCHEMA,
         "path": result.path,
         "label": result.label,
         "index": result.index,

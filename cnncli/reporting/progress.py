@@ -13,6 +13,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from cnncli import SCHEMA
 from cnncli.reporting.encodable import encodable, write_line
 from cnncli.tasks.train.events import EpochDone, Evaluating, Finished, Note, Prepared, Progress, TrainingEvent
 
@@ -120,9 +121,9 @@ class JsonReporter(PlainReporter):
         """Write an event that is data as JSON, others as `PlainReporter` does."""
         if isinstance(event, EpochDone | Finished):
             kind = "epoch" if isinstance(event, EpochDone) else "finished"
-            self._write({"schema": "cnncli/1", "event": kind, **asdict(event)})
+            self._write({"schema": SCHEMA, "event": kind, **asdict(event)})
         elif isinstance(event, Prepared) and event.is_dry_run:
-            self._write({"schema": "cnncli/1", "event": "plan", **asdict(event)})
+            self._write({"schema": SCHEMA, "event": "plan", **asdict(event)})
         else:
             super().show(event)
 

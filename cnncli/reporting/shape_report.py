@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cnncli import SCHEMA
 from cnncli.layers.base import Window
 from cnncli.model.network import Model, Node
 from cnncli.model.summary import Row, connected, rows_of
@@ -36,7 +37,7 @@ def shape_json(model: Model, notes: Sequence[str] = (), *, with_field: bool = Fa
             entry["receptive_field"] = field_json(row)
         layers.append(entry)
     result: dict[str, Any] = {
-        "schema": "cnncli/1",
+        "schema": SCHEMA,
         "input": user_shape(model.input_shape),
         "layers": layers,
         "output": user_shape(model.output_shape),

@@ -34,12 +34,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of texts under columns; `total` is a last row set off from the others; `caption` follows the table."""
+    """Rows of texts under columns; `total` is a last row set off from the others."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[str]]
     total: Sequence[str] = ()
-    caption: str = ""
     footer: list[str] = field(default_factory=list)
 
 

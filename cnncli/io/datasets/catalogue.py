@@ -5,14 +5,13 @@ Nothing here imports NumPy: the help of a command needs the names, not the pixel
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnncli.errors import UsageError
+from cnncli.errors import UsageError, did_you_mean
 from cnncli.io.datasets.mnist import IDX_SETS, IdxSet
 
 if TYPE_CHECKING:
@@ -107,7 +106,6 @@ def find_entry(name: str) -> Entry:
         A name that is not in the table, with the nearest one.
     """
     if name not in DATASETS:
-        near = difflib.get_close_matches(name.lower(), DATASETS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(DATASETS)}"
+        hint = did_you_mean(name.lower(), DATASETS, f"known are {', '.join(DATASETS)}")
         raise UsageError(f"unknown data set {name!r}", hint=hint)
     return DATASETS[name]

@@ -45,11 +45,10 @@ class Drawing:
         corners = " ".join(f"{number(x)},{number(y)}" for x, y in points)
         self.parts.append(f'<polygon points="{corners}" fill="{fill}" stroke="{stroke}" stroke-linejoin="round"/>')
 
-    def path(self, commands: str, *, stroke: str, arrow: bool = False, dashed: bool = False) -> None:
+    def path(self, commands: str, *, stroke: str, arrow: bool = False) -> None:
         """Add an open path; `arrow` puts a head at its end."""
         head = ' marker-end="url(#head)"' if arrow else ""
-        dashes = ' stroke-dasharray="4 3"' if dashed else ""
-        self.parts.append(f'<path d="{commands}" fill="none" stroke="{stroke}" stroke-width="1.3"{head}{dashes}/>')
+        self.parts.append(f'<path d="{commands}" fill="none" stroke="{stroke}" stroke-width="1.3"{head}/>')
 
     def text(
         self,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 
 import numpy as np
 
-from cnncli.errors import InvalidInputError
+from cnncli.errors import InvalidInputError, did_you_mean
 from cnncli.filters.kernel import Kernel
 from cnncli.io.checkpoint import read_checkpoint
 
@@ -52,9 +51,8 @@ def read_learned_kernel(text: str) -> Kernel:
     layers = {name.removesuffix("/weight"): array for name, array in arrays.items() if name.endswith("/weight")}
     convolutions = {name: array for name, array in layers.items() if array.ndim == 4}
     if layer not in convolutions:
-        near = difflib.get_close_matches(layer, convolutions, n=1)
         what = "has no kernels" if layer in layers else "does not exist"
-        hint = f"did you mean {near[0]}?" if near else f"choose {', '.join(convolutions)}"
+        hint = did_you_mean(layer, convolutions, f"choose {', '.join(convolutions)}")
         raise InvalidInputError(f"layer {layer} {what}", where=source, hint=hint)
     weights = convolutions[layer].astype(np.float64)
     biases = np.asarray(arrays.get(f"{layer}/bias", np.zeros(len(weights))), dtype=np.float64)

@@ -7,10 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from cnncli import SCHEMA
 from cnncli.io.json_lines import JsonLinesWriter, read_json_lines
 from cnncli.tasks.filter.events import Outcome
-
-SCHEMA = "cnncli/1"
 
 
 class Manifest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +15,10 @@ from cnncli.io.images.image import Image
 from cnncli.model import Model, parse_model
 from cnncli.tasks.predict.fit_picture import fit_picture
 
+if TYPE_CHECKING:
+    from cnncli.engine.session import Session
+
 _AT_ONCE = 256  # pictures decoded before the network sees them
-
-
-class PredictingSession(Protocol):
-    """The engine as prediction sees it."""
-
-    def named(self) -> dict[str, NDArray[np.float32]]:
-        """Return views of all parameters and running statistics by name."""
-        ...
-
-    def predict(self, images: NDArray[np.uint8], indices: NDArray[np.int64] | None = None) -> NDArray[Any]:
-        """Return probabilities (N, K) of images (N, H, W, C)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -100,13 +91,13 @@ def checkpoint_model(checkpoint: Checkpoint, where: str) -> Model:
     return model
 
 
-def load_weights(session: PredictingSession, checkpoint: Checkpoint) -> None:
+def load_weights(session: Session, checkpoint: Checkpoint) -> None:
     """Copy the weights of a checkpoint into the engine; `checkpoint_model` has checked that they fit."""
     for name, view in session.named().items():
         view[...] = checkpoint.parameters[name]
 
 
-def make_engine_session(model: Model, checkpoint: Checkpoint, *, batch_size: int, threads: int) -> PredictingSession:
+def make_engine_session(model: Model, checkpoint: Checkpoint, *, batch_size: int, threads: int) -> Session:
     """Return the compiled engine for prediction."""
     from cnncli.engine.session import Session  # imports numba, so not before it is needed
 
@@ -116,7 +107,7 @@ def make_engine_session(model: Model, checkpoint: Checkpoint, *, batch_size: int
 
 def predict(
     checkpoint: Checkpoint,
-    start: Callable[[], PredictingSession],
+    start: Callable[[], Session],
     paths: Sequence[str],
     read: Callable[[str], Image],
     *,
@@ -138,7 +129,7 @@ def predict(
     invert : str
         As in `fit_picture`.
     """
-    session: PredictingSession | None = None
+    session: Session | None = None
     for first in range(0, len(paths), _AT_ONCE):
         group: list[tuple[str, NDArray[np.uint8] | None, tuple[str, ...], CnnError | None]] = []
         for path in paths[first : first + _AT_ONCE]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,13 @@ from cnncli.io.datasets.dataset import Split
 from cnncli.optim.schedules import learning_rate
 from cnncli.tasks.stop_request import StopRequest
 from cnncli.tasks.train.events import EpochDone, Evaluating, Finished, Note, Progress, TrainingEvent
-from cnncli.tasks.train.plan import TrainingPlan, TrainingSession
+from cnncli.tasks.train.plan import TrainingPlan
 from cnncli.tasks.train.run_directory import RESULT, RunDirectory
 from cnncli.tasks.train.run_record import RunRecord
 from cnncli.tasks.train.splitting import epoch_order
+
+if TYPE_CHECKING:
+    from cnncli.engine.session import Session
 
 _PROGRESS_S = 0.1
 _EVALUATION_BATCHES = 4  # per call, so that Ctrl-C is handled between two calls
@@ -45,7 +49,7 @@ class _Epoch:
 
 
 def train(
-    plan: TrainingPlan, run: RunDirectory, make_session: Callable[[TrainingPlan], TrainingSession]
+    plan: TrainingPlan, run: RunDirectory, make_session: Callable[[TrainingPlan], Session]
 ) -> Iterator[TrainingEvent]:
     """Train as planned and write the run directory.
 
@@ -79,7 +83,7 @@ def train(
         yield from _Training(plan, run, session, stop).events()
 
 
-def make_engine_session(plan: TrainingPlan) -> TrainingSession:
+def make_engine_session(plan: TrainingPlan) -> Session:
     """Return the compiled engine for a plan.
 
     Raises
@@ -112,7 +116,7 @@ def make_engine_session(plan: TrainingPlan) -> TrainingSession:
 
 
 class _Training:
-    def __init__(self, plan: TrainingPlan, run: RunDirectory, session: TrainingSession, stop: StopRequest) -> None:
+    def __init__(self, plan: TrainingPlan, run: RunDirectory, session: Session, stop: StopRequest) -> None:
         self.plan, self.run, self.session, self.stop = plan, run, session, stop
         self.record = RunRecord(plan, run)
         self.best = {name: array.copy() for name, array in session.named().items()}  # with running statistics

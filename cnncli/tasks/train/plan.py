@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,37 +25,6 @@ from cnncli.tasks.train.splitting import stratified_split
 _SHARE_OF_MEMORY = 0.8
 _MOMENTUM = 0.9
 _BLOCK = 16  # images that the engine handles together, at most
-
-
-class TrainingSession(Protocol):
-    """The engine as training sees it: a network with its weights, gradients and optimizer on this machine."""
-
-    def named(self) -> dict[str, NDArray[np.float32]]:
-        """Return views of all parameters and running statistics by name, to be read and assigned in place."""
-        ...
-
-    def optimizer_state(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays of the optimizer."""
-        ...
-
-    def train_batch(
-        self,
-        images: NDArray[np.uint8],
-        labels: NDArray[np.int64],
-        indices: NDArray[np.int64],
-        lr: float,
-        key: tuple[int, int],
-    ) -> tuple[float, int]:
-        """Take one step; return the sum of the losses and the number of right answers."""
-        ...
-
-    def evaluate(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> tuple[float, float]:
-        """Return mean loss and accuracy."""
-        ...
-
-    def cancel(self) -> None:
-        """End what is running with a `CancelledError`, called from another thread; no weight is left half-changed."""
-        ...
 
 
 @dataclass(frozen=True)

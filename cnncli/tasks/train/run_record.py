@@ -6,13 +6,17 @@ import csv
 import io
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from cnncli import SCHEMA
 from cnncli.io.checkpoint import BEST, LAST, Checkpoint, write_checkpoint
 from cnncli.io.preprocessing import Preprocessing
 from cnncli.tasks.train.events import EpochDone, Finished
-from cnncli.tasks.train.plan import TrainingPlan, TrainingSession
+from cnncli.tasks.train.plan import TrainingPlan
 from cnncli.tasks.train.run_directory import CONFIG, HISTORY, MODEL, RunDirectory
+
+if TYPE_CHECKING:
+    from cnncli.engine.session import Session
 
 _HISTORY = ("epoch", "loss", "acc", "val_loss", "val_acc", "lr", "images_per_s", "elapsed_s")
 
@@ -78,19 +82,17 @@ class RunRecord:
         """Write the table of finished epochs."""
         self._run.write(HISTORY, self._table.encode())
 
-    def save_best(self, session: TrainingSession, row: EpochDone) -> None:
+    def save_best(self, session: Session, row: EpochDone) -> None:
         """Write the best weights: nothing in the file depends on time or threads."""
         facts = self._recipe() | {"epoch": row.epoch, "val_loss": row.val_loss, "val_acc": row.val_acc}
         write_checkpoint(self._run.path / BEST, self._checkpoint(session, facts))
 
-    def save_last(
-        self, session: TrainingSession, *, epoch: int, step: int, partial: dict[str, float] | None = None
-    ) -> None:
+    def save_last(self, session: Session, *, epoch: int, step: int, partial: dict[str, float] | None = None) -> None:
         """Write the weights of this moment with the state of the optimizer; `history.csv` holds the epochs.
 
         Parameters
         ----------
-        session : TrainingSession
+        session : Session
             Weights and optimizer.
         epoch, step : int
             Finished epochs, and finished steps of the epoch after them.
@@ -111,7 +113,7 @@ class RunRecord:
         """Return the content of ``result.json``."""
         plan = self._plan
         return {
-            "schema": "cnncli/1",
+            "schema": SCHEMA,
             "arch": plan.model.name,
             "dataset": plan.data.name,
             "test_acc": done.test_acc,
@@ -149,7 +151,7 @@ class RunRecord:
             "seed": options.seed,
         }
 
-    def _checkpoint(self, session: TrainingSession, facts: dict[str, Any]) -> Checkpoint:
+    def _checkpoint(self, session: Session, facts: dict[str, Any]) -> Checkpoint:
         plan = self._plan
         return Checkpoint(session.named(), plan.model.text, plan.data.classes, Preprocessing.of(plan.data), facts)
 
