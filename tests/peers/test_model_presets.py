@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="needs the [peers] extra")
 
 from torch import nn  # noqa: E402
 
-from cnncli.layers import Conv2D, Dense, Depthwise  # noqa: E402
+from cnncli.layers import Conv2D, ConvTranspose2D, Dense, Depthwise  # noqa: E402
 from cnncli.model import load_model, parse_model  # noqa: E402
 from cnncli.model.receptive_field import receptive_fields  # noqa: E402
 from cnncli.model.sources import preset_names, preset_text  # noqa: E402
@@ -122,6 +122,47 @@ def mobilenet():
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1024, 1000))
 
 
+def inverted(c, f, s, t=6):
+    """Expansion, depthwise convolution and linear projection; a shortcut where the shape is kept."""
+
+    def unit(a, b, k, s=1, g=1):
+        return nn.Sequential(nn.Conv2d(a, b, k, s, k // 2, groups=g, bias=False), nn.BatchNorm2d(b), nn.ReLU6())
+
+    layers = [unit(c, t * c, 1)] if t > 1 else []
+    layers += [unit(t * c, t * c, 3, s, t * c), nn.Conv2d(t * c, f, 1, bias=False), nn.BatchNorm2d(f)]
+    return Sum(*layers) if c == f and s == 1 else nn.Sequential(*layers)
+
+
+class Sum(nn.Sequential):
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+def mobilenet_v2():
+    layers: list[nn.Module] = [nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU6()]
+    c = 32
+    plan = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+    for t, f, count, s in plan:
+        for number in range(count):
+            layers.append(inverted(c, f, 1 if number else s, t))
+            c = f
+    layers += [nn.Conv2d(320, 1280, 1, bias=False), nn.BatchNorm2d(1280), nn.ReLU6()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(1280, 1000))
+
+
+def unet():
+    def twice(c, f):
+        return nn.Sequential(nn.Conv2d(c, f, 3, padding=1), nn.ReLU(), nn.Conv2d(f, f, 3, padding=1), nn.ReLU())
+
+    def level(c, f):
+        if f == 1024:
+            return twice(c, f)
+        below = nn.Sequential(nn.MaxPool2d(2), level(f, 2 * f), nn.ConvTranspose2d(2 * f, f, 2, 2))
+        return nn.Sequential(twice(c, f), Concat(nn.Identity(), below), twice(2 * f, f))
+
+    return nn.Sequential(level(1, 64), nn.Conv2d(64, 2, 1))
+
+
 def squeezenet():
     def fire(c, s, e):
         wide = Concat(
@@ -211,6 +252,7 @@ PEERS: dict[str, Callable[[], nn.Module]] = {
     "lenet5-rgb": lambda: lenet(3, 6, 16, 0, 400, (120, 84), nn.MaxPool2d, nn.ReLU),
     "mlp": mlp,
     "mobilenet-v1": mobilenet,
+    "mobilenet-v2": mobilenet_v2,
     "resnet101": lambda: resnet(bottleneck, (3, 4, 23, 3)),
     "resnet152": lambda: resnet(bottleneck, (3, 8, 36, 3)),
     "resnet18": lambda: resnet(basic, (2, 2, 2, 2)),
@@ -220,6 +262,7 @@ PEERS: dict[str, Callable[[], nn.Module]] = {
     "resnet50": lambda: resnet(bottleneck, (3, 4, 6, 3)),
     "simple3": lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 16, 5, 2), nn.Conv2d(16, 32, 7, 2)),
     "squeezenet": squeezenet,
+    "unet": unet,
     "vgg11": lambda: vgg([64, M, 128, M, 256, 256, M, 512, 512, M, 512, 512, M]),
     "vgg16": lambda: vgg(VGG16),
     "vgg19": lambda: vgg(VGG19),
@@ -235,11 +278,13 @@ def watched(name):
 
         def hook(module, inputs, output):
             weight = module.weight
-            macs = output[0].numel() * weight[0].numel()
+            # a transposed convolution spreads every pixel of its input
+            pixels = inputs[0] if isinstance(module, nn.ConvTranspose2d) else output
+            macs = pixels[0].numel() * weight[0].numel()
             seen.append((tuple(output.shape[1:]), macs, tuple(weight.shape)))
 
         for module in peer.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
                 module.register_forward_hook(hook)
         out = peer(torch.empty(1, *model.input_shape))
     return model, peer, seen, tuple(out.shape[1:])
@@ -255,7 +300,7 @@ def test_counts_shapes_and_macs(name):
     ours = [
         (node.out_shape, node.macs, node.params["weight"].shape)
         for node in model.nodes
-        if isinstance(node.layer, Conv2D | Depthwise | Dense)
+        if isinstance(node.layer, Conv2D | ConvTranspose2D | Depthwise | Dense)
     ]
     assert sorted(ours) == sorted(seen)
     assert model.macs == sum(macs for _, macs, _ in seen)
