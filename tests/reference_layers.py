@@ -19,9 +19,9 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Place:
-    """Where a layer stands: the number of its node, whether the network trains, and the key of the step."""
+    """Where a layer stands: how many of its kind are before it, whether the network trains, the key of the step."""
 
-    node: int = 0
+    number: int = 0
     is_training: bool = False
     key: int = 0
 
@@ -42,9 +42,9 @@ def run(model: Any, arrays: Mapping[str, Array], x: Array, *, is_training: bool,
                 f"layer kind {node.layer.kind} has no slow forward pass: write one in tests/reference_layers.py"
             )
         own = {name: arrays[f"{node.name}/{name}"] for name in node.params}
-        values[i] = FORWARD[node.layer.kind](
-            node.layer, [values[j] for j in node.inputs], own, Place(i, is_training, key)
-        )
+        number = sum(one.layer.kind == node.layer.kind for one in model.nodes[:i])
+        inputs = [values[j] for j in node.inputs]
+        values[i] = FORWARD[node.layer.kind](node.layer, inputs, own, Place(number, is_training, key))
     return values[len(model.nodes) - 1]
 
 
@@ -179,7 +179,7 @@ def dropout(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Plac
     """0 with probability `rate`, else x / (1 - rate); 32 random bits for each image and each of its numbers."""
     if not place.is_training:
         return xs[0]
-    seed = _mixed((place.key + _mixed((place.node + 0x9E3779B97F4A7C15) & _MASK)) & _MASK)
+    seed = place.key + _mixed(place.number)
     flat = xs[0].reshape(len(xs[0]), -1)
     kept = np.array(
         [
@@ -253,4 +253,8 @@ FORWARD: dict[str, Callable[..., Array]] = {
     "silu": _each(lambda layer, x: x * _sigmoid(x)),
     "sigmoid": _each(lambda layer, x: _sigmoid(x)),
     "tanh": _each(lambda layer, x: math.tanh(x)),
+    "relu6": _each(lambda layer, x: min(max(x, 0.0), 6.0)),
+    "hard_sigmoid": _each(lambda layer, x: min(max(x + 3, 0.0), 6.0) / 6),
+    "hard_swish": _each(lambda layer, x: x * min(max(x + 3, 0.0), 6.0) / 6),
+    "softmax": lambda layer, xs, p, place: np.exp(xs[0]) / np.exp(xs[0]).sum(1, keepdims=True),
 }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import reference_layers
 from graph_models import model_of, random_images
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnncli.engine import placement, plan, record
@@ -104,8 +104,9 @@ def plain(model):
 
 
 def tight(model, threads):
-    """Return the outcome with every byte used again as soon as it may be."""
+    """Return the outcome with every byte used again as soon as it may be, and blocks shared out over the threads."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "_SHARED_MACS", -1)
         patch.setattr(placement, "_SMALL", 0)
         patch.setattr(record, "_PARTIAL_LIMIT", 0)
         return outcome(model, threads)
@@ -121,13 +122,13 @@ def compare(model):
             assert found[threads][name].tobytes() == found[1][name].tobytes(), (name, threads)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30)
 @given(graphs())
 def test_any_graph_is_the_same_with_and_without_rewrites(model):
     compare(model)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20)
 @given(graphs())
 def test_any_graph_has_the_loss_and_the_gradient_of_the_oracle(model):
     count = 19

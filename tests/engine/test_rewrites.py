@@ -1,0 +1,172 @@
+"""Each rewrite of a list of steps on small lists made by hand."""
+
+import pytest
+
+from cnncli.engine.rewrites import absorb_epilogues, concat_as_slices, drop_dead, fold_scaling
+from cnncli.layers.recording import Scope, Step, Table, Value
+
+SHAPE = (2, 3, 3)
+
+
+def value(name, **options):
+    return Value(SHAPE, name, **options)
+
+
+def step(name, reads, writes, **options):
+    options["epilogues"] = frozenset(options.get("epilogues", ()))
+    return Step(name, tuple(reads), tuple(writes), lambda bound: [], **options)
+
+
+def names(steps):
+    return [one.name for one in steps]
+
+
+def test_steps_that_nobody_reads_are_left_out_with_what_only_they_read():
+    x, a, b, c = map(value, "xabc")
+    steps = [step("a", [x], [a]), step("b", [a], [b]), step("c", [a], [c]), step("answer", [c], [])]
+    assert names(drop_dead(steps)) == ["a", "c", "answer"]
+
+
+def test_a_pinned_value_and_a_table_are_read_from_outside():
+    x, pinned = value("x"), value("pinned", is_pinned=True)
+    steps = [step("x", [], [x]), step("table", [x], [], tables_written=(Table(3),)), step("pinned", [], [pinned])]
+    assert names(drop_dead(steps)) == ["x", "table", "pinned"]
+
+
+@pytest.mark.parametrize("is_whole_read", [True, False])
+def test_parts_live_with_the_whole_and_the_whole_with_its_parts(is_whole_read):
+    whole = Value((4, 3, 3), "whole")
+    parts = [Value(SHAPE, f"part {i}", home=whole, channel=2 * i) for i in (0, 1)]
+    if is_whole_read:
+        steps = [step("one", [], [parts[0]]), step("two", [], [parts[1]]), step("read", [whole], [])]
+        assert names(drop_dead(steps)) == ["one", "two", "read"]
+    else:
+        steps = [step("whole", [], [whole]), step("other", [], [value("other")]), step("read", [parts[1]], [])]
+        assert names(drop_dead(steps)) == ["whole", "read"]
+
+
+def relu(x, y):
+    return step("relu", [x], [y], in_place=(0,), epilogue="relu")
+
+
+def test_the_only_reader_is_absorbed_and_its_value_made_in_one_step():
+    x, a, y = map(value, "xay")
+    (conv, read) = absorb_epilogues([step("conv", [x], [a], epilogues=["relu"]), relu(a, y), step("read", [y], [])])
+    assert (conv.name, conv.absorbed, conv.writes, read.name) == ("conv", ("relu",), (y,), "read")
+
+
+@pytest.mark.parametrize("why", ["two readers", "pinned", "a part", "two writers", "not offered", "twice"])
+def test_what_cannot_be_absorbed_stays(why):
+    x, a, y, z = map(value, "xayz")
+    conv = step("conv", [x], [a], epilogues=[] if why == "not offered" else ["relu"])
+    steps = [conv, relu(a, y), step("read", [y], [])]
+    if why == "two readers":
+        steps.append(step("also", [a], []))
+    if why == "pinned":
+        a.is_pinned = True
+    if why == "a part":
+        a.home = Value((4, 3, 3), "whole")
+    if why == "two writers":
+        steps.insert(0, step("zero", [], [a]))
+    if why == "twice":
+        steps[2:] = [relu(y, z), step("read", [z], [])]
+        assert names(absorb_epilogues(steps)) == ["conv", "relu", "read"]
+        return
+    assert names(absorb_epilogues(steps)) == names(steps)
+
+
+def test_a_gradient_is_absorbed_only_where_its_other_operand_is_at_hand():
+    x, y, dy, a, dx, other = (value(name) for name in ("x", "y", "dy", "a", "dx", "other"))
+
+    def steps(read):
+        pool = step("pool", [x, y, dy], [a], epilogues=["relu_gradient"])
+        return [pool, step("relu dx", [a, read], [dx], epilogue="relu_gradient"), step("read", [dx], [])]
+
+    assert names(absorb_epilogues(steps(x))) == ["pool", "read"]
+    assert names(absorb_epilogues(steps(other))) == ["pool", "relu dx", "read"]
+
+
+def copy(x, whole, channel):
+    return step("copy", [x], [Value(x.shape, "part", home=whole, channel=channel)], is_copy=True)
+
+
+def test_inputs_of_a_concatenation_are_made_in_their_place():
+    whole = Value((4, 3, 3), "whole")
+    a, b = map(value, "ab")
+    steps = [step("a", [], [a]), step("b", [], [b]), copy(a, whole, 0), copy(b, whole, 2), step("read", [whole], [])]
+    assert names(concat_as_slices(steps)) == ["a", "b", "read"]
+    assert (a.home, a.channel, b.home, b.channel) == (whole, 0, whole, 2)
+
+
+def test_the_second_place_of_a_value_is_a_copy():
+    whole = Value((4, 3, 3), "whole")
+    a = value("a")
+    steps = concat_as_slices([step("a", [], [a]), copy(a, whole, 0), copy(a, whole, 2), step("read", [whole], [])])
+    assert names(steps) == ["a", "copy", "read"]
+    assert (a.home, a.channel, steps[1].writes[0].channel) == (whole, 0, 2)
+
+
+def test_a_pinned_value_is_copied():
+    whole, a = Value((2, 3, 3), "whole"), value("a", is_pinned=True)
+    assert names(concat_as_slices([step("a", [], [a]), copy(a, whole, 0)])) == ["a", "copy"]
+
+
+def test_concatenations_lie_in_concatenations():
+    inner, outer = Value((4, 3, 3), "inner"), Value((6, 3, 3), "outer")
+    a, b, c = map(value, "abc")
+    steps = [copy(a, inner, 0), copy(b, inner, 2), copy(c, outer, 0), copy(inner, outer, 2)]
+    assert concat_as_slices(steps) == []
+    assert (b.home, inner.home, inner.channel, b.channel) == (inner, outer, 2, 2)
+
+
+def scaling(x, y, scale, shift):
+    return [
+        step("make factors", [], [], tables_written=(scale, shift), scope=Scope.BATCH),
+        step("scale", [x], [y], tables_read=(scale, shift), epilogue="scale_shift", epilogues=["relu"]),
+    ]
+
+
+def folding(x, a):
+    conv = step("conv", [x], [a], epilogues=["relu"])
+
+    def folded(scale, shift):
+        weight = Table(1, "weight")
+        before = step("scale weights", [], [], tables_read=(scale, shift), tables_written=(weight,), scope=Scope.BATCH)
+        return [before, step("folded", [x], [a], tables_read=(weight,), epilogues=["relu"])]
+
+    conv.folded = folded
+    return conv
+
+
+def test_scaling_is_folded_into_the_weights_before_the_batch():
+    x, a, b, y = map(value, "xaby")
+    steps = [step("x", [], [x]), folding(x, a), *scaling(a, b, Table(1), Table(1)), relu(b, y), step("read", [y], [])]
+    folded = fold_scaling(steps)
+    assert names(folded) == ["make factors", "scale weights", "x", "folded", "relu", "read"]
+    assert folded[3].writes == (b,)
+    assert names(absorb_epilogues(folded)) == ["make factors", "scale weights", "x", "folded", "read"]
+
+
+@pytest.mark.parametrize("why", ["another reads the convolution", "no weights to scale"])
+def test_what_cannot_be_folded_stays(why):
+    x, a, b = map(value, "xab")
+    conv = folding(x, a)
+    steps = [conv, *scaling(a, b, Table(1), Table(1)), step("read", [b], [])]
+    if why == "no weights to scale":
+        conv.folded = None
+    else:
+        steps.append(step("also", [a], []))
+    assert fold_scaling(steps) == steps
+
+
+def test_of_two_scalings_one_is_folded():
+    x, a, b, c = map(value, "xabc")
+    steps = [
+        folding(x, a),
+        *scaling(a, b, Table(1), Table(1)),
+        *scaling(b, c, Table(1), Table(1)),
+        step("read", [c], []),
+    ]
+    folded = fold_scaling(steps)
+    assert names(folded) == ["make factors", "scale weights", "folded", "make factors", "scale", "read"]
+    assert (folded[2].writes, folded[4].reads) == ((b,), (b,))
