@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,45 @@ if TYPE_CHECKING:
 _SEEDS = click.IntRange(0, 2**64 - 1)
 # heading -> first option below it
 _HEADINGS = {"Data": "dataset", "Learning": "epochs", "Run": "run_dir", "Output": "quiet"}
+
+
+@dataclass(frozen=True)
+class TrainArguments:
+    """What was typed: one field for each argument and option of the command, by its name there."""
+
+    arch: str | None
+    arch_option: str | None
+    dataset: str
+    data_dir: str | None
+    val_split: float
+    limit: int | None
+    epochs: int | None
+    batch_size: int
+    optimizer: str
+    lr: float | None
+    momentum: float | None
+    weight_decay: float
+    schedule: str
+    warmup: float
+    patience: int | None
+    seed: int
+    run_dir: str | None
+    force: bool
+    threads: int | None
+    dry_run: bool
+    quiet: bool
+    plain: bool
+    as_json: bool
+
+    @property
+    def data_path(self) -> Path | None:
+        """Return where the files of the data set are."""
+        return None if self.data_dir is None else Path(self.data_dir)
+
+    @property
+    def run_path(self) -> Path | None:
+        """Return where the run is written."""
+        return None if self.run_dir is None else Path(self.run_dir)
 
 
 class TrainCommand(click.Command):
@@ -124,7 +164,7 @@ class TrainCommand(click.Command):
 @click.option("-q", "--quiet", is_flag=True, help="Only the result.")
 @click.option("--plain", is_flag=True, help="One line per epoch on a terminal too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per epoch.")
-def command(arch: str | None, arch_option: str | None, **options: Any) -> None:
+def command(**options: Any) -> None:
     r"""Train a network on images.
 
     \b
@@ -138,45 +178,44 @@ def command(arch: str | None, arch_option: str | None, **options: Any) -> None:
     The same options and seed give the same best.safetensors with any number of threads. Ctrl-C saves and stops; a run
     cannot be continued later.
     """
-    if arch is not None and arch_option is not None and arch != arch_option:
-        raise UsageError(f"two architectures: {arch} and --arch {arch_option}", hint="give one of them")
-    arch = arch_option if arch is None else arch
+    given = TrainArguments(**options)
+    if given.arch is not None and given.arch_option not in (None, given.arch):
+        raise UsageError(f"two architectures: {given.arch} and --arch {given.arch_option}", hint="give one of them")
+    given = replace(given, arch=given.arch_option if given.arch is None else given.arch)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a request to save: nothing to save before the first step
-    _check_texts(arch, options)
-    _check_numbers(options)
-    _check_pairs(options)
-    if arch is not None:
-        _check_is_no_run(Path(arch))
-    for name in ("run_dir", "data_dir"):
-        options[name] = None if options[name] is None else Path(options[name])
-    _train(arch, options)
+    _check_texts(given)
+    _check_numbers(given)
+    _check_pairs(given)
+    if given.arch is not None:
+        _check_is_no_run(Path(given.arch))
+    _train(given)
 
 
-def _check_texts(arch: str | None, options: dict[str, Any]) -> None:
+def _check_texts(given: TrainArguments) -> None:
     # "$NAME" of a shell variable that is not set
-    for name, value in {"ARCH": arch, "--run-dir": options["run_dir"], "--data-dir": options["data_dir"]}.items():
+    for name, value in {"ARCH": given.arch, "--run-dir": given.run_dir, "--data-dir": given.data_dir}.items():
         if value == "":
             raise UsageError(f"{name} is empty", hint="name one, or leave it away")
 
 
-def _check_numbers(options: dict[str, Any]) -> None:
+def _check_numbers(given: TrainArguments) -> None:
     # Click's ranges let nan and inf through
     for name in ("lr", "momentum", "weight_decay", "val_split", "warmup"):
-        value = options[name]
+        value = getattr(given, name)
         if value is not None and not abs(value) < float("inf"):
             raise UsageError(f"--{name.replace('_', '-')} {value} is not a finite number", hint="try 0.001")
 
 
-def _check_pairs(options: dict[str, Any]) -> None:
+def _check_pairs(given: TrainArguments) -> None:
     """Refuse options that another one makes meaningless."""
-    if options["force"] and options["run_dir"] is None:
+    if given.force and given.run_dir is None:
         raise UsageError("--force replaces the run in --run-dir, and none is named", hint="add --run-dir DIR")
-    styles = [name for name in ("quiet", "plain", "as_json") if options[name]]
+    styles = [name for name in ("quiet", "plain", "as_json") if getattr(given, name)]
     if len(styles) > 1:
         first, second = (f"--{name.removeprefix('as_')}" for name in styles[:2])
         raise UsageError(f"{first} and {second} exclude each other", hint="give one of them")
     source = click.get_current_context().get_parameter_source("data_dir")
-    entry = find_entry(options["dataset"])
+    entry = find_entry(given.dataset)
     if entry.is_bundled and source is click.core.ParameterSource.COMMANDLINE:
         raise UsageError(f"--data-dir is not used: {entry.name} is bundled", hint="leave it away")
 
@@ -192,7 +231,7 @@ def _check_is_no_run(path: Path) -> None:
     raise UsageError(f"{what}: trained weights cannot be continued from", where=str(path), hint=hint)
 
 
-def _train(arch: str | None, options: dict[str, Any]) -> None:
+def _train(given: TrainArguments) -> None:
     # here and not above: `cnn train --help` needs none of it
     from cnncli import threads
     from cnncli.io.datasets import load_dataset
@@ -203,24 +242,24 @@ def _train(arch: str | None, options: dict[str, Any]) -> None:
     from cnncli.tasks.train.plan import TrainingOptions, plan_training
     from cnncli.tasks.train.run_directory import check_run_directory
 
-    if options["run_dir"] is not None:
-        check_run_directory(options["run_dir"], force=options["force"])
-    source = read_source(arch) if arch is not None else None
+    if given.run_path is not None:
+        check_run_directory(given.run_path, force=given.force)
+    source = read_source(given.arch) if given.arch is not None else None
     notes: list[str] = []
-    with training_reporter(_style(options), sys.stdout, sys.stderr) as reporter:
-        data = load_dataset(options["dataset"], options["data_dir"], lambda line: reporter.show(Note(line)))
+    with training_reporter(_style(given), sys.stdout, sys.stderr) as reporter:
+        data = load_dataset(given.dataset, given.data_path, lambda line: reporter.show(Note(line)))
         if source is None:
             name = default_architecture(*data.image_shape[1:])
             source = read_source(name)
             notes.append(f"--arch {name} suits images of {data.image_shape[1]}x{data.image_shape[2]}")
-        chosen = {key: options[key] for key in TrainingOptions.__dataclass_fields__ if key in options}
+        chosen = {name: getattr(given, name) for name in TrainingOptions.__dataclass_fields__}
         wanted = TrainingOptions(
-            **chosen | {"arch": arch or source.where, "threads": threads.resolve(options["threads"])}
+            **chosen | {"arch": given.arch or source.where, "threads": threads.resolve(given.threads)}
         )
-        _run(plan_training(wanted, source, data), notes, options, reporter)
+        _run(plan_training(wanted, source, data), notes, given, reporter)
 
 
-def _run(plan: TrainingPlan, notes: list[str], options: dict[str, Any], reporter: TrainingReporter) -> None:
+def _run(plan: TrainingPlan, notes: list[str], given: TrainArguments, reporter: TrainingReporter) -> None:
     """Train as planned, or on a dry run build all that training needs and write nothing."""
     from cnncli.tasks.stop_request import ignore_signals
     from cnncli.tasks.train.events import Note
@@ -229,14 +268,14 @@ def _run(plan: TrainingPlan, notes: list[str], options: dict[str, Any], reporter
     from cnncli.tasks.train.run_directory import RunDirectory, default_run_directory, open_default_run_directory
 
     names = Path(plan.model.name).stem, plan.data.name
-    if options["dry_run"]:
+    if given.dry_run:
         make_engine_session(plan)
-        reporter.show(prepared(plan, options["run_dir"] or default_run_directory(*names), is_dry_run=True))
+        reporter.show(prepared(plan, given.run_path or default_run_directory(*names), is_dry_run=True))
         for text in (*notes, *plan.notes):
             reporter.show(Note(text))
         return
-    named = options["run_dir"]
-    opened = RunDirectory(named, force=options["force"]) if named else open_default_run_directory(*names)
+    named = given.run_path
+    opened = RunDirectory(named, force=given.force) if named else open_default_run_directory(*names)
     with opened as run:
         reporter.show(prepared(plan, run.path))
         for text in (*notes, run.note):
@@ -250,9 +289,9 @@ def _run(plan: TrainingPlan, notes: list[str], options: dict[str, Any], reporter
             raise
 
 
-def _style(options: dict[str, Any]) -> str:
-    if options["as_json"]:
+def _style(given: TrainArguments) -> str:
+    if given.as_json:
         return "json"
-    if options["quiet"]:
+    if given.quiet:
         return "quiet"
-    return "terminal" if sys.stdout.isatty() and not options["plain"] else "plain"
+    return "terminal" if sys.stdout.isatty() and not given.plain else "plain"
