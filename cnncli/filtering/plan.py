@@ -254,7 +254,7 @@ def _signed_result(steps: tuple[Step, ...]) -> bool:
     for step in reversed(steps):
         if isinstance(step, KernelStep):
             return step.kernel.is_zero_sum
-        if isinstance(step, PointStep) and step.kind not in ("round", "leaky_relu"):
+        if isinstance(step, PointStep) and step.kind not in ("round", "leaky_relu", "prelu"):
             return False
     return False
 

@@ -14,6 +14,7 @@ from cnncli.filters.borders import Border, source_index
 from cnncli.filters.geometry import Geometry, resolve
 from cnncli.filters.steps import GRAY_WEIGHTS, PointStep, PoolStep
 from cnncli.kernels import image_filter_numpy as arithmetic
+from cnncli.kernels.activation_table import ACTIVATIONS
 
 Rows = NDArray[Any]
 
@@ -89,7 +90,7 @@ class GrayStage(Stage):
 
 
 class PointStage(Stage):
-    """Element-wise step: the shape stays."""
+    """Element-wise step, or with softmax one over the channels: the shape stays."""
 
     def __init__(self, source: Stage, step: PointStep, white: float) -> None:
         super().__init__(source.shape)
@@ -107,15 +108,13 @@ class PointStage(Stage):
     def _changed(self, x: Rows, kind: str, values: tuple[float, ...]) -> Any:
         if kind == "relu":
             return np.maximum(x, x.dtype.type(0), dtype=x.dtype)
-        if kind == "leaky_relu":
-            return np.where(x > 0, x, x * x.dtype.type(values[0]))
+        if kind in ACTIVATIONS:
+            return ACTIVATIONS[kind].function(x, *(x.dtype.type(value) for value in values))
+        if kind == "softmax":
+            powers = np.exp(x - x.max(axis=2, keepdims=True))
+            return powers / powers.sum(axis=2, keepdims=True)
         if kind == "abs":
             return np.abs(x)
-        if kind == "sigmoid":
-            small = np.exp(-np.abs(x))  # never overflows
-            return np.where(x >= 0, 1, small) / (1 + small)
-        if kind == "tanh":
-            return np.tanh(x, dtype=x.dtype)
         if kind == "round":
             return np.rint(x)
         if kind == "threshold":

@@ -13,6 +13,7 @@ from cnncli.filters.kernel import Kernel
 from cnncli.filters.kernel_text import parse_kernel_file, parse_literal
 from cnncli.filters.named import CATALOGUE, canonical_name, named_kernel, read_arguments, suggestion
 from cnncli.filters.numbers_text import to_float
+from cnncli.kernels.activation_table import ACTIVATIONS
 from cnncli.shapes import Pads, Pair
 
 GRAY_WEIGHTS = {
@@ -36,11 +37,12 @@ class KernelStep:
 
 @dataclass(frozen=True)
 class PointStep:
-    """Change each value by itself.
+    """Change each value by itself, or with ``softmax`` each pixel.
 
-    ``relu``, ``leaky_relu`` (slope), ``abs``, ``sigmoid``, ``tanh``, ``threshold`` (high where the value is at
-    least the level, else 0), ``round`` (half to even), ``clip`` (low, high). Infinity is the full scale of the image
-    (255, 65535 or 1) as a high, and minus infinity the middle of it (128, 32768 or 0.5) as a level.
+    ``relu`` and the activations of `cnncli.kernels.activation_table` with their settings, ``softmax`` (over the
+    channels), ``abs``, ``threshold`` (high where the value is at least the level, else 0), ``round`` (half to even),
+    ``clip`` (low, high). Infinity is the full scale of the image (255, 65535 or 1) as a high, and minus infinity the
+    middle of it (128, 32768 or 0.5) as a level.
     """
 
     kind: str
@@ -93,10 +95,12 @@ Step: TypeAlias = KernelStep | PointStep | PoolStep | GrayStep
 # kind -> (names of its values, their defaults)
 _POINTS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     "relu": ((), ()),
-    "leaky_relu": (("slope",), (0.01,)),
+    **{
+        name: ((one.setting.name,), (one.setting.default,)) if one.setting else ((), ())
+        for name, one in ACTIVATIONS.items()
+    },
+    "softmax": ((), ()),
     "abs": ((), ()),
-    "sigmoid": ((), ()),
-    "tanh": ((), ()),
     "threshold": (("level", "high"), (-math.inf, math.inf)),
     "round": ((), ()),
     "clip": (("low", "high"), (0.0, math.inf)),
@@ -104,10 +108,13 @@ _POINTS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
 STEP_NAMES = (*_POINTS, "maxpool", "avgpool", "gray")
 STEP_PURPOSES = {
     "relu": "negative values become 0",
-    "leaky_relu[:slope]": "negative values times a slope (0.01)",
+    **{
+        f"{name}[:{one.setting.name}]" if one.setting else name: one.summary
+        + (f" ({one.setting.name} {one.setting.default:g})" if one.setting else "")
+        for name, one in ACTIVATIONS.items()
+    },
+    "softmax": "shares of the channels in each pixel: exp(x) / sum of exp(x)",
     "abs": "absolute values",
-    "sigmoid": "1 / (1 + exp(-x))",
-    "tanh": "hyperbolic tangent",
     "threshold[:level,high]": "high (full scale) from the level (half) on, else 0",
     "round": "nearest whole number, half to even",
     "clip[:low,high]": "limit to an interval (0, full scale)",
@@ -163,8 +170,9 @@ def _parse_step(
         return KernelStep(read_weights(text))
     word, _, arguments = text.partition(":")
     kind = word.strip().lower().replace("-", "_")
-    kind = {"leakyrelu": "leaky_relu", "grey": "gray", "grayscale": "gray", "max_pool": "maxpool",
-            "avg_pool": "avgpool", "meanpool": "avgpool"}.get(kind, kind)  # fmt: skip
+    kind = {"leakyrelu": "leaky_relu", "swish": "silu", "hardswish": "hard_swish", "hardsigmoid": "hard_sigmoid",
+            "grey": "gray", "grayscale": "gray", "max_pool": "maxpool", "avg_pool": "avgpool",
+            "meanpool": "avgpool"}.get(kind, kind)  # fmt: skip
     if kind in _POINTS:
         return _point(kind, arguments)
     if kind in ("maxpool", "avgpool"):

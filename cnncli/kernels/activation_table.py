@@ -147,7 +147,12 @@ _ALPHA = Setting("alpha", 1.0, 0, 100, "limit of negative values, with its sign 
 ACTIVATIONS = {
     "leaky_relu": Activation("x above zero, slope * x below", _leaky, _leaky_gradient, setting=_SLOPE),
     "prelu": Activation(
-        "leaky ReLU with a learned slope per channel", _leaky, _leaky_gradient, True, _FIRST_SLOPE, _slope_gradient
+        "x above zero, slope * x below; a network learns a slope per channel",
+        _leaky,
+        _leaky_gradient,
+        True,
+        _FIRST_SLOPE,
+        _slope_gradient,
     ),
     "elu": Activation("x above zero, alpha * (exp(x) - 1) below", _elu, _elu_gradient, setting=_ALPHA),
     "gelu": Activation("x * Phi(x), Phi the normal distribution function", _gelu, _gelu_gradient, True),

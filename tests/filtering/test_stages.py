@@ -1,5 +1,6 @@
 """Chains of steps, ranges, depths, channels: `apply_filter` against plain NumPy."""
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -10,6 +11,8 @@ from cnncli.errors import InvalidInputError, NumericError, ShapeError, UsageErro
 from cnncli.filtering.apply import FilterPlan, apply_filter
 from cnncli.filters import Border, Kernel, KernelStep, named_kernel, parse_border, parse_padding, parse_steps, resolve
 from cnncli.filters.borders import source_index
+from cnncli.filters.steps import STEP_NAMES
+from cnncli.layers import KINDS
 
 RANDOM = np.random.default_rng(7)
 IMAGE = RANDOM.integers(0, 256, (61, 47, 3), dtype=np.uint8)
@@ -65,6 +68,45 @@ def test_point_steps():
         "threshold:0,1": (x >= 0) * 1.0,
     }.items():
         np.testing.assert_allclose(run(x, spec).pixels, expected, rtol=1e-14, err_msg=spec)
+
+
+def test_activations_as_steps():
+    x = np.concatenate([[-1e30, -300.0, -40, -3, -1.5, 0, 0.5, 3, 6, 40, 1e30], RANDOM.normal(0, 3, 400)])
+    normal = np.array([math.erfc(-v / 2**0.5) / 2 for v in x])
+    share = np.clip(x / 6 + 0.5, 0, 1)
+    for spec, expected in {
+        "prelu": np.where(x > 0, x, 0.25 * x),
+        "prelu:0.1": np.where(x > 0, x, 0.1 * x),
+        "elu": np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+        "elu:alpha=0.5": np.where(x > 0, x, 0.5 * np.expm1(np.minimum(x, 0))),
+        "gelu": x * normal,
+        "silu": x / (1 + np.exp(-np.maximum(x, -700))),
+        "swish": x / (1 + np.exp(-np.maximum(x, -700))),
+        "relu6": np.clip(x, 0, 6),
+        "hard_sigmoid": share,
+        "hard-swish": x * share,
+    }.items():
+        for dtype, close in (("float64", 1e-12), ("float32", 3e-6)):
+            result = run(x[None, :, None].astype(dtype), spec).pixels
+            assert result.dtype == dtype
+            np.testing.assert_allclose(result[0, :, 0], expected, rtol=close, atol=1e-35, err_msg=f"{spec} {dtype}")
+
+
+def test_every_activation_of_a_network_is_a_step():
+    names = {kind for kind, layer in KINDS.items() if layer.is_activation}
+    assert names <= set(STEP_NAMES)
+    nan = np.full((1, 1, 2), np.nan)
+    for name in names:
+        assert np.isnan(run(nan, name).pixels).all(), name
+
+
+def test_softmax_is_over_the_channels_of_each_pixel():
+    x = RANDOM.normal(0, 4, (5, 6, 3))
+    x[0, 0] = [1e30, 0, -1e30]
+    shares = np.exp(x - x.max(axis=2, keepdims=True))
+    result = run(x, "softmax").pixels
+    np.testing.assert_allclose(result, shares / shares.sum(axis=2, keepdims=True), rtol=1e-14)
+    assert (run(x[..., :1], "softmax").pixels == 1).all()
 
 
 def test_gray_weights_and_channels():

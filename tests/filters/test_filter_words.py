@@ -29,6 +29,7 @@ def test_threshold_starts_in_the_middle_of_the_scale(dtype, level, white):
 @pytest.mark.parametrize(
     "text",
     ["threshold", "threshold:9", "threshold:high=9", "threshold:1,9", "clip:0", "clip:1,2", "leaky_relu:0.2", "relu",
+     "prelu:0.25", "elu:2", "gelu", "silu", "hard_swish", "softmax",
      "maxpool:2,s=2", "avgpool:2x3,s=1,p=1", "maxpool:5x3,s=2x1,p=2x0"],
 )  # fmt: skip
 def test_the_name_of_a_step_reads_as_the_step(text):

@@ -133,7 +133,7 @@ def test_activation(case):
     given = case["input"]
     name = given["name"]
     if name in ("prelu", "leaky_relu"):
-        name = f"leaky_relu:{next(iter(given['params'].values()))}"
+        name = f"{name}:{next(iter(given['params'].values()))}"
     elif name in ("linear", "identity"):
         name = "1"
     check(run_filter(given["x"] if np.ndim(given["x"]) > 1 else [given["x"]], "-k", name), case)
