@@ -19,8 +19,7 @@ from cnncli.cli.options import (
     quiet_option,
 )
 from cnncli.errors import MismatchError, UsageError
-
-OPTIMIZERS = ("adam", "adamw", "momentum", "rmsprop", "sgd")
+from cnncli.optim.optimizers import OPTIMIZERS
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,7 +34,7 @@ OPTIMIZERS = ("adam", "adamw", "momentum", "rmsprop", "sgd")
 @click.option("--compare", metavar="dense,local", help="Each convolution against layers that share no weights.")
 @click.option("--diff", "other", metavar="ARCH", help="Two networks side by side.")
 @click.option("--batch", type=click.IntRange(1, 1_000_000), default=1, show_default=True, help="Images in memory.")
-@click.option("--optimizer", type=click.Choice(OPTIMIZERS), help="Show the memory of training with it.")
+@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), help="Show the memory of training with it.")
 @click.option("--expect", "expected", metavar="KEY=VALUE", multiple=True, help="Exit with 4 unless it is so.")
 @notation_option
 @format_option

@@ -12,6 +12,8 @@ import click
 
 from cnncli.errors import InterruptedRunError, UsageError
 from cnncli.io.datasets.catalogue import DATASETS, find_entry
+from cnncli.optim.optimizers import OPTIMIZERS
+from cnncli.optim.schedules import SCHEDULES
 
 if TYPE_CHECKING:
     from cnncli.reporting.progress import TrainingReporter
@@ -37,10 +39,18 @@ class TrainArguments:
     optimizer: str
     lr: float | None
     momentum: float | None
+    nesterov: bool
     weight_decay: float
+    decay_all: bool
+    clip_norm: float | None
+    loss: str
+    label_smoothing: float
+    class_weights: str | None
     schedule: str
     warmup: float
     patience: int | None
+    shuffle: bool
+    init_from: str | None
     seed: int
     run_dir: str | None
     force: bool
@@ -103,7 +113,11 @@ class TrainCommand(click.Command):
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Use only the first N images.")
 @click.option(
-    "-e", "--epochs", type=click.IntRange(1, 10**6), metavar="N", help="Passes over the images [10; small sets: more]."
+    "-e",
+    "--epochs",
+    type=click.IntRange(0, 10**6),
+    metavar="N",
+    help="Passes over the images [10; small sets: more]; 0 writes the first weights.",
 )
 @click.option(
     "-b",
@@ -116,7 +130,7 @@ class TrainCommand(click.Command):
 )
 @click.option(
     "--optimizer",
-    type=click.Choice(["adam", "adamw", "momentum", "sgd"]),
+    type=click.Choice(list(OPTIMIZERS)),
     default="adam",
     show_default=True,
     help="Update rule.",
@@ -125,14 +139,15 @@ class TrainCommand(click.Command):
     "--lr",
     type=click.FloatRange(0, min_open=True),
     metavar="X",
-    help="Learning rate [adam, adamw 0.002; momentum 0.02; sgd 0.1].",
+    help=f"Learning rate [{', '.join(f'{name} {rule.lr:g}' for name, rule in OPTIMIZERS.items())}].",
 )
 @click.option(
     "--momentum",
     type=click.FloatRange(0, 1, max_open=True),
     metavar="X",
-    help="For --optimizer momentum only [0.9].",
+    help="Of the optimizers momentum [0.9] and rmsprop [0].",
 )
+@click.option("--nesterov", is_flag=True, help="Nesterov's form of --optimizer momentum.")
 @click.option(
     "--weight-decay",
     type=click.FloatRange(0, 1),
@@ -141,17 +156,52 @@ class TrainCommand(click.Command):
     metavar="X",
     help="L2 penalty; with adamw decoupled from the gradient.",
 )
+@click.option("--decay-all", is_flag=True, help="--weight-decay of biases and normalisations, too.")
+@click.option(
+    "--clip-norm",
+    type=click.FloatRange(0, min_open=True),
+    metavar="X",
+    help="Largest Euclidean norm of all gradients together.",
+)
+@click.option(
+    "--loss",
+    type=click.Choice(["auto", "cross-entropy", "binary-cross-entropy"]),
+    default="auto",
+    show_default=True,
+    help="auto: binary for one output, else cross-entropy.",
+)
+@click.option(
+    "--label-smoothing",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    show_default=True,
+    metavar="S",
+    help="Targets of cross-entropy in training: 1 - S + S/K and S/K.",
+)
+@click.option(
+    "--class-weights",
+    type=click.Choice(["balanced"]),
+    help="Rare classes count more in training: N / (K n).",
+)
 @click.option(
     "--schedule",
-    type=click.Choice(["cosine", "constant"]),
+    type=click.Choice(list(SCHEDULES)),
     default="cosine",
     show_default=True,
-    help="Learning rate over the run: falls to 0, or stays.",
+    help="; ".join(f"{name} {text}" for name, text in SCHEDULES.items()) + ".",
 )
-@click.option("--warmup", type=click.FloatRange(0, 1000), default=0.0, metavar="EPOCHS", help="Rise to --lr first [0].")
+@click.option(
+    "--warmup",
+    type=click.FloatRange(0, 1000),
+    default=0.0,
+    metavar="EPOCHS",
+    help="Rise to --lr first [0; one-cycle: 30 % of the run].",
+)
 @click.option(
     "--patience", type=click.IntRange(1), metavar="N", help="Stop after N epochs without a better validation result."
 )
+@click.option("--shuffle/--no-shuffle", default=True, help="A new order of the images in each epoch [shuffle].")
+@click.option("--init-from", metavar="RUN|FILE", help="Begin with its weights, where name and shape are the same.")
 @click.option(
     "--seed", type=_SEEDS, default=0, show_default=True, metavar="N", help="Of weights, split, order, dropout."
 )
@@ -193,14 +243,19 @@ def command(**options: Any) -> None:
 
 def _check_texts(given: TrainArguments) -> None:
     # "$NAME" of a shell variable that is not set
-    for name, value in {"ARCH": given.arch, "--run-dir": given.run_dir, "--data-dir": given.data_dir}.items():
+    for name, value in {
+        "ARCH": given.arch,
+        "--run-dir": given.run_dir,
+        "--data-dir": given.data_dir,
+        "--init-from": given.init_from,
+    }.items():
         if value == "":
             raise UsageError(f"{name} is empty", hint="name one, or leave it away")
 
 
 def _check_numbers(given: TrainArguments) -> None:
     # Click's ranges let nan and inf through
-    for name in ("lr", "momentum", "weight_decay", "val_split", "warmup"):
+    for name in ("lr", "momentum", "weight_decay", "clip_norm", "label_smoothing", "val_split", "warmup"):
         value = getattr(given, name)
         if value is not None and not abs(value) < float("inf"):
             raise UsageError(f"--{name.replace('_', '-')} {value} is not a finite number", hint="try 0.001")
@@ -221,14 +276,15 @@ def _check_pairs(given: TrainArguments) -> None:
 
 
 def _check_is_no_run(path: Path) -> None:
-    """Refuse weights: a training that begins with new ones would not be what was asked for."""
+    """Refuse weights in place of a network: a training that begins with new ones would not be what was asked for."""
     is_run = path.is_dir() and any((path / name).exists() for name in ("best.safetensors", "last.safetensors"))
     if not is_run and path.suffix != ".safetensors":
         return
     text = (path if is_run else path.parent) / "model.yaml"
-    hint = f"`cnn train {text}` trains its network from the start" if text.is_file() else "give a preset or a YAML file"
+    network = text if text.is_file() else "ARCH"
+    hint = f"`cnn train {network} --init-from {path}` begins with its weights"
     what = "holds a run" if is_run else "is a checkpoint"
-    raise UsageError(f"{what}: trained weights cannot be continued from", where=str(path), hint=hint)
+    raise UsageError(f"{what}, not a network", where=str(path), hint=hint)
 
 
 def _train(given: TrainArguments) -> None:
@@ -239,7 +295,8 @@ def _train(given: TrainArguments) -> None:
     from cnncli.optim.recipes import default_architecture
     from cnncli.reporting.progress import training_reporter
     from cnncli.tasks.train.events import Note
-    from cnncli.tasks.train.plan import TrainingOptions, plan_training
+    from cnncli.tasks.train.options import TrainingOptions
+    from cnncli.tasks.train.plan import plan_training
     from cnncli.tasks.train.run_directory import check_run_directory
 
     if given.run_path is not None:
@@ -254,7 +311,12 @@ def _train(given: TrainArguments) -> None:
             notes.append(f"--arch {name} suits images of {data.image_shape[1]}x{data.image_shape[2]}")
         chosen = {name: getattr(given, name) for name in TrainingOptions.__dataclass_fields__}
         wanted = TrainingOptions(
-            **chosen | {"arch": given.arch or source.where, "threads": threads.resolve(given.threads)}
+            **chosen
+            | {
+                "loss": given.loss.replace("-", "_"),
+                "arch": given.arch or source.where,
+                "threads": threads.resolve(given.threads),
+            }
         )
         _run(plan_training(wanted, source, data), notes, given, reporter)
 
@@ -269,7 +331,6 @@ def _run(plan: TrainingPlan, notes: list[str], given: TrainArguments, reporter: 
 
     names = Path(plan.model.name).stem, plan.data.name
     if given.dry_run:
-        make_engine_session(plan)
         reporter.show(prepared(plan, given.run_path or default_run_directory(*names), is_dry_run=True))
         for text in (*notes, *plan.notes):
             reporter.show(Note(text))

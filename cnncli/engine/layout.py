@@ -10,13 +10,14 @@ from cnncli.engine.losses import LOSSES, PLAIN, Objective, Targets, loss_name, r
 from cnncli.engine.memory import Memory
 from cnncli.engine.plan import BoundPlan, Plan, Signals
 from cnncli.engine.record import record
-from cnncli.engine.update import Recipe, Update
+from cnncli.engine.update import Update
 from cnncli.engine.weights import Weights
 from cnncli.kernels.arguments import Operand
 from cnncli.kernels.host import LANES
 from cnncli.kernels.program import Op
 from cnncli.layers.recording import Bound, Graph, Step, Value
 from cnncli.model import Model
+from cnncli.optim.optimizers import Recipe
 
 
 class Layout:

@@ -45,7 +45,8 @@ class Objective:
     Parameters
     ----------
     loss : str
-        A key of `LOSSES`, or ``auto``: binary cross-entropy for a network that ends in a sigmoid, else cross-entropy.
+        A key of `LOSSES`, or ``auto``: binary cross-entropy for a network that ends in a sigmoid or in one
+        unit, else cross-entropy.
         Cross-entropy and binary cross-entropy are computed from the values before the softmax or sigmoid, which may
         also be left out of the network; ``mse`` from the output as it is.
     label_smoothing : float
@@ -98,7 +99,8 @@ def loss_name(model: Model, objective: Objective) -> str:
     """
     last = model.nodes[-1] if model.nodes else None
     ending = last.layer.loss if last else ""
-    name = (ending or "cross_entropy") if objective.loss == "auto" else objective.loss
+    bare = "binary_cross_entropy" if model.output_shape == (1,) else "cross_entropy"
+    name = (ending or bare) if objective.loss == "auto" else objective.loss
     if name not in LOSSES:
         raise UsageError(f"unknown loss {name!r}", hint=f"one of {', '.join(LOSSES)}")
     shape, where = model.output_shape, last.where if last else ""

@@ -9,11 +9,12 @@ import numpy as np
 
 from cnncli.engine.layout import Layout
 from cnncli.engine.losses import LOSSES, PLAIN, Objective
-from cnncli.engine.update import Recipe, Update, recipe_of
+from cnncli.engine.update import Update, recipe_of
 from cnncli.engine.weights import initial_values
 from cnncli.errors import CancelledError
 from cnncli.kernels.program import Program
 from cnncli.model import Model
+from cnncli.optim.optimizers import Recipe
 
 
 class Session:
@@ -49,7 +50,7 @@ class Session:
         batch_size: int,
         threads: int,
         optimizer: str | Recipe | None = None,
-        momentum: float = 0.9,
+        momentum: float | None = None,
         weight_decay: float = 0.0,
         seed: int = 0,
         mean: Sequence[float] = (0.0,),

@@ -2,100 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 
 from cnncli.engine.memory import Memory
 from cnncli.engine.weights import Weights
-from cnncli.errors import UsageError
 from cnncli.kernels.arguments import Learner, Operand
 from cnncli.kernels.host import LANES
 from cnncli.kernels.program import Op, OpSequence
+from cnncli.optim.optimizers import OPTIMIZERS, Recipe
 
 _NUMBERS = 4096  # parameters that one task updates
-BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # Kingma and Ba 2015, section 2
-RMS_ALPHA, RMS_EPS = 0.99, 1e-8  # PyTorch's defaults
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How parameters are updated.
-
-    Parameters
-    ----------
-    name : {"sgd", "momentum", "adam", "adamw", "rmsprop"}
-        ``sgd`` has no momentum.
-    momentum : float
-        Of ``momentum`` (and of ``rmsprop`` where it is given).
-    nesterov : bool
-        Nesterov's form of ``momentum``.
-    weight_decay : float
-        Added to the gradient (an L2 penalty); ``adamw`` takes it off the parameters instead (decoupled).
-    decay_all : bool
-        Biases and the parameters of normalisations decay, too.
-    clip_norm : float, optional
-        Largest Euclidean norm of all gradients together.
-    """
-
-    name: str
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 0.0
-    decay_all: bool = False
-    clip_norm: float | None = None
-
-
-def recipe_of(optimizer: str | Recipe | None, momentum: float, weight_decay: float) -> Recipe | None:
+def recipe_of(optimizer: str | Recipe | None, momentum: float | None, weight_decay: float) -> Recipe | None:
     """Return the recipe of an optimizer given by its name, or the recipe itself."""
     return Recipe(optimizer, momentum, weight_decay=weight_decay) if isinstance(optimizer, str) else optimizer
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One optimizer: its kernel, its vectors by name, and the numbers of a step.
-
-    Parameters
-    ----------
-    kernel : str
-        Its name.
-    vectors : tuple of str
-        State vectors, as long as the parameters; also the names of the kernel's operands.
-    rates : callable
-        ``rates(recipe, lr, step)`` returns the numbers the kernel reads.
-    """
-
-    kernel: str
-    vectors: tuple[str, ...]
-    rates: Callable[[Recipe, float, int], tuple[float, ...]]
-
-
-def _sgd_rates(recipe: Recipe, lr: float, step: int) -> tuple[float, ...]:
-    del step
-    momentum = recipe.momentum if recipe.name == "momentum" else 0.0
-    return lr, momentum, recipe.weight_decay, float(recipe.nesterov)
-
-
-def _adam_rates(recipe: Recipe, lr: float, step: int) -> tuple[float, ...]:
-    unbias = 1 - BETA1**step, 1 - BETA2**step
-    is_decoupled = recipe.name == "adamw"
-    l2, decay = (0.0, lr * recipe.weight_decay) if is_decoupled else (recipe.weight_decay, 0.0)
-    return lr, BETA1, BETA2, EPS, *unbias, l2, decay
-
-
-def _rmsprop_rates(recipe: Recipe, lr: float, step: int) -> tuple[float, ...]:
-    del step
-    return lr, RMS_ALPHA, RMS_EPS, recipe.momentum, recipe.weight_decay
-
-
-RULES: Mapping[str, Rule] = {
-    "sgd": Rule("optimizer.sgd", ("velocity",), _sgd_rates),
-    "momentum": Rule("optimizer.sgd", ("velocity",), _sgd_rates),
-    "adam": Rule("optimizer.adam", ("m", "v"), _adam_rates),
-    "adamw": Rule("optimizer.adam", ("m", "v"), _adam_rates),
-    "rmsprop": Rule("optimizer.rmsprop", ("v", "velocity"), _rmsprop_rates),
-}
 
 
 class Update:
@@ -110,9 +33,7 @@ class Update:
     """
 
     def __init__(self, weights: Weights, memory: Memory, recipe: Recipe) -> None:
-        if recipe.name not in RULES:
-            raise UsageError(f"unknown optimizer {recipe.name!r}", hint=f"one of {', '.join(RULES)}")
-        self._recipe, self._rule = recipe, RULES[recipe.name]
+        self._recipe, self._rule = recipe, OPTIMIZERS[recipe.name]
         self._step = 0
         self._rates = np.zeros(8)
         tasks = max(1, -(-weights.padded // _NUMBERS))

@@ -13,9 +13,9 @@ from math import prod
 from cnncli.layers.base import pads_text, pair_text
 from cnncli.model.network import NETWORK_INPUT, Model, Node
 from cnncli.model.receptive_field import ReceptiveField, receptive_fields
+from cnncli.optim.optimizers import OPTIMIZERS
 from cnncli.shapes import Shape
 
-OPTIMIZER_SLOTS = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2, "adamw": 2}
 FLOAT_BYTES = 4
 
 
@@ -176,12 +176,12 @@ def unread(model: Model) -> list[str]:
 
 
 def memory(model: Model, batch: int, optimizer: str) -> MemoryEstimate:
-    """Return the memory of `batch` images with an optimizer of `OPTIMIZER_SLOTS`."""
+    """Return the memory of `batch` images with an optimizer of `OPTIMIZERS`."""
     count = model.parameter_count
     parameters = (count + model.non_trainable_count) * FLOAT_BYTES
     values = prod(model.input_shape) + sum(prod(node.out_shape) for node in model.nodes)
     activations = values * batch * FLOAT_BYTES
-    state = count * (1 + OPTIMIZER_SLOTS[optimizer]) * FLOAT_BYTES
+    state = count * (FLOAT_BYTES + OPTIMIZERS[optimizer].bytes_per_parameter)
     return MemoryEstimate(parameters, activations, parameters + state + 2 * activations)
 
 

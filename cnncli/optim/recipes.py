@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-# name -> learning rate where none is given
-OPTIMIZERS = {"adam": 2e-3, "adamw": 2e-3, "momentum": 0.02, "sgd": 0.1}
-
 _EPOCHS = 10
 _FEWEST_STEPS = 1000  # a small data set is trained for more epochs
 _MOST_EPOCHS = 100

@@ -3,8 +3,8 @@
 from command_line import expect_error, run_cnn
 
 from cnncli.engine.layout import session_bytes
-from cnncli.engine.update import Recipe
 from cnncli.model import load_model
+from cnncli.optim.optimizers import Recipe
 
 
 def test_the_plan_names_every_phase_and_the_bytes_of_the_session():

@@ -5,7 +5,7 @@ from small_networks import NETWORKS, build
 
 from cnncli.engine.layout import session_bytes
 from cnncli.engine.session import Session
-from cnncli.engine.update import Recipe
+from cnncli.optim.optimizers import Recipe
 
 RECIPES = [None, Recipe("sgd"), Recipe("adamw", weight_decay=0.1, clip_norm=1.0), Recipe("rmsprop")]
 

@@ -10,9 +10,9 @@ from reference_network import run_network
 from small_networks import build
 
 from cnncli.engine.session import Session
-from cnncli.engine.update import Recipe
 from cnncli.layers import KINDS
 from cnncli.model import parse_model
+from cnncli.optim.optimizers import Recipe
 
 HEAD = ("- flatten", "- dense: classes", "- softmax")
 

@@ -45,7 +45,7 @@ def test_memory_of_training():
     one = memory(model, 1, "sgd")
     assert one.parameters == 4 * 62958
     assert one.activations == 4 * values
-    assert one.training == 4 * (62958 * 2 + 2 * values)
+    assert one.training == 4 * (62958 * 3 + 2 * values)
     many = memory(model, 64, "adam")
     assert many.activations == 64 * one.activations
     assert many.training == 4 * 62958 * 4 + 2 * many.activations

@@ -29,6 +29,19 @@ def test_constant_stays():
     assert {learning_rate("constant", 0.3, step, 50) for step in range(50)} == {0.3}
 
 
+def test_step_falls_to_a_tenth_after_half_and_again_after_three_quarters():
+    rates = [learning_rate("step", 1.0, step, 22, 2) for step in range(22)]
+    assert rates == [0.5, 1.0] + [1.0] * 10 + [0.1] * 5 + [0.01] * 5
+
+
+def test_one_cycle_rises_during_its_warm_up():
+    rates = [learning_rate("one-cycle", 1.0, step, 20, 5) for step in range(20)]
+    assert rates[0] == pytest.approx(1 / 25)
+    assert max(rates) == rates[4] == pytest.approx(1)
+    assert rates[-1] == pytest.approx(1 / 25e4)
+    assert all(math.isfinite(learning_rate("one-cycle", 1.0, 0, 1, warmup)) for warmup in (0, 1))
+
+
 def test_defaults():
     assert default_epochs(844) == 10
     assert default_epochs(1) == 100

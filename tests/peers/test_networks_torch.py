@@ -9,8 +9,8 @@ torch = pytest.importorskip("torch")
 from torch_network import TorchNetwork  # noqa: E402
 
 from cnncli.engine.session import Session  # noqa: E402
-from cnncli.engine.update import Recipe  # noqa: E402
 from cnncli.model import parse_model  # noqa: E402
+from cnncli.optim.optimizers import Recipe  # noqa: E402
 
 pytestmark = pytest.mark.peers
 

@@ -6,8 +6,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the [peers] extra")
 
 from cnncli.engine.session import Session  # noqa: E402
-from cnncli.engine.update import Recipe  # noqa: E402
 from cnncli.model import load_model, parse_model  # noqa: E402
+from cnncli.optim.optimizers import Recipe  # noqa: E402
 
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.05, weight_decay=1e-3),

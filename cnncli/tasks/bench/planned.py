@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from cnncli.engine.layout import Layout
 from cnncli.engine.placement import Slot
 from cnncli.engine.plan import BoundPlan, Plan
-from cnncli.engine.update import Recipe
 from cnncli.model import Model
+from cnncli.optim.optimizers import Recipe
 
 
 @dataclass(frozen=True)

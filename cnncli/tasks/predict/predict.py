@@ -83,7 +83,8 @@ def checkpoint_model(checkpoint: Checkpoint, where: str) -> Model:
         hint = "take another copy, or the other checkpoint of the run"
         message = f"its architecture cannot be used ({error.message})"
         raise InvalidInputError(message, where=where, hint=hint) from None
-    if model.output_shape != (classes,):
+    is_one_of_two = classes == 2 and model.output_shape == (1,)
+    if model.output_shape != (classes,) and not is_one_of_two:
         message = f"{classes} class names for an output of {model.output_shape}"
         raise InvalidInputError(message, where=where, hint="take another copy of the checkpoint")
     slots = (*model.slots, *model.state_slots)
@@ -155,4 +156,6 @@ def _answer(
     if not np.isfinite(probs).all():
         hint = "its weights are too large for float32; train it again with a lower --lr"
         return FailedPicture(path, NumericError("the network answers with NaN", where=path, hint=hint))
+    if len(probs) < len(classes):  # one unit of binary cross-entropy: the probability of the second of two classes
+        probs = np.array([1 - probs[0], probs[0]])
     return Prediction(path, np.argsort(-probs, kind="stable"), probs, classes, notes)

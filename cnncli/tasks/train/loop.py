@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cnncli.errors import CancelledError, CnnError, InterruptedRunError, InvalidInputError, NumericError
+from cnncli.errors import CancelledError, CnnError, InterruptedRunError, NumericError
 from cnncli.io.checkpoint import BEST, LAST
 from cnncli.io.datasets.dataset import Split
-from cnncli.optim.schedules import learning_rate
+from cnncli.optim.schedules import Plateau, learning_rate
 from cnncli.tasks.stop_request import StopRequest
 from cnncli.tasks.train.events import EpochDone, Evaluating, Finished, Note, Progress, TrainingEvent
 from cnncli.tasks.train.plan import TrainingPlan
@@ -89,9 +89,10 @@ def make_engine_session(plan: TrainingPlan) -> Session:
     Raises
     ------
     CnnError
-        A layer that cannot be trained yet, or threads that the system does not start.
+        Threads that the system does not start.
     """
-    from cnncli.engine.session import Session  # imports numba, so not before it is needed
+    from cnncli.engine.losses import Objective  # imports numba, so not before it is needed
+    from cnncli.engine.session import Session
 
     options = plan.options
     try:
@@ -99,15 +100,12 @@ def make_engine_session(plan: TrainingPlan) -> Session:
             plan.model,
             batch_size=options.batch_size,
             threads=options.threads,
-            optimizer=options.optimizer,
-            momentum=plan.momentum,
-            weight_decay=options.weight_decay,
+            optimizer=options.recipe,
+            objective=Objective(plan.loss, options.label_smoothing, plan.class_weights),
             seed=options.seed,
             mean=plan.data.mean,
             std=plan.data.std,
         )
-    except InvalidInputError as error:  # a layer that cannot be run yet names its kind, but not its network
-        raise error.located(plan.model.name) from None
     except RuntimeError as error:
         if "start new thread" not in str(error):
             raise
@@ -119,6 +117,10 @@ class _Training:
     def __init__(self, plan: TrainingPlan, run: RunDirectory, session: Session, stop: StopRequest) -> None:
         self.plan, self.run, self.session, self.stop = plan, run, session, stop
         self.record = RunRecord(plan, run)
+        self.plateau = Plateau()
+        for name, array in session.named().items():
+            if name in plan.initial:
+                array[...] = plan.initial[name]
         self.best = {name: array.copy() for name, array in session.named().items()}  # with running statistics
         self.began = self.last_progress_at = time.perf_counter()
 
@@ -128,6 +130,9 @@ class _Training:
         self.run.begin()
         record.write_setup()
         record.save_last(self.session, epoch=0, step=0)
+        if not plan.epochs:
+            yield Note(f"{self.run.path / LAST} holds the first weights: no epoch was asked for")
+            return
         self.stop.arm()
         self.began = time.perf_counter()
         stopped_early = False
@@ -146,7 +151,7 @@ class _Training:
     def _one_epoch(self, epoch: int) -> Iterator[TrainingEvent]:
         plan, options = self.plan, self.plan.options
         total = plan.epochs * plan.steps
-        order = epoch_order(plan.order, options.seed, epoch)
+        order = epoch_order(plan.order, options.seed, epoch) if options.shuffle else plan.order
         state = _Epoch(epoch, self._lr((epoch - 1) * plan.steps, total))
         for step in range(plan.steps):
             indices = order[step * options.batch_size : (step + 1) * options.batch_size]
@@ -201,6 +206,9 @@ class _Training:
             is_best=is_best,
         )
         record.add(done)
+        if plan.options.schedule == "plateau" and val_loss is not None:
+            self.plateau.add(val_loss)
+            record.plateau = self.plateau
         if is_best:
             for name, array in self.session.named().items():
                 self.best[name][...] = array
@@ -272,7 +280,7 @@ class _Training:
 
     def _lr(self, step: int, total: int) -> float:
         plan = self.plan
-        return learning_rate(plan.options.schedule, plan.lr, step, total, plan.warmup_steps)
+        return self.plateau.factor * learning_rate(plan.options.schedule, plan.lr, step, total, plan.warmup_steps)
 
     def _not_finite(self, what: str, epoch: int, step: int, lr: float) -> NumericError:
         kept = self.run.path / (BEST if self.record.best else LAST)

@@ -3,63 +3,31 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnncli.errors import CnnError, InvalidInputError, UsageError
+from cnncli.errors import CnnError, InvalidInputError
 from cnncli.io.datasets.dataset import Dataset, Split
 from cnncli.language.document import Document, parse_document
 from cnncli.language.tree import read_tree
 from cnncli.model import Model, parse_model
 from cnncli.model.sources import Source
 from cnncli.model.vocabulary import vocabulary
-from cnncli.optim.recipes import OPTIMIZERS, default_epochs
+from cnncli.optim.optimizers import OPTIMIZERS, momentum_of
+from cnncli.optim.recipes import default_epochs
 from cnncli.shapes import format_hwc
 from cnncli.tasks.free_memory import free_memory
 from cnncli.tasks.train.events import Prepared
-from cnncli.tasks.train.splitting import stratified_split
+from cnncli.tasks.train.initial import initial_weights
+from cnncli.tasks.train.options import TrainingOptions, check_options, check_warmup
+from cnncli.tasks.train.splitting import balanced_weights, stratified_split
 
 _SHARE_OF_MEMORY = 0.8
-_MOMENTUM = 0.9
-_BLOCK = 16  # images that the engine handles together, at most
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """What the user asked for; None stands for the recipe's choice.
-
-    Attributes
-    ----------
-    warmup : float
-        Epochs of linear warm-up.
-    momentum : float or None
-        Of the optimizer ``momentum``, 0.9 where none is given; the others take none.
-    val_split : float
-        Share of the training images kept for validation.
-    patience : int or None
-        Stop after so many epochs without a better validation.
-    limit : int or None
-        Use only the first images of the training and of the test set.
-    """
-
-    arch: str
-    dataset: str
-    epochs: int | None = None
-    batch_size: int = 64
-    optimizer: str = "adam"
-    lr: float | None = None
-    momentum: float | None = None
-    weight_decay: float = 0.0
-    schedule: str = "cosine"
-    warmup: float = 0.0
-    val_split: float = 0.1
-    patience: int | None = None
-    limit: int | None = None
-    seed: int = 0
-    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -76,8 +44,13 @@ class TrainingPlan:
         Indices of the training images inside `train`, which also holds the validation images.
     steps : int
         Per epoch.
+    loss : str
+        Name of the loss.
+    class_weights : tuple of float or None
+    initial : mapping of str to ndarray
+        First weights and running statistics by name, in place of the seed's.
     memory_bytes : int
-        A forecast: data, parameters, gradients, optimizer, activations and their gradients.
+        Of the images and all buffers of the engine.
     """
 
     options: TrainingOptions
@@ -90,8 +63,11 @@ class TrainingPlan:
     epochs: int
     lr: float
     steps: int
+    loss: str
+    class_weights: tuple[float, ...] | None
     memory_bytes: int
     notes: tuple[str, ...] = ()
+    initial: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def warmup_steps(self) -> int:
@@ -101,13 +77,13 @@ class TrainingPlan:
     @property
     def lower_lr(self) -> float:
         """Return the learning rate to try when this one diverged: a tenth, or the default where that is far away."""
-        default = OPTIMIZERS[self.options.optimizer]
+        default = OPTIMIZERS[self.options.optimizer].lr
         return self.lr / 10 if self.lr <= 1000 * default else default
 
     @property
     def momentum(self) -> float:
-        """Return the momentum."""
-        return _MOMENTUM if self.options.momentum is None else self.options.momentum
+        """Return the momentum, 0 for an optimizer without one."""
+        return momentum_of(self.options.recipe)
 
 
 def plan_training(options: TrainingOptions, source: Source, data: Dataset) -> TrainingPlan:
@@ -124,8 +100,10 @@ def plan_training(options: TrainingOptions, source: Source, data: Dataset) -> Tr
     CnnError
         More memory than this machine has.
     """
-    _check_options(options)
-    model, notes = _fitted_model(source, data)
+    check_options(options)
+    model, loss, notes = _fitted_model(source, data, options)
+    initial, told = initial_weights(options.init_from, model) if options.init_from else ({}, [])
+    notes += told
     train, test = data.train, data.test
     if options.limit is not None:
         train, test = train.first(options.limit), test.first(options.limit)
@@ -138,9 +116,10 @@ def plan_training(options: TrainingOptions, source: Source, data: Dataset) -> Tr
     if len(set(train.labels[order].tolist())) == 1:
         label = data.classes[int(train.labels[order[0]])]
         notes.append(f"all {len(order)} training images are of class {label!r}: there is nothing to tell apart")
-    epochs = options.epochs or default_epochs(steps)
-    _check_warmup(options.warmup, epochs, steps)
-    memory = forecast_memory(model, data, options)
+    epochs = default_epochs(steps) if options.epochs is None else options.epochs
+    check_warmup(options.warmup, epochs, steps)
+    pixels = data.train.images.nbytes + data.test.images.nbytes + validation.images.nbytes
+    memory = pixels + forecast_memory(model, options)
     check_memory(memory)
     return TrainingPlan(
         options=options,
@@ -151,29 +130,14 @@ def plan_training(options: TrainingOptions, source: Source, data: Dataset) -> Tr
         validation=validation,
         test=test,
         epochs=epochs,
-        lr=OPTIMIZERS[options.optimizer] if options.lr is None else options.lr,
+        lr=OPTIMIZERS[options.optimizer].lr if options.lr is None else options.lr,
         steps=steps,
+        loss=loss,
+        class_weights=balanced_weights(train.labels[order], len(data.classes)) if options.class_weights else None,
         memory_bytes=memory,
         notes=tuple(notes),
+        initial=initial,
     )
-
-
-def _check_options(options: TrainingOptions) -> None:
-    """Refuse options that others make meaningless."""
-    if options.momentum is not None and options.optimizer != "momentum":
-        message = f"--momentum {options.momentum:g} is not used by --optimizer {options.optimizer}"
-        raise UsageError(message, hint="leave it away, or use --optimizer momentum")
-    if options.patience is not None and options.val_split == 0:
-        message = f"--patience {options.patience} compares validation results, and --val-split 0 leaves none"
-        raise UsageError(message, hint="leave one of them away")
-
-
-def _check_warmup(warmup: float, epochs: int, steps: int) -> None:
-    if warmup > epochs:
-        raise UsageError(f"--warmup {warmup:g} is longer than the {epochs} epochs", hint="give fewer epochs of warm-up")
-    if 0 < warmup * steps < 1:
-        message = f"--warmup {warmup:g} of an epoch of {steps} steps is less than a step"
-        raise UsageError(message, hint=f"give at least {1 / steps:.2g}")
 
 
 def prepared(plan: TrainingPlan, run_dir: Path | None, *, is_dry_run: bool = False) -> Prepared:
@@ -199,19 +163,21 @@ def prepared(plan: TrainingPlan, run_dir: Path | None, *, is_dry_run: bool = Fal
     )
 
 
-def forecast_memory(model: Model, data: Dataset, options: TrainingOptions) -> int:
-    """Return what training needs [bytes], in Python integers that cannot wrap.
+def forecast_memory(model: Model, options: TrainingOptions) -> int:
+    """Return the bytes of the engine's buffers, exactly, and of a copy of the best weights; nothing is allocated.
 
-    Data as bytes; parameters, gradients and optimizer in float32; feature maps and their gradients once per thread for
-    a block of images, vectors once per image. It is an estimate: halos and gradients kept apart come on top.
+    Raises
+    ------
+    InvalidInputError
+        A layer that cannot be trained.
     """
-    copies = 4 if options.optimizer.startswith("adam") else 3
-    shapes = [model.input_shape, *(node.out_shape for node in model.nodes)]
-    values = 2 * sum(math.prod(shape) for shape in shapes)
-    vectors = 2 * sum(math.prod(shape) for shape in shapes if len(shape) == 1)
-    pixels = data.train.images.nbytes + data.test.images.nbytes
-    blocks = options.threads * _BLOCK * values + options.batch_size * vectors
-    return pixels + 4 * (copies * model.parameter_count + blocks)
+    from cnncli.engine.layout import session_bytes  # imports numba, so not before it is needed
+
+    try:
+        size = session_bytes(model, batch_size=options.batch_size, threads=options.threads, recipe=options.recipe)
+    except InvalidInputError as error:  # a layer that cannot be run knows its kind, not its network
+        raise error.located(model.name) from None
+    return size + 4 * (model.parameter_count + model.non_trainable_count)
 
 
 def check_memory(needed: int) -> None:
@@ -228,7 +194,10 @@ def check_memory(needed: int) -> None:
         raise CnnError(message, hint="use a smaller --batch-size or a smaller network")
 
 
-def _fitted_model(source: Source, data: Dataset) -> tuple[Model, list[str]]:
+def _fitted_model(source: Source, data: Dataset, options: TrainingOptions) -> tuple[Model, str, list[str]]:
+    """Return the network for the data, the name of its loss, and notes."""
+    from cnncli.engine.losses import Objective, loss_name
+
     shape, count = data.image_shape, len(data.classes)
     written = _written(source)
     notes = []
@@ -241,10 +210,15 @@ def _fitted_model(source: Source, data: Dataset) -> tuple[Model, list[str]]:
     except CnnError as error:
         message = f"{error.message} ({', '.join(notes)})" if notes else error.message
         raise InvalidInputError(message, where=error.where, hint=error.hint) from None
-    if math.prod(model.output_shape) != count:
-        message = f"{model.name} has {math.prod(model.output_shape)} outputs, {data.name} has {count} classes"
+    outputs = math.prod(model.output_shape)
+    if outputs != count and not (outputs == 1 and count == 2):
+        message = f"{model.name} has {outputs} outputs, {data.name} has {count} classes"
         raise InvalidInputError(message, where=source.where, hint="end with `dense: classes` and `softmax`")
-    return model, [f"{model.name}: {note}" for note in notes]
+    loss = loss_name(model, Objective(options.loss, options.label_smoothing))
+    if loss == "binary_cross_entropy" and (options.class_weights or outputs != 1):
+        what = "has no class weights" if outputs == 1 else f"of {count} classes needs one output, not {outputs}"
+        raise InvalidInputError(f"binary cross-entropy {what}", where=source.where, hint="end with softmax")
+    return model, loss, [f"{model.name}: {note}" for note in notes]
 
 
 def _written(source: Source) -> Document | None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from cnncli import SCHEMA
 from cnncli.io.checkpoint import BEST, LAST, Checkpoint, write_checkpoint
 from cnncli.io.preprocessing import Preprocessing
+from cnncli.optim.optimizers import OPTIMIZERS
+from cnncli.optim.schedules import Plateau
 from cnncli.tasks.train.events import EpochDone, Finished
 from cnncli.tasks.train.plan import TrainingPlan
 from cnncli.tasks.train.run_directory import CONFIG, HISTORY, MODEL, RunDirectory
@@ -38,12 +40,15 @@ class RunRecord:
     best : EpochDone or None
         The epoch whose weights are the best so far: highest validation accuracy, then lowest validation loss;
         without validation images the latest epoch.
+    plateau : Plateau or None
+        State of that schedule.
     """
 
     def __init__(self, plan: TrainingPlan, run: RunDirectory) -> None:
         self._plan, self._run = plan, run
         self.epochs = 0
         self.best: EpochDone | None = None
+        self.plateau: Plateau | None = None
         self._table = ",".join(_HISTORY) + "\n"
 
     @property
@@ -104,6 +109,7 @@ class RunRecord:
             "step": step,
             "partial": partial,
             "best_epoch": self.best_epoch,
+            "plateau": asdict(self.plateau) if self.plateau else None,
         }
         checkpoint = self._checkpoint(session, facts)
         checkpoint = Checkpoint(**{**vars(checkpoint), "optimizer": session.optimizer_state()})
@@ -139,15 +145,23 @@ class RunRecord:
             "dataset": plan.data.name,
             "epochs": plan.epochs,
             "batch_size": options.batch_size,
+            "loss": plan.loss,
+            "label_smoothing": options.label_smoothing,
+            "class_weights": options.class_weights,
             "optimizer": options.optimizer,
             "lr": plan.lr,
-            "momentum": plan.momentum if options.optimizer == "momentum" else None,
+            "momentum": plan.momentum if OPTIMIZERS[options.optimizer].momentum is not None else None,
+            "nesterov": options.nesterov,
             "weight_decay": options.weight_decay,
+            "decay_all": options.decay_all,
+            "clip_norm": options.clip_norm,
             "schedule": options.schedule,
             "warmup": options.warmup,
             "val_split": options.val_split,
             "patience": options.patience,
             "limit": options.limit,
+            "shuffle": options.shuffle,
+            "init_from": options.init_from,
             "seed": options.seed,
         }
 

@@ -58,3 +58,13 @@ def stratified_split(
 def epoch_order(indices: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
     """Return the training indices in the order of one epoch."""
     return np.random.default_rng([seed, _ORDER, epoch]).permutation(indices)
+
+
+def balanced_weights(labels: NDArray[np.int64], classes: int) -> tuple[float, ...]:
+    """Return N / (K n) for each class of n of the N labels, K classes being present; 0 for those that are not.
+
+    The weights of all labels add to N, so that the loss keeps its size (scikit-learn's `compute_class_weight`).
+    """
+    counts = np.bincount(labels, minlength=classes)
+    present = int((counts > 0).sum())
+    return tuple(len(labels) / (present * int(n)) if n else 0.0 for n in counts)

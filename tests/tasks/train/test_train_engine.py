@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,16 @@ from faults.installed import run
 from cnncli.engine.session import Session
 from cnncli.io.checkpoint import read_checkpoint
 from cnncli.io.datasets import load_dataset
+from cnncli.io.datasets.dataset import Split
+from cnncli.io.images.read import read_image
 from cnncli.model import parse_model
-from cnncli.tasks.predict.predict import checkpoint_model, load_weights, make_engine_session
+from cnncli.model.sources import Source
+from cnncli.tasks.predict.predict import checkpoint_model, load_weights, make_engine_session, predict
+from cnncli.tasks.train.loop import make_engine_session as make_training_session
+from cnncli.tasks.train.loop import train as train_task
+from cnncli.tasks.train.options import TrainingOptions
+from cnncli.tasks.train.plan import plan_training
+from cnncli.tasks.train.run_directory import RunDirectory
 from cnncli.tasks.train.splitting import epoch_order, stratified_split
 
 LINEAR = (
@@ -106,6 +115,77 @@ def test_patience_counts_the_epochs_since_the_best_one(patience, tmp_path):
     assert len(scores) == result["epochs"] == best + 1 + patience
     # nor was there an earlier place to stop
     assert all(max(scores[i + 1 : i + 1 + patience]) > max(scores[: i + 1]) for i in range(best))
+
+
+def test_loss_of_the_first_epoch_is_the_smoothed_and_weighted_mean(tmp_path):
+    """With one step the weights of the loss are the first ones."""
+    options = ["-e", "1", "-b", "500", "--limit", "150", "--val-split", "0", "--seed", "3", "--optimizer", "sgd"]
+    folder = train(tmp_path, *options, "--label-smoothing", "0.2", "--class-weights", "balanced")
+    data = load_dataset("digits")
+    labels = data.train.labels[:150]
+    x = (data.train.images[:150].reshape(150, -1) / 255 - data.mean[0]) / data.std[0]
+    logits = x @ Session(parse_model(LINEAR), batch_size=1, threads=1, seed=3).parameters.reshape(10, 64).T
+    logs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    weights = 150 / (10 * np.bincount(labels, minlength=10))
+    targets = weights * (0.8 * np.eye(10)[labels] + 0.02)
+    expected = -(targets * logs).sum() / weights[labels].sum()
+    assert float(history(folder)[0]["loss"]) == pytest.approx(expected, rel=1e-5)
+    assert 'label_smoothing: 0.2\nclass_weights: "balanced"\n' in (folder / "config.yaml").read_text()
+
+
+def test_a_run_begins_with_the_weights_of_another_one(tmp_path):
+    text = LINEAR.replace("dense: {units: classes", "dense: 12, relu, dense: {units: UNITS")
+    for name, units in {"first": "10", "same": "classes"}.items():
+        (tmp_path / f"{name}.yaml").write_text(text.replace("UNITS", units))
+    (tmp_path / "other.yaml").write_text(text.replace("12", "12, relu, dense: 7").replace("UNITS", "10"))
+    assert run(["train", "first.yaml", "-d", "digits", "-o", "a", "-q", "-e", "2"], tmp_path).code == 0
+    first = read_checkpoint(tmp_path / "a").parameters
+    options = ["-d", "digits", "-e", "0", "--init-from", "a", "--plain", "-o"]
+    same = run(["train", "same.yaml", *options, "b"], tmp_path)
+    assert same.code == 0, same.err
+    assert "note: 3 of 3 tensors begin as in a" in same.err
+    found = read_checkpoint(tmp_path / "b/last.safetensors").parameters
+    assert all(np.array_equal(found[name], first[name]) for name in first)
+    other = run(["train", "other.yaml", *options, "c"], tmp_path)
+    assert other.code == 0, other.err
+    assert "note: with new first values: fc2/weight (7x12, there 10x12), fc2/bias, fc3/weight\n" in other.err
+    found = read_checkpoint(tmp_path / "c/last.safetensors").parameters
+    assert np.array_equal(found["fc1/weight"], first["fc1/weight"])
+    fresh = Session(parse_model((tmp_path / "other.yaml").read_text()), batch_size=1, threads=1).named()
+    assert np.array_equal(found["fc2/weight"], fresh["fc2/weight"])
+
+
+def test_weights_of_which_none_fits_are_refused(tmp_path):
+    train(tmp_path, "-e", "1", "--limit", "100")
+    result = run(["train", "lenet5", "-d", "digits", "--init-from", "r", "-o", "x"], tmp_path)
+    assert result.code == 3, result.err
+    assert not (tmp_path / "x").exists()
+
+
+def test_one_unit_tells_two_classes_apart(tmp_path):
+    """Zeros and ones among the digits, by binary cross-entropy; predictions name the classes."""
+    data = load_dataset("digits")
+    parts = [Split(part.images[part.labels < 2], part.labels[part.labels < 2]) for part in (data.train, data.test)]
+    binary = replace(data, train=parts[0], test=parts[1], classes=("zero", "one"))
+    text = "{name: two, input: [8, 8, 1], classes: 2, layers: [flatten, dense: 1, sigmoid]}"
+    plan = plan_training(
+        TrainingOptions("two", "digits", epochs=10, optimizer="sgd", lr=0.5), Source(text, "two.yaml"), binary
+    )
+    with RunDirectory(tmp_path / "run") as opened:
+        done = list(train_task(plan, opened, make_training_session))[-1]
+    assert done.test_acc > 0.95
+    checkpoint = read_checkpoint(tmp_path / "run")
+    assert checkpoint.training["loss"] == "binary_cross_entropy"
+    session = make_engine_session(checkpoint_model(checkpoint, "run"), checkpoint, batch_size=64, threads=1)
+    load_weights(session, checkpoint)
+    for i, picture in enumerate(parts[1].images):
+        (tmp_path / f"{i}.pgm").write_bytes(b"P5 8 8 255\n" + picture.tobytes())
+    names = [str(tmp_path / f"{i}.pgm") for i in range(len(parts[1]))]
+    answers = list(predict(checkpoint, lambda: session, names, read_image))
+    ones = session.predict(np.ascontiguousarray(parts[1].images))[:, 0]
+    assert [answer.label for answer in answers] == ["one" if one > 0.5 else "zero" for one in ones]
+    assert all(answer.probs.sum() == pytest.approx(1) for answer in answers)
+    assert np.mean([answer.index for answer in answers] == parts[1].labels) == done.test_acc
 
 
 NORMALISED = """{name: normalised, input: [8, 8, 1], classes: 10, layers: [

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +23,8 @@ from cnncli.model.sources import Source
 from cnncli.tasks.free_memory import free_memory
 from cnncli.tasks.train.events import EpochDone, Finished
 from cnncli.tasks.train.loop import train
-from cnncli.tasks.train.plan import TrainingOptions, check_memory, forecast_memory, plan_training
+from cnncli.tasks.train.options import TrainingOptions
+from cnncli.tasks.train.plan import check_memory, forecast_memory, plan_training
 from cnncli.tasks.train.run_directory import RunDirectory, default_run_directory
 
 ARCH = "{name: linear, input: [8, 8, 1], classes: 10, layers: [flatten, dense: {units: classes, bias: false}, softmax]}"
@@ -111,6 +113,53 @@ def test_a_signal_ends_after_the_batch_and_saves_everything(tmp_path, number, co
     assert last.training["partial"]["seen"] == 6 * 64
     assert last.optimizer["step"][0] == 21 + 6
     assert len((tmp_path / "run/history.csv").read_text().splitlines()) == 2
+
+
+def test_the_plateau_follows_the_validation_loss_and_is_saved(tmp_path):
+    class Stuck(FakeSession):
+        def evaluate(self, images, labels):
+            return 1.0, 0.5
+
+    events = run_training(tmp_path / "run", Stuck, epochs=10, schedule="plateau", lr=0.1)
+    rates = [event.lr for event in events if isinstance(event, EpochDone)]
+    assert rates == pytest.approx([0.1] * 5 + [0.01] * 4 + [0.001])
+    state = read_checkpoint(tmp_path / "run/last.safetensors").training["plateau"]
+    assert state == {"factor": pytest.approx(0.01), "best": 1.0, "waited": 1}
+
+
+def test_no_shuffle_takes_the_images_in_order(tmp_path):
+    class Watched(FakeSession):
+        def train_batch(self, images, labels, indices, lr, key):
+            seen.append(indices.tolist())
+            return super().train_batch(images, labels, indices, lr, key)
+
+    seen = []
+    run_training(tmp_path / "run", Watched, epochs=2, limit=100, val_split=0.0, shuffle=False)
+    assert seen == [list(range(64)), list(range(64, 100))] * 2
+
+
+def test_no_epochs_write_the_first_weights_and_stop(tmp_path):
+    events = run_training(tmp_path / "run", epochs=0)
+    assert [event.text for event in events] == [
+        f"{tmp_path}/run/last.safetensors holds the first weights: no epoch was asked for"
+    ]
+    assert sorted(os.listdir(tmp_path / "run")) == ["config.yaml", "last.safetensors", "model.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"nesterov": True}, "--nesterov is not used by --optimizer adam"),
+        ({"nesterov": True, "optimizer": "momentum", "momentum": 0.0}, "--nesterov is not used by --momentum 0"),
+        ({"momentum": 0.9, "optimizer": "sgd"}, "--momentum 0.9 is not used by --optimizer sgd"),
+        ({"decay_all": True}, "--decay-all without --weight-decay decays nothing"),
+        ({"schedule": "plateau", "val_split": 0.0}, "--schedule plateau compares validation results"),
+        ({"loss": "binary_cross_entropy"}, "ends in softmax, which belongs to the loss cross_entropy"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(tmp_path, changes, message):
+    with pytest.raises(CnnError, match=message):
+        run_training(tmp_path / "run", **changes)
 
 
 def test_a_second_signal_leaves_at_once(tmp_path):
@@ -288,11 +337,29 @@ def test_checkpoint_holds_what_prediction_needs(tmp_path):
 def test_the_memory_forecast_is_near_what_the_engine_takes(arch, batch):
     from cnncli.engine.session import Session
 
-    data, model = load_dataset("digits"), load_model(arch)
+    model = load_model(arch)
     options = TrainingOptions(arch, "digits", batch_size=batch, threads=2)
     session = Session(model, batch_size=batch, threads=2, optimizer="adam")
-    pixels = data.train.images.nbytes + data.test.images.nbytes
-    assert 0.9 < (forecast_memory(model, data, options) - pixels) / session.memory_bytes < 1.6
+    best = sum(array.nbytes for array in session.named().values())
+    assert forecast_memory(model, options) == session.memory_bytes + best
+
+
+@pytest.mark.slow
+def test_the_forecast_is_what_the_process_grows_by():
+    """The second session of a process: code and libraries are in memory by then."""
+    program = (
+        "import numpy as np\nfrom cnncli.engine.session import Session\nfrom cnncli.model import load_model\n"
+        "def rss():\n    return int(open('/proc/self/statm').read().split()[1]) * 4096\n"
+        "def work(batch):\n"
+        "    session = Session(load_model('alexnet'), batch_size=batch, threads=1, optimizer='adam')\n"
+        "    images = np.zeros((batch, *session.model.input_shape[1:], 3), np.uint8)\n"
+        "    labels = np.zeros(batch, np.int64)\n"
+        "    session.train_batch(images, labels, np.arange(batch), 0.0, (1, 0))\n"
+        "    session.evaluate(images, labels)\n    session.predict(images)\n    return session\n"
+        "work(2)\nbefore = rss()\nsession = work(32)\nprint((rss() - before) / session.memory_bytes)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert 0.9 < float(done.stdout) < 1.1
 
 
 def test_more_memory_than_there_is_is_refused_before_anything_is_allocated():

@@ -1,0 +1,104 @@
+"""What a user may ask of a training run, and which options do not fit each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cnncli.errors import UsageError
+from cnncli.optim.optimizers import OPTIMIZERS, Recipe
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What the user asked for; None stands for the recipe's choice.
+
+    Attributes
+    ----------
+    loss : str
+        As an `Objective` names it.
+    label_smoothing : float
+    class_weights : {"balanced"} or None
+        Weights of the classes in the loss: N / (K n) for a class of n of the N training images, K classes present.
+    momentum, nesterov, weight_decay, decay_all, clip_norm
+        As in a `Recipe`.
+    warmup : float
+        Epochs of warm-up.
+    val_split : float
+        Share of the training images kept for validation.
+    patience : int or None
+        Stop after so many epochs without a better validation.
+    limit : int or None
+        Use only the first images of the training and of the test set.
+    shuffle : bool
+        A new order of the training images in every epoch; otherwise theirs.
+    init_from : str or None
+        Run or checkpoint that gives the first weights.
+    """
+
+    arch: str
+    dataset: str
+    epochs: int | None = None
+    batch_size: int = 64
+    optimizer: str = "adam"
+    lr: float | None = None
+    momentum: float | None = None
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    decay_all: bool = False
+    clip_norm: float | None = None
+    loss: str = "auto"
+    label_smoothing: float = 0.0
+    class_weights: str | None = None
+    schedule: str = "cosine"
+    warmup: float = 0.0
+    val_split: float = 0.1
+    patience: int | None = None
+    limit: int | None = None
+    shuffle: bool = True
+    init_from: str | None = None
+    seed: int = 0
+    threads: int = 1
+
+    @property
+    def recipe(self) -> Recipe:
+        """Return the numbers of the optimizer."""
+        return Recipe(
+            self.optimizer, self.momentum, self.nesterov, self.weight_decay, self.decay_all, clip_norm=self.clip_norm
+        )
+
+
+def check_options(options: TrainingOptions) -> None:
+    """Refuse options that others make meaningless.
+
+    Raises
+    ------
+    UsageError
+        With both options.
+    """
+    rule = OPTIMIZERS[options.optimizer]
+    if options.momentum is not None and rule.momentum is None:
+        takers = " or ".join(f"--optimizer {name}" for name, one in OPTIMIZERS.items() if one.momentum is not None)
+        message = f"--momentum {options.momentum:g} is not used by --optimizer {options.optimizer}"
+        raise UsageError(message, hint=f"leave it away, or use {takers}")
+    if options.nesterov and (options.optimizer != "momentum" or options.momentum == 0):
+        given = f"--optimizer {options.optimizer}" if options.optimizer != "momentum" else "--momentum 0"
+        raise UsageError(f"--nesterov is not used by {given}", hint="leave it away, or use --optimizer momentum")
+    if options.decay_all and not options.weight_decay:
+        raise UsageError("--decay-all without --weight-decay decays nothing", hint="add --weight-decay, as in 0.0005")
+    if options.val_split == 0:
+        for wanted, what in {
+            f"--patience {options.patience}": options.patience is not None,
+            "--schedule plateau": options.schedule == "plateau",
+        }.items():
+            if what:
+                message = f"{wanted} compares validation results, and --val-split 0 leaves none"
+                raise UsageError(message, hint="leave one of them away")
+
+
+def check_warmup(warmup: float, epochs: int, steps: int) -> None:
+    """Refuse a warm-up longer than the run or shorter than a step."""
+    if warmup > epochs:
+        raise UsageError(f"--warmup {warmup:g} is longer than the {epochs} epochs", hint="give fewer epochs of warm-up")
+    if 0 < warmup * steps < 1:
+        message = f"--warmup {warmup:g} of an epoch of {steps} steps is less than a step"
+        raise UsageError(message, hint=f"give at least {1 / steps:.2g}")
