@@ -226,6 +226,50 @@ def _upsample(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Pl
     return y
 
 
+def _average(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
+    if not hasattr(layer, "out"):
+        return _pool(lambda window: window.mean(-1))(layer, xs, p, place)
+    height, width = xs[0].shape[2:]
+    y = np.zeros((*xs[0].shape[:2], *layer.out))
+    for i, j in np.ndindex(*layer.out):
+        rows = slice(math.floor(i * height / layer.out[0]), math.ceil((i + 1) * height / layer.out[0]))
+        columns = slice(math.floor(j * width / layer.out[1]), math.ceil((j + 1) * width / layer.out[1]))
+        y[:, :, i, j] = xs[0][:, :, rows, columns].mean((2, 3))
+    return y
+
+
+def _product(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
+    """A vector and a single pixel stand for all pixels."""
+    largest = max(xs, key=lambda x: (x[0].size, x.ndim))
+    y = np.ones(largest.shape)
+    for x in xs:
+        y = y * x.reshape(*x.shape[:2], *(1,) * (largest.ndim - 2)) if x.ndim < largest.ndim else y * x
+    return y
+
+
+def _cropped(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
+    top, bottom, left, right = layer.pixels
+    return xs[0][:, :, top : xs[0].shape[2] - bottom, left : xs[0].shape[3] - right]
+
+
+def _local(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
+    """y[f, i, j] = bias[f, i, j] + sum over c, a, b of weight[i*OW + j, f, c, a, b] * x[c, i*s + a, j*s + b]."""
+    x, weight = _bordered(xs[0], layer.padding), p["weight"]
+    rows = (x.shape[2] - layer.kernel[0]) // layer.stride[0] + 1
+    columns = (x.shape[3] - layer.kernel[1]) // layer.stride[1] + 1
+    y = np.zeros((len(x), weight.shape[1], rows, columns))
+    for f, i, j in np.ndindex(y.shape[1:]):
+        for a, b in _taps(layer):
+            taps = x[:, :, i * layer.stride[0] + a, j * layer.stride[1] + b]
+            y[:, f, i, j] += taps @ weight[i * columns + j, f, :, a, b]
+    return y + p.get("bias", 0.0)
+
+
+def _reshaped(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
+    height, width, channels = layer.shape
+    return xs[0].reshape(len(xs[0]), channels, height, width)
+
+
 FORWARD: dict[str, Callable[..., Array]] = {
     "conv": convolution,
     "depthwise": convolution,
@@ -235,9 +279,13 @@ FORWARD: dict[str, Callable[..., Array]] = {
     "dense": lambda layer, xs, p, place: xs[0] @ p["weight"].T + p.get("bias", 0.0),
     "batchnorm": batch_norm,
     "maxpool": _pool(lambda window: window.max(-1)),
-    "avgpool": _pool(lambda window: window.mean(-1)),
-    "globalavgpool": lambda layer, xs, p, place: xs[0].mean((2, 3)),
-    "globalmaxpool": lambda layer, xs, p, place: xs[0].max((2, 3)),
+    "avgpool": _average,
+    "globalavgpool": lambda layer, xs, p, place: xs[0].mean((2, 3), keepdims=layer.keep),
+    "globalmaxpool": lambda layer, xs, p, place: xs[0].max((2, 3), keepdims=layer.keep),
+    "locally_connected": _local,
+    "multiply": _product,
+    "crop": _cropped,
+    "reshape": _reshaped,
     "flatten": lambda layer, xs, p, place: xs[0].reshape(len(xs[0]), -1),
     "dropout": dropout,
     "add": lambda layer, xs, p, place: np.sum(xs, 0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -58,6 +59,8 @@ def _maxpool(layer: Any, xs: Any, p: Any, training: bool) -> torch.Tensor:
 
 
 def _avgpool(layer: Any, xs: Any, p: Any, training: bool) -> torch.Tensor:
+    if hasattr(layer, "out"):
+        return functional.adaptive_avg_pool2d(xs[0], layer.out)
     ones = torch.ones_like(xs[0][:1, :1])
     sums, counts = (
         functional.avg_pool2d(
@@ -72,6 +75,18 @@ def _conv_transpose(layer: Any, xs: Any, p: Any, training: bool) -> torch.Tensor
     options = layer.stride, 0, layer.output_padding, layer.groups, layer.dilation
     y = functional.conv_transpose2d(xs[0], p["weight"], p.get("bias"), *options)
     return _padded(y, [-n for n in layer.padding])
+
+
+def _locally_connected(layer: Any, xs: Any, p: Any, training: bool) -> torch.Tensor:
+    windows = functional.unfold(_padded(xs[0], layer.padding), layer.kernel, stride=layer.stride)  # (N, C*KH*KW, OH*OW)
+    y = torch.einsum("nkp,pfk->nfp", windows, p["weight"].flatten(2))
+    y = y.reshape(len(y), *layer.out_shape(xs[0].shape[1:]))
+    return y + p["bias"] if "bias" in p else y
+
+
+def _multiply(layer: Any, xs: Any, p: Any, training: bool) -> torch.Tensor:
+    images = [x[:, :, None, None] if x.ndim == 2 and max(one.ndim for one in xs) == 4 else x for x in xs]
+    return math.prod(images[1:], start=images[0])
 
 
 OPERATIONS: dict[str, Any] = {
@@ -103,6 +118,15 @@ OPERATIONS: dict[str, Any] = {
     "softmax": lambda layer, xs, p, training: xs[0],
     "add": lambda layer, xs, p, training: sum(xs),
     "concat": lambda layer, xs, p, training: torch.cat(xs, 1),
-    "globalavgpool": lambda layer, xs, p, training: xs[0].mean((2, 3)),
-    "globalmaxpool": lambda layer, xs, p, training: xs[0].amax((2, 3)),
+    "multiply": _multiply,
+    "globalavgpool": lambda layer, xs, p, training: xs[0].mean((2, 3), keepdim=layer.keep),
+    "globalmaxpool": lambda layer, xs, p, training: xs[0].amax((2, 3), keepdim=layer.keep),
+    "lrn": lambda layer, xs, p, training: functional.local_response_norm(
+        xs[0], layer.size, layer.alpha, layer.beta, layer.k
+    ),
+    "upsample": lambda layer, xs, p, training: functional.interpolate(xs[0], scale_factor=layer.factor),
+    "pad": lambda layer, xs, p, training: _padded(xs[0], layer.padding),
+    "crop": lambda layer, xs, p, training: _padded(xs[0], [-side for side in layer.pixels]),
+    "reshape": lambda layer, xs, p, training: xs[0].reshape(len(xs[0]), *layer.out_shape(xs[0].shape[1:])),
+    "locally_connected": _locally_connected,
 }

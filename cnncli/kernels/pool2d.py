@@ -110,3 +110,38 @@ def avgpool_backward(dy: Maps, dx: Maps, window: Window, real: Real) -> None:
                     for w in range(left, right):
                         place = c * dx.channel_step + h * dx.row_step + w * LANES
                         vstore(dx.data, place, vadd(vload(dx.data, place), gain))
+
+
+@kernel(splits_channels=True)
+def adaptive_average_forward(x: Maps, y: Maps, real: Real) -> None:
+    """Write y = the mean of each bin; output i of m takes the rows floor(i*n/m) .. ceil((i+1)*n/m) - 1 of n."""
+    for c in range(y.channels):
+        for oh in range(y.height):
+            top, bottom = oh * x.height // y.height, -(-(oh + 1) * x.height // y.height)
+            for ow in range(y.width):
+                left, right = ow * x.width // y.width, -(-(ow + 1) * x.width // y.width)
+                total = vset(type(real)(0))
+                for h in range(top, bottom):
+                    for w in range(left, right):
+                        total = vadd(total, vload(x.data, c * x.channel_step + h * x.row_step + w * LANES))
+                share = type(real)(1) / type(real)((bottom - top) * (right - left))
+                vstore(y.data, c * y.channel_step + oh * y.row_step + ow * LANES, vmul(total, vset(share)))
+
+
+@kernel(splits_channels=True)
+def adaptive_average_backward(dy: Maps, dx: Maps, real: Real) -> None:
+    """Write dx: each output's gradient shared among the pixels of its bin; bins may overlap."""
+    for c in range(dx.channels):
+        for h in range(dx.height):
+            for w in range(dx.width):
+                vstore(dx.data, c * dx.channel_step + h * dx.row_step + w * LANES, vset(type(real)(0)))
+        for oh in range(dy.height):
+            top, bottom = oh * dx.height // dy.height, -(-(oh + 1) * dx.height // dy.height)
+            for ow in range(dy.width):
+                left, right = ow * dx.width // dy.width, -(-(ow + 1) * dx.width // dy.width)
+                share = type(real)(1) / type(real)((bottom - top) * (right - left))
+                gain = vmul(vload(dy.data, c * dy.channel_step + oh * dy.row_step + ow * LANES), vset(share))
+                for h in range(top, bottom):
+                    for w in range(left, right):
+                        place = c * dx.channel_step + h * dx.row_step + w * LANES
+                        vstore(dx.data, place, vadd(vload(dx.data, place), gain))

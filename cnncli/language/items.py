@@ -10,7 +10,7 @@ from cnncli.language.tree import ListNode, MapNode, Mark, ScalarNode, TreeNode, 
 
 COMMON_KEYS = ("name", "repeat", "from")
 RESIDUAL_KEYS = ("main", "shortcut", "activation")
-JOINS = ("concat", "add")
+JOINS = ("concat", "add", "multiply")
 SHORTCUTS = ("auto", "identity", "project")
 
 
@@ -23,15 +23,12 @@ OTHER_WORDS = {
     "depthwiseconv2d": "depthwise", "swish": "silu", "zeropadding2d": "pad", "upsampling2d": "upsample",
     "deconv": "conv_transpose", "convtranspose2d": "conv_transpose", "conv2dtranspose": "conv_transpose",
     "group_norm": "groupnorm", "layer_norm": "layernorm",
+    "mul": "multiply", "cropping2d": "crop", "view": "reshape", "adaptiveavgpool2d": "avgpool",
 }  # fmt: skip
 _UNKNOWN = "the language has no such layer"
 ABSENT = {
     "input": "the input shape stands at the top: `input: [28, 28, 1]`",
-    "reshape": f"{_UNKNOWN}; flatten makes a vector",
-    "crop": f"{_UNKNOWN}; a convolution without padding takes the border away",
     "instancenorm": f"{_UNKNOWN}; groupnorm with `groups: in` has one group per channel",
-    "multiply": f"{_UNKNOWN}; branches are joined by add or concat",
-    "mul": f"{_UNKNOWN}; branches are joined by add or concat",
 }
 
 
@@ -47,8 +44,8 @@ class Keywords:
 class Item:
     """One entry of a list of layers.
 
-    `kind` is a layer kind, the name of a block, ``residual``, ``concat`` or ``add``; `branches` are the parallel
-    lists of the last three (main and, where it is a list, shortcut for a residual).
+    `kind` is a layer kind, the name of a block, ``residual`` or one of `JOINS`; `branches` are the parallel lists of
+    the last two (main and, where it is a list, shortcut for a residual).
     """
 
     kind: str

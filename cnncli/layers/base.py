@@ -17,7 +17,7 @@ from cnncli.shapes import Pads, Pair, Shape
 if TYPE_CHECKING:
     from cnncli.layers.recording import Graph, Value
 
-OptionType: TypeAlias = Literal["int", "pair", "pads", "number", "bool", "choice", "init", "activation"]
+OptionType: TypeAlias = Literal["int", "pair", "pads", "number", "bool", "choice", "init", "activation", "shape"]
 
 REQUIRED: Any = object()  # the default of an option that has none
 
@@ -108,6 +108,7 @@ class Layer:
     main: ClassVar[str] = ""  # the option that a bare value stands for: `conv: 8`
     summary: ClassVar[str] = ""
     options: ClassVar[tuple[Option, ...]] = ()
+    one_of: ClassVar[tuple[tuple[str, ...], ...]] = ()  # options that exclude each other; the first of one is needed
     inputs: ClassVar[int] = 1  # how many inputs it takes; 0 says any number
     is_activation: ClassVar[bool] = False
     loss: ClassVar[str] = ""  # the loss that computes this activation itself

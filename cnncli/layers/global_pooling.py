@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from cnncli.layers.avgpool import average, average_gradient
-from cnncli.layers.base import Layer, require_image
+from cnncli.layers.base import Example, Layer, Option, require_image
 from cnncli.layers.maxpool import largest, largest_gradient
 from cnncli.shapes import Shape
 
@@ -19,10 +19,21 @@ if TYPE_CHECKING:
 class GlobalPool2D(Layer):
     """All pixels of a channel become one value."""
 
+    options: ClassVar[tuple[Option, ...]] = (
+        Option("keep", "bool", False, help="keep rows and columns: the output is 1x1xC, not a vector"),
+    )
+    examples: ClassVar[tuple[Example, ...]] = (Example(), Example({"keep": True}))
+
+    keep: bool = False
+
     def out_shape(self, *xs: Shape) -> Shape:
-        """Return (C,)."""
+        """Return (C,), or (C, 1, 1) with `keep`."""
         require_image("global pooling", xs[0])
-        return xs[0][:1]
+        return (xs[0][0], 1, 1) if self.keep else xs[0][:1]
+
+    def label(self) -> str:
+        """Return ``keep`` where rows and columns are kept."""
+        return "keep" if self.keep else ""
 
 
 def whole(shape: Shape) -> Window:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from cnncli.layers.base import Example, Layer, Option, pair_text, require_image
 from cnncli.shapes import Pair, Shape
 
+if TYPE_CHECKING:
+    from cnncli.kernels.program import Op
+    from cnncli.layers.recording import Bound, Graph, Value
+
 
 @dataclass(frozen=True)
-class Upsample2D(Layer, kind="upsample"):
+class Upsample2D(Layer, kind="upsample", can_run=True):
     """Every pixel becomes `factor` rows and columns (nearest neighbour)."""
 
     main: ClassVar[str] = "factor"
@@ -30,3 +34,32 @@ class Upsample2D(Layer, kind="upsample"):
     def label(self) -> str:
         """Return ``x2``."""
         return f"x{pair_text(self.factor)}"
+
+    def forward(self, g: Graph, xs: tuple[Value, ...]) -> Value:
+        """Record the step that fills y."""
+        y = g.value(self.out_shape(xs[0].shape))
+
+        def emit(b: Bound) -> list[Op]:
+            from cnncli.kernels.program import Op
+
+            rows, columns = self.factor
+            return [Op("spatial.repeat", {"x": b.reads[0], "y": b.writes[0], "rows": rows, "columns": columns})]
+
+        g.step("forward", xs, [y], emit)
+        return y
+
+    def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:
+        """Record the step that adds up the gradients of the pixels that each pixel has become."""
+        if not g.wants_gradient(xs[0]):
+            return (None,)
+        dx = g.value(xs[0].shape)
+
+        def emit(b: Bound) -> list[Op]:
+            from cnncli.kernels.program import Op
+
+            rows, columns = self.factor
+            maps = {"dy": b.reads[0], "dx": b.writes[0]}
+            return [Op("spatial.repeat_gradient", maps | {"rows": rows, "columns": columns})]
+
+        g.step("dx", [dy], [dx], emit)
+        return (dx,)

@@ -11,10 +11,10 @@ from cnncli.language.document import Document
 from cnncli.language.items import Item, fail, nearest
 from cnncli.language.tree import ScalarNode, TreeNode
 from cnncli.layers import KINDS
-from cnncli.layers.base import REQUIRED
+from cnncli.layers.base import REQUIRED, Layer
 from cnncli.layers.batchnorm import BatchNorm
 from cnncli.layers.conv import Conv2D
-from cnncli.layers.joins import Add, Concat
+from cnncli.layers.joins import Add, Concat, Multiply
 from cnncli.model.assembly import MAX_LAYERS, MAX_PARAMETERS, Assembly, LayerError, WrittenError
 from cnncli.model.network import NETWORK_INPUT, Model
 from cnncli.model.values import read_choice, read_int, read_option
@@ -23,6 +23,7 @@ from cnncli.shapes import Shape, format_hwc
 
 MAX_STEPS = 10_000  # entries visited; an empty block repeated in an empty block ends here
 MAX_NESTING = 64  # blocks in blocks, and branches in them
+_JOINS: dict[str, type[Layer]] = {"add": Add, "concat": Concat, "multiply": Multiply}
 
 
 def build_model(
@@ -155,11 +156,11 @@ class _Builder(Assembly):
         if self.steps > MAX_STEPS:
             raise fail(item.mark, f"more than {MAX_STEPS:,} entries once repeats are unfolded", "repeat less")
         sources = [self.source(source, frame) for source in item.sources]
-        if len(sources) > 1 and item.kind not in ("add", "concat"):
+        if len(sources) > 1 and item.kind not in _JOINS:
             raise fail(
                 item.sources[1],
                 f"{item.kind} takes one input, `from` names {len(sources)}",
-                "join them with `add` or `concat` first",
+                f"join them with `{'`, `'.join(_JOINS)}` first",
             )
         if sources:
             index = sources[0]
@@ -173,7 +174,7 @@ class _Builder(Assembly):
             last = self.call(item, index, frame, name)
         elif item.kind == "residual":
             last = self.residual(item, index, frame, name)
-        elif item.kind in ("add", "concat"):
+        elif item.kind in _JOINS:
             last = self.join(item, index, sources, frame, name)
         else:
             last = self.layer(item, index, frame, name)
@@ -260,7 +261,7 @@ class _Builder(Assembly):
 
     def join(self, item: Item, index: int, sources: list[int], frame: _Frame, name: str) -> int:
         """Add parallel branches and the layer that joins them."""
-        layer = Add() if item.kind == "add" else Concat()
+        layer = _JOINS[item.kind]()
         if item.branches:
             if len(sources) > 1:
                 raise fail(item.sources[1], "branches read one input", "give `from` one name")
@@ -274,7 +275,7 @@ class _Builder(Assembly):
     def layer(self, item: Item, index: int, frame: _Frame, name: str) -> int:
         """Add a layer and what its ``bn:`` and ``activation:`` options ask for."""
         known = {option.name: option for option in options_of(item.kind)}
-        written = {**self.document.defaults.get(item.kind, {}), **item.options}
+        written = self.written(item)
         names = self.names(frame, index)
         values: dict[str, Any] = {}
         for key, option in known.items():
@@ -294,8 +295,6 @@ class _Builder(Assembly):
         values.pop("activation", None)
         if normalise and values.get("bias") is None:
             values["bias"] = False
-        if item.kind == "pad" and isinstance(values.get("padding"), str):
-            raise fail(written["padding"], "padding: expected numbers", "write pad: 1 or pad: [0, 1, 0, 1]")
         try:
             layer = KINDS[item.kind].build(values, self.shape_of(index))
         except ShapeError as error:
@@ -305,6 +304,27 @@ class _Builder(Assembly):
         if normalise:
             last = self.add(BatchNorm(), (last,), item.mark, frame.scope, "", item.kind, owner)
         return self.activation(item, owner, last, frame)
+
+    def written(self, item: Item) -> dict[str, TreeNode]:
+        """Return the options of a layer with the defaults of its kind; those that exclude each other are not mixed."""
+        groups = KINDS[item.kind].one_of
+        defaults = self.document.defaults.get(item.kind, {})
+        if any(key in words for words in groups for key in item.options):
+            left = {key for words in groups if not set(words) & set(item.options) for key in words}
+            defaults = {key: node for key, node in defaults.items() if key not in left}
+        written = {**defaults, **item.options}
+        used = [[key for key in written if key in words] for words in groups]
+        used = [found for found in used if found]
+        if len(used) > 1:
+            one, other = used[0][0], used[1][0]
+            raise fail(written[other], f"{item.kind}: {other} does not go with {one}", "keep one of them")
+        if groups and not any(words[0] in written for words in groups):
+            first = groups[0][0]
+            hint = f"write `{item.kind}: {{{first}: 3}}`"
+            if not item.mark.line:  # an argument of the command line
+                hint = f"write {item.kind}:3, or {item.kind}:{first}=3"
+            raise fail(item.mark, f"{item.kind} needs {' or '.join(words[0] for words in groups)}", hint)
+        return written
 
     def activation(self, item: Item, owner: int, last: int, frame: _Frame) -> int:
         """Add the activation that an option asks for."""

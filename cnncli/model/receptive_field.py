@@ -19,7 +19,10 @@ from fractions import Fraction
 from math import floor, gcd, inf, isfinite, lcm
 from typing import TypeAlias
 
+from cnncli.layers.avgpool import AdaptiveAvgPool2D
 from cnncli.layers.conv_transpose import ConvTranspose2D
+from cnncli.layers.flatten import Reshape
+from cnncli.layers.global_pooling import GlobalPool2D
 from cnncli.layers.upsample import Upsample2D
 from cnncli.model.network import NETWORK_INPUT, Model, Node
 
@@ -88,13 +91,14 @@ class ReceptiveField:
 
 
 def receptive_fields(model: Model) -> tuple[ReceptiveField | None, ...]:
-    """Return the receptive field of every node; None from the first flatten or global pooling on."""
+    """Return the receptive field of every node; None from the first flatten, reshape or global pooling on."""
     origin = ReceptiveField(Reach(), Reach())
     fields: list[ReceptiveField | None] = []
     for node in model.nodes:
         sources = [origin if index == NETWORK_INPUT else fields[index] for index in node.inputs]
         known = [source for source in sources if source is not None]
-        if len(known) < len(sources) or len(node.out_shape) != 3:
+        is_apart = isinstance(node.layer, GlobalPool2D | Reshape)  # rows and columns are no longer those of the input
+        if len(known) < len(sources) or len(node.out_shape) != 3 or is_apart:
             fields.append(None)
             continue
         rows = _step(node, 0, [field.rows for field in known])
@@ -136,6 +140,8 @@ def _step(node: Node, axis: int, reaches: list[Reach]) -> Reach:
             return Reach(reach.firsts, reach.lasts, reach.jump / factor)
         firsts = tuple(first for first in reach.firsts for _ in range(factor))
         return Reach(firsts, tuple(last for last in reach.lasts for _ in range(factor)), reach.shift)
+    if isinstance(node.layer, AdaptiveAvgPool2D):
+        return _binned(reach, node.in_shapes[0][1 + axis], node.out_shape[1 + axis])
     window = node.layer.window()
     stride, before, dilation = window.stride[axis], window.padding[2 * axis], window.dilation[axis]
     offsets = [tap * dilation - before for tap in range(window.kernel[axis])]
@@ -156,6 +162,22 @@ def _seen(reach: Reach, sources: list[list[int]], shift: Fraction | int) -> Reac
     """Return what values see that each read several values of `reach`, or none."""
     firsts = tuple(min((reach.first(i) for i in values), default=inf) for values in sources)
     return Reach(firsts, tuple(max((reach.last(i) for i in values), default=-inf) for values in sources), shift)
+
+
+def _binned(reach: Reach, length: int, count: int) -> Reach:
+    """Return the reach of `count` bins over `length` values: bin i is floor(i*n/m) .. ceil((i+1)*n/m) - 1."""
+    common = gcd(length, count)
+    bins, values = count // common, length // common  # after so many bins, so many values on, the pattern repeats
+    again = reach.period // gcd(reach.period, values)
+    if bins * again > MAX_PERIOD:
+        reach, again = _bounds(reach, 1), 1
+    shift = reach.shift * (values * again // reach.period)
+    if bins > MAX_PERIOD:  # no bin begins more than one value before its share of the length, or ends beyond
+        jump = reach.jump * length / count
+        return Reach((reach.first(0) - reach.jump,), (reach.last(0) + jump,), jump)
+    ends = [(i * length // count, -(-(i + 1) * length // count) - 1) for i in range(bins * again)]
+    sources = [list(end) if reach.is_ordered else list(range(end[0], end[1] + 1)) for end in ends]
+    return _seen(reach, sources, shift)
 
 
 def _joined(reaches: list[Reach], length: int) -> Reach:

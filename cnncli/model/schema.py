@@ -7,6 +7,7 @@ a text has the form of one; ranges of plain numbers are exact.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 from cnncli.language.items import JOINS, SHORTCUTS
@@ -25,7 +26,7 @@ SOURCE = {"type": "string", "pattern": r"^[^/\s][^/]*(/[^/]+)*$"}
 def language_schema(presets: Sequence[str] = ()) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of an architecture file; `presets` are named as examples."""
     kinds = {kind: layer for kind, layer in KINDS.items() if layer.inputs == 1}
-    bare = [kind for kind in kinds if not any(option.default is REQUIRED for option in options_of(kind))]
+    bare = [kind for kind in kinds if not _needs_options(kind)]
     layers = {"$ref": "#/$defs/layers"}
     branch = {"type": "array", "items": {"$ref": "#/$defs/layer"}}
     structures = {
@@ -81,6 +82,10 @@ def language_schema(presets: Sequence[str] = ()) -> dict[str, Any]:
     }
 
 
+def _needs_options(kind: str) -> bool:
+    return bool(KINDS[kind].one_of) or any(option.default is REQUIRED for option in options_of(kind))
+
+
 def _kind_schema(kind: str) -> dict[str, Any]:
     main = next((option for option in options_of(kind) if option.name == KINDS[kind].main), None)
     choices: list[dict[str, Any]] = [_options(kind, common=True), {"type": "null"}]
@@ -91,9 +96,15 @@ def _kind_schema(kind: str) -> dict[str, Any]:
 
 def _options(kind: str, *, common: bool) -> dict[str, Any]:
     properties = {option.name: {"description": option.help, **_value(option)} for option in options_of(kind)}
-    return (
-        _mapping(properties) if common else {"type": "object", "additionalProperties": False, "properties": properties}
-    )
+    plain = {"type": "object", "additionalProperties": False, "properties": properties}
+    schema = _mapping(properties) if common else plain
+    pairs = [
+        {"required": [one, other]}
+        for first, second in combinations(KINDS[kind].one_of, 2)
+        for one in first
+        for other in second
+    ]
+    return {**schema, "not": {"anyOf": pairs}} if pairs else schema
 
 
 def _mapping(properties: dict[str, Any], required: Sequence[str] = ()) -> dict[str, Any]:
@@ -133,7 +144,11 @@ def _value(option: Option) -> dict[str, Any]:
             return {"anyOf": [number, {"type": "array", "items": number, "minItems": 2, "maxItems": 2}]}
         case "pads":
             sides = {"type": "array", "items": number, "minItems": 2, "maxItems": 4}
-            return {"anyOf": [{"enum": list(PADDING_WORDS)}, number, sides]}
+            words = [] if option.default is REQUIRED else [{"enum": list(PADDING_WORDS)}]
+            return {"anyOf": [*words, number, sides]}
+        case "shape":
+            lengths = {"type": "array", "items": number, "minItems": 3, "maxItems": 3}
+            return {"anyOf": [lengths, {"type": "string", "pattern": r"^\s*[0-9]+\s*x\s*[0-9]+\s*x\s*[0-9]+\s*$"}]}
         case "number":
             low = "exclusiveMinimum" if option.open_low else "minimum"
             high = "exclusiveMaximum" if option.open_high else "maximum"

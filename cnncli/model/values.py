@@ -10,8 +10,8 @@ from typing import Any
 from cnncli.errors import InvalidInputError
 from cnncli.language.expression import evaluate
 from cnncli.language.items import fail, nearest
-from cnncli.language.tree import ListNode, ScalarNode, TreeNode, describe, shorten
-from cnncli.layers.base import Option
+from cnncli.language.tree import ListNode, ScalarNode, TreeNode, describe, plain_value, shorten
+from cnncli.layers.base import REQUIRED, Option
 from cnncli.layers.initialisers import parse_init
 from cnncli.shapes import Pair
 
@@ -46,6 +46,8 @@ def read_option(option: Option, node: TreeNode, names: Mapping[str, int]) -> Any
             return _pair(option, node, names)
         case "pads":
             return _pads(option, node, names)
+        case "shape":
+            return _shape(option, node, names)
         case "number":
             return _number(option, node)
         case "bool":
@@ -113,8 +115,10 @@ def _pair(option: Option, node: TreeNode, names: Mapping[str, int]) -> Pair:
 def _pads(option: Option, node: TreeNode, names: Mapping[str, int]) -> Any:
     if isinstance(node, ScalarNode) and isinstance(node.value, str):
         word = node.text.strip().lower()
-        if word in PADDING_WORDS:
+        if word in PADDING_WORDS and option.default is not REQUIRED:
             return word
+        if word in PADDING_WORDS:  # they have no meaning without a kernel
+            raise fail(node, f"{option.name}: expected numbers", "write 1 or [0, 1, 0, 1]")
         near = nearest(word, PADDING_WORDS)
         if node.text.isalpha() and node.text not in names and near.startswith("did"):
             raise fail(node, f"{option.name}: unknown word {shorten(node.text)!r}", near)
@@ -131,6 +135,19 @@ def _pads(option: Option, node: TreeNode, names: Mapping[str, int]) -> Any:
         rows, columns = _pair(option, node, names)
         return rows, rows, columns, columns
     return (read_int(option.name, node, names, option.low, option.high),) * 4
+
+
+def _shape(option: Option, node: TreeNode, names: Mapping[str, int]) -> tuple[int, int, int]:
+    numbers: tuple[TreeNode, ...] = ()
+    if isinstance(node, ListNode):
+        numbers = node.items
+    elif isinstance(node, ScalarNode):
+        numbers = tuple(ScalarNode(plain_value(n.strip()), n.strip(), node.mark) for n in node.text.split("x"))
+    if len(numbers) != 3:
+        hint = "flatten makes a vector" if len(numbers) == 1 else "write [7, 7, 64]"
+        raise fail(node, f"{option.name}: expected [height, width, channels], got {describe(node)}", hint)
+    height, width, channels = (read_int(option.name, n, names, option.low, option.high) for n in numbers)
+    return height, width, channels
 
 
 def _number(option: Option, node: TreeNode) -> float:

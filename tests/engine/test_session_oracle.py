@@ -38,6 +38,20 @@ def test_network_agrees_with_oracle(name):
     check(build(*NETWORKS[name]), count=37, batch_size=40)
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_oracle_agrees_with_central_differences(name):
+    model = build(*NETWORKS[name])
+    rng = np.random.default_rng(1)
+    x, labels = rng.normal(0.5, 1, (4, *model.input_shape)), rng.integers(0, 4, 4)
+    parameters = rng.normal(0, 0.3, model.parameter_count)
+    _, _, gradient = run_network(model, parameters, x, labels)
+    for place in rng.permutation(len(parameters))[:40]:
+        step = np.zeros_like(parameters)
+        step[place] = 1e-5
+        (above, _, _), (below, _, _) = (run_network(model, parameters + sign * step, x, labels) for sign in (1, -1))
+        assert (above - below).mean() / 2e-5 == pytest.approx(gradient[place], abs=1e-7, rel=1e-6), place
+
+
 def test_batch_smaller_than_a_vector_of_images():
     check(build(*NETWORKS["lenet-like"]), count=3, batch_size=3)
 

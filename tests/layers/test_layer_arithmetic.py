@@ -51,7 +51,7 @@ def network(layer, example, *, is_first):
 @pytest.mark.parametrize(("layer", "example"), CASES)
 def test_results_and_gradients(layer, example, is_first):
     model, tried = network(layer, example, is_first=is_first)
-    assert isinstance(model.nodes[tried].layer, layer)
+    assert model.nodes[tried].layer.kind == layer.kind
     images, labels = random_images(model, COUNT)
     session = Session(model, batch_size=COUNT, threads=2, optimizer="sgd", dtype="float64", mean=(0.5,), std=(0.4,))
     rng = np.random.default_rng(1)

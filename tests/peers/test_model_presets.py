@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="needs the [peers] extra")
 
 from torch import nn  # noqa: E402
 
-from cnncli.layers import Conv2D, ConvTranspose2D, Dense, Depthwise  # noqa: E402
+from cnncli.layers import AdaptiveAvgPool2D, Conv2D, ConvTranspose2D, Dense, Depthwise  # noqa: E402
 from cnncli.model import load_model, parse_model  # noqa: E402
 from cnncli.model.receptive_field import receptive_fields  # noqa: E402
 from cnncli.model.sources import preset_names, preset_text  # noqa: E402
@@ -344,6 +344,10 @@ def as_torch(model):
             )
             nn.init.ones_(layer.weight)
             layers.append(layer)
+        elif node.layer.kind == "upsample":
+            layers.append(nn.Upsample(scale_factor=node.layer.factor))
+        elif isinstance(node.layer, AdaptiveAvgPool2D):
+            layers.append(nn.AdaptiveAvgPool2d(node.layer.out))
         else:
             layers.append(nn.AvgPool2d(window.kernel, window.stride))
     return nn.Sequential(*layers)
@@ -368,6 +372,57 @@ def test_receptive_field_by_gradient(name):
         assert low == axis.first(index)
         assert high == axis.last(index)
         assert high - low + 1 == axis.size
+
+
+WORDS = {
+    "upsample: [2, 3]": nn.Upsample(scale_factor=(2, 3)),
+    "pad: [1, 0, 2, 1]": nn.ZeroPad2d((2, 1, 1, 0)),
+    "crop: [1, 0, 2, 1]": nn.ZeroPad2d((-2, -1, -1, 0)),
+    "lrn": nn.LocalResponseNorm(5),
+    "avgpool: {out: 7}": nn.AdaptiveAvgPool2d(7),
+    "avgpool: {out: [20, 2]}": nn.AdaptiveAvgPool2d((20, 2)),
+    "globalavgpool: {keep: true}": nn.AdaptiveAvgPool2d(1),
+    "globalmaxpool: {keep: true}": nn.AdaptiveMaxPool2d(1),
+    "reshape: [11, 4, 39]": nn.Sequential(nn.Flatten(), nn.Unflatten(1, (39, 11, 4))),
+}
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_shapes_of_words_no_preset_uses(word):
+    model = parse_model(f"input: [13, 11, 12]\nlayers:\n  - {word}\n")
+    assert model.output_shape == tuple(WORDS[word](torch.empty(1, 12, 13, 11)).shape[1:])
+    assert (model.macs, model.parameter_count) == (0, 0)
+
+
+def test_locally_connected_works_as_much_as_a_convolution():
+    options = "{filters: 4, kernel: [3, 2], stride: [2, 1], padding: 1}"
+    local, conv = (
+        parse_model(f"input: [13, 11, 3]\nlayers:\n  - {kind}: {options}") for kind in ("locally_connected", "conv")
+    )
+    out = nn.Conv2d(3, 4, (3, 2), (2, 1), 1)(torch.empty(1, 3, 13, 11)).shape[1:]
+    assert (local.output_shape, local.macs) == (conv.output_shape, conv.macs) == (tuple(out), out.numel() * 18)
+    assert local.parameter_count == out.numel() * 18 + out.numel()
+
+
+BINS = (
+    "conv: {filters: 1, kernel: 3}, avgpool: {out: [7, 5]}, conv: {filters: 1, kernel: 2}, avgpool: {out: 4}",
+    "upsample: [3, 2], avgpool: {out: [9, 31]}, conv: {filters: 1, kernel: 2, stride: 2}",
+    "avgpool: {out: [40, 6]}, crop: [3, 1, 1, 2], conv: {filters: 1, kernel: 3}",
+)
+
+
+@pytest.mark.parametrize("layers", BINS)
+def test_receptive_field_of_every_value_behind_bins(layers):
+    model = parse_model(f"input: [19, 13, 1]\nlayers: [{layers}]")
+    field = receptive_fields(model)[-1]
+    x = torch.zeros(1, *model.input_shape, requires_grad=True)
+    output = as_torch(model)(x)
+    assert tuple(output.shape[1:]) == model.output_shape
+    for row in range(output.shape[2]):
+        for column in range(output.shape[3]):
+            rows, columns = reached(output, x, row, column)
+            assert rows == (field.rows.first(row), field.rows.last(row))
+            assert columns == (field.columns.first(column), field.columns.last(column))
 
 
 def positive(module):

@@ -110,6 +110,47 @@ NETWORKS = {
   - dense: {units: 10, activation: relu6}
   - dense: classes
   - softmax""",
+    "alexnet-like": """
+  - conv: {filters: 8, kernel: 5, padding: 2, activation: relu}
+  - lrn: {alpha: 0.5}
+  - maxpool: {size: 3, stride: 2}
+  - conv: {filters: 12, kernel: 3, padding: 1, groups: 2, activation: relu}
+  - lrn: {size: 4, alpha: 2, beta: 0.6, k: 2}
+  - avgpool: {out: 3}
+  - flatten
+  - dense: {units: 16, activation: relu}
+  - dense: classes
+  - softmax""",
+    "skips by repetition": """
+  - conv: {name: fine, filters: 6, kernel: 3, padding: 1, bn: true, activation: relu}
+  - maxpool: 2
+  - conv: {name: coarse, filters: 8, kernel: 3, padding: 1, bn: true, activation: relu}
+  - avgpool: 2
+  - conv: {filters: 8, kernel: 3, padding: 1, activation: relu}
+  - upsample: 2
+  - concat: {name: middle, from: [coarse, upsample1]}
+  - conv: {filters: 6, kernel: 3, activation: relu}
+  - pad: 1
+  - upsample: 2
+  - concat: {from: [upsample2, fine]}
+  - crop: [1, 2, 0, 1]
+  - conv: {filters: 4, kernel: 1}
+  - globalavgpool
+  - softmax""",
+    "squeeze and excitation": """
+  - conv: {filters: 8, kernel: 3, padding: 1, bn: true, activation: relu}
+  - residual:
+      main: [conv: {filters: 8, kernel: 3, padding: 1, bn: true},
+             multiply: [[], [globalavgpool: {keep: true}, conv: {filters: 4, kernel: 1, activation: relu},
+                             conv: {filters: in*2, kernel: 1}, sigmoid]]]
+      activation: relu
+  - multiply: [[globalmaxpool, dense: {units: 4, activation: relu}, dense: 8], []]
+  - locally_connected: {filters: 6, kernel: 3, stride: 2, padding: 1, activation: relu}
+  - reshape: [4, 6, 9]
+  - conv: {filters: 5, kernel: 3, activation: relu}
+  - flatten
+  - dense: classes
+  - softmax""",
 }
 RECIPES = {
     "momentum": (Recipe("momentum", 0.9), 0.02, lambda p: torch.optim.SGD(p, 0.02, 0.9)),

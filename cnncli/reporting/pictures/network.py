@@ -16,7 +16,7 @@ COLOURS = {
     "conv": "#9ecae1", "depthwise": "#9ecae1", "locally_connected": "#9ecae1", "conv_transpose": "#9ecae1",
     "maxpool": "#fdae6b", "avgpool": "#fdae6b", "globalavgpool": "#fdd0a2", "globalmaxpool": "#fdd0a2",
     "dense": "#a1d99b", "flatten": "#d9d9d9", "batchnorm": "#dadaeb", "groupnorm": "#dadaeb", "layernorm": "#dadaeb",
-    "dropout": "#eeeeee", "add": "#fc9272", "concat": "#fcbba1", "block": "#c6dbef",
+    "dropout": "#eeeeee", "add": "#fc9272", "concat": "#fcbba1", "multiply": "#fc9272", "block": "#c6dbef",
 }  # fmt: skip
 INK = "#1d2433"
 LINE = "#4a5568"

@@ -68,6 +68,8 @@ def solve_layer(item: Item, shape: Shape, unknown: str, wanted: Wanted, *, round
     """
     if item.kind not in WINDOWS:
         raise UsageError(f"--solve needs a layer with a window, not {item.kind}", hint=f"use {', '.join(WINDOWS)}")
+    if "out" in item.options and item.kind == "avgpool":
+        raise UsageError("avgpool:out=... gives that output for any input", hint="write avgpool:3 to solve its window")
     key = _key(item, unknown)
     axes = _axes(item, shape, key, rounding)
     size = wanted.size or _same_size(axes, unknown)
