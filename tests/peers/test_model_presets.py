@@ -150,6 +150,42 @@ def mobilenet_v2():
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(1280, 1000))
 
 
+class Excited(nn.Module):
+    """Squeeze and excitation of c channels through q."""
+
+    def __init__(self, c, q):
+        super().__init__()
+        gate = [nn.AdaptiveAvgPool2d(1), nn.Conv2d(c, q, 1), nn.SiLU(), nn.Conv2d(q, c, 1), nn.Sigmoid()]
+        self.gate = nn.Sequential(*gate)
+
+    def forward(self, x):
+        return x * self.gate(x)
+
+
+def efficientnet_b0():
+    def unit(a, b, k, s=1, g=1):
+        return [nn.Conv2d(a, b, k, s, k // 2, groups=g, bias=False), nn.BatchNorm2d(b), nn.SiLU()]
+
+    def mobile(c, f, k, s, t):
+        layers = unit(c, t * c, 1) if t > 1 else []
+        layers += [*unit(t * c, t * c, k, s, t * c), Excited(t * c, c // 4)]
+        layers += unit(t * c, f, 1)[:2]
+        return Sum(*layers) if c == f and s == 1 else nn.Sequential(*layers)
+
+    layers: list[nn.Module] = unit(3, 32, 3, 2)
+    c = 32
+    plan = (
+        (1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3), (6, 5, 1, 112, 3), (6, 5, 2, 192, 4),
+        (6, 3, 1, 320, 1),
+    )  # fmt: skip
+    for t, k, s, f, count in plan:
+        for number in range(count):
+            layers.append(mobile(c, f, k, 1 if number else s, t))
+            c = f
+    layers += [*unit(320, 1280, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Dropout(0.2), nn.Linear(1280, 1000))
+
+
 def unet():
     def twice(c, f):
         return nn.Sequential(nn.Conv2d(c, f, 3, padding=1), nn.ReLU(), nn.Conv2d(f, f, 3, padding=1), nn.ReLU())
@@ -244,6 +280,7 @@ PEERS: dict[str, Callable[[], nn.Module]] = {
     "densenet121": lambda: densenet((6, 12, 24, 16)),
     "densenet169": lambda: densenet((6, 12, 32, 32)),
     "digits": digits,
+    "efficientnet-b0": efficientnet_b0,
     "inception-v1": googlenet,
     "keras001": keras001,
     "lecture": lambda: lenet(3, 8, 16, 0, 400, (120, 84), nn.MaxPool2d, nn.ReLU),
