@@ -116,6 +116,7 @@ OPERATIONS: dict[str, Any] = {
     "hard_sigmoid": lambda layer, xs, p, training: functional.hardsigmoid(xs[0]),
     "hard_swish": lambda layer, xs, p, training: functional.hardswish(xs[0]),
     "softmax": lambda layer, xs, p, training: xs[0],
+    "dropout": lambda layer, xs, p, training: functional.dropout(xs[0], layer.rate, training),
     "add": lambda layer, xs, p, training: sum(xs),
     "concat": lambda layer, xs, p, training: torch.cat(xs, 1),
     "multiply": _multiply,

@@ -7,11 +7,34 @@ import sys
 
 import numpy as np
 import pytest
+from graph_models import random_images
 from small_networks import NETWORKS, build
 
 from cnncli.engine import plan
 from cnncli.engine.session import Session
-from cnncli.model import load_model
+from cnncli.model import load_model, parse_model
+
+RESIDUAL = """
+  - conv: {filters: 8, kernel: 3, padding: 1, bn: true, activation: relu}
+  - residual: {main: [conv: {filters: 8, kernel: 3, padding: 1, bn: true, activation: relu},
+                      conv: {filters: 8, kernel: 3, padding: 1, bn: true}], activation: relu}
+  - residual: {main: [conv: {filters: 16, kernel: 3, stride: 2, padding: 1, bn: true, activation: relu},
+                      conv: {filters: 16, kernel: 3, padding: 1, bn: true}], activation: relu}
+  - residual: {main: [conv: {filters: 16, kernel: 3, padding: 1, bn: true, activation: relu},
+                      conv: {filters: 16, kernel: 3, padding: 1, bn: true}], activation: relu}
+  - globalavgpool"""
+DENSELY = """
+  - conv: {filters: 8, kernel: 3, padding: 1, bias: false}
+  - concat: [[], [batchnorm, relu, conv: {filters: 16, kernel: 1, bn: true, activation: relu},
+                  conv: {filters: 6, kernel: 3, padding: 1, bias: false}, dropout: 0.2]]
+  - concat: [[], [batchnorm, relu, conv: {filters: 16, kernel: 1, bn: true, activation: relu},
+                  conv: {filters: 6, kernel: 3, padding: 1, bias: false}, dropout: 0.2]]
+  - batchnorm
+  - relu
+  - conv: {filters: 10, kernel: 1, bias: false}
+  - avgpool: 2
+  - concat: [[], [batchnorm, relu, conv: {filters: 6, kernel: 3, padding: 1, bias: false}]]
+  - globalavgpool"""
 
 SCRIPT = """
 import hashlib, json, numpy as np
@@ -42,6 +65,34 @@ def run(threads, **environment):
 def test_same_bits_for_any_thread_count():
     results = run((1, 2, 3, 4))
     assert len({json.dumps(result) for result in results.values()}) == 1
+
+
+def trained(model, threads):
+    """Return the bytes of everything that two epochs of four batches, the last one not full, leave behind."""
+    images, labels = random_images(model, 150)
+    session = Session(model, batch_size=40, threads=threads, optimizer="adam", seed=3, std=(0.5,))
+    losses = []
+    for epoch in range(2):
+        order = np.random.default_rng(epoch).permutation(150)
+        for batch, start in enumerate(range(0, 150, 40)):
+            losses.append(session.train_batch(images, labels, order[start : start + 40], 3e-3, (epoch, batch)))
+    assert losses[-4] < losses[0]
+    state = session.optimizer_state()
+    arrays = [session.parameters, session.statistics, session.gradients, session.predict(images), *state.values()]
+    return [losses, session.evaluate(images, labels), *(np.asarray(array).tobytes() for array in arrays)]
+
+
+@pytest.mark.parametrize("is_shared", [False, True], ids=["blocks apart", "blocks shared out"])
+@pytest.mark.parametrize("name", ["lenet5", "residual", "densely connected"])
+def test_a_whole_training_has_the_same_bits_for_any_thread_count(name, is_shared, monkeypatch):
+    if is_shared:  # however small the layers are
+        monkeypatch.setattr(plan, "_SHARED_MACS", -1)
+    text = {"residual": RESIDUAL, "densely connected": DENSELY}.get(name)
+    head = "cnn: 1\nname: net\ninput: [12, 12, 3]\nclasses: 5\nlayers:"
+    model = parse_model(f"{head}{text}\n  - dense: classes\n", "net.yaml") if text else load_model(name)
+    first, *others = (trained(model, threads) for threads in (1, 2, 3, 8))
+    for other in others:
+        assert other == first
 
 
 @pytest.mark.parametrize("width", ["4", "8"])

@@ -1,0 +1,49 @@
+"""Every preset that can run takes three steps on one batch of its own size, and its loss falls."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from graph_models import random_images
+
+import cnncli
+from cnncli.engine.layout import session_bytes
+from cnncli.engine.session import Session
+from cnncli.engine.update import Recipe
+from cnncli.model import load_model
+
+PRESETS = sorted(path.stem for path in (Path(cnncli.__file__).parent / "presets").glob("*.yaml"))
+SMALL = 30_000_000  # multiply-accumulates per image of what the default run trains
+
+
+def needed(model):
+    return session_bytes(model, batch_size=2, threads=2, recipe=Recipe("sgd"))
+
+
+def free_bytes():
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+
+
+def cases():
+    found = []
+    for name in PRESETS:
+        marks = [pytest.mark.slow] if load_model(name).macs > SMALL else []
+        found.append(pytest.param(name, marks=marks, id=name))
+    return found
+
+
+@pytest.mark.parametrize("name", cases())
+def test_three_steps_lower_the_loss(name):
+    model = load_model(name)
+    missing = {node.layer.kind for node in model.nodes if not node.layer.can_run and not node.layer.loss}
+    if missing or len(model.output_shape) != 1 or model.output_shape[0] < 2:
+        pytest.skip(f"no arithmetic yet: {', '.join(sorted(missing)) or 'its end'}")
+    if Path("/proc/meminfo").exists() and needed(model) > 0.8 * free_bytes():
+        pytest.skip(f"needs {needed(model) / 1e9:.1f} GB")
+    images, labels = random_images(model, 2)
+    session = Session(model, batch_size=2, threads=2, optimizer="sgd", mean=(0.5,), std=(0.25,))
+    losses = [session.train_batch(images, labels, np.arange(2), 1e-3, (0, 0))[0] for _ in range(4)]
+    assert np.isfinite(losses).all()
+    assert losses[3] < losses[0]
+    assert np.isfinite(session.predict(images)).all()
