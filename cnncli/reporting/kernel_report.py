@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -28,7 +29,10 @@ def catalogue(form: str) -> str:
     if form not in ("table", "plain"):
         return text
     taking = [f"  {name}:{','.join(e.parameters)}" for name, e in CATALOGUE.items() if e.parameters]
-    steps = [f"  {step:25s}{purpose}" for step, purpose in STEP_PURPOSES.items()]
+    indent = " " * 27
+    steps = [
+        textwrap.fill(f"  {step:25s}{purpose}", 80, subsequent_indent=indent) for step, purpose in STEP_PURPOSES.items()
+    ]
     arguments = "Arguments, all optional, by place or as key=value:"
     return text + "\n".join(["", arguments, *taking, "", "Steps that need no kernel:", *steps]) + "\n"
 
