@@ -26,7 +26,7 @@ from cnncli.errors import (
 )
 from cnncli.io import standard_output as streams
 from cnncli.kernels import notices
-from cnncli.tasks.stop_request import SIGNALS, ignore_signals
+from cnncli.tasks.stop_request import SIGNALS, ignore_signals, is_stopping
 
 # name -> (module that defines it, one line of help): `cnn --help` imports none of them.
 COMMANDS = {
@@ -178,8 +178,10 @@ def _say_once(line: str) -> Callable[[str], None]:
     return listener
 
 
-def _terminate(number: int, _frame: Any) -> NoReturn:
+def _terminate(number: int, _frame: Any) -> None:
     """Raise once: a signal that follows must not interrupt the answer to this one."""
+    if number != signal.SIGINT and is_stopping():
+        return  # part of the first request, come after the work had put the handlers back
     ignore_signals()
     if number == signal.SIGINT:
         raise KeyboardInterrupt

@@ -12,6 +12,14 @@ from typing import Any
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+_requests: list[int] = []  # the signals that asked armed work of this process to stop
+
+
+def is_stopping() -> bool:
+    """Return whether a signal has asked the work of this process to stop, so that it is on its way out."""
+    return bool(_requests)
+
+
 def ignore_signals() -> None:
     """Ignore SIGINT, SIGTERM and SIGHUP from now on, while a process reports and exits."""
     for number in SIGNALS:
@@ -92,6 +100,7 @@ class StopRequest:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self._armed and not self.number:
             self.number = number
+            _requests.append(number)
             return
         if self.number and number != signal.SIGINT:
             return
