@@ -37,11 +37,13 @@ def cases():
 def test_three_steps_lower_the_loss(name):
     model = load_model(name)
     missing = {node.layer.kind for node in model.nodes if not node.layer.can_run and not node.layer.loss}
-    if missing or len(model.output_shape) != 1 or model.output_shape[0] < 2:
+    if missing or len(model.output_shape) != 1:
         pytest.skip(f"no arithmetic yet: {', '.join(sorted(missing)) or 'its end'}")
     if Path("/proc/meminfo").exists() and needed(model) > 0.8 * free_bytes():
         pytest.skip(f"needs {needed(model) / 1e9:.1f} GB")
     images, labels = random_images(model, 2)
+    if model.output_shape == (1,):  # one unit tells two classes apart
+        labels = np.array([0, 1])
     session = Session(model, batch_size=2, threads=2, optimizer="sgd", mean=(0.5,), std=(0.25,))
     losses = [session.train_batch(images, labels, np.arange(2), 1e-3, (0, 0))[0] for _ in range(4)]
     assert np.isfinite(losses).all()
