@@ -5,6 +5,7 @@ Wu and He 2018, arXiv:1803.08494 (groups); Ba, Kiros and Hinton 2016, arXiv:1607
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
@@ -22,7 +23,7 @@ EPS = Option("eps", "number", 1e-5, 0, 1, open_low=True, help="added to the vari
 
 
 @dataclass(frozen=True)
-class ImageNorm(Layer):
+class ImageNorm(Layer, ABC):
     """``weight * (x - mean) / sqrt(variance + eps) + bias`` with the mean and variance of each image's values.
 
     Nothing depends on the other images of a batch: training and prediction are the same arithmetic.
@@ -30,13 +31,13 @@ class ImageNorm(Layer):
 
     eps: float = 1e-5
 
+    @abstractmethod
     def channel_groups(self, x: Shape) -> int:
         """Return into how many groups of adjacent channels an image is divided."""
-        raise NotImplementedError
 
+    @abstractmethod
     def affine(self, x: Shape) -> Shape:
         """Return the shape of weight and bias: their axes are the first ones of `x`."""
-        raise NotImplementedError
 
     def params(self, *xs: Shape) -> dict[str, Param]:
         """Return weight and bias."""
