@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cnncli.shapes import Pads, Shape
@@ -367,8 +366,3 @@ class Graph:
 def as_image(shape: Shape) -> tuple[int, int, int]:
     """Return (n, 1, 1) for (n,) and the shape itself otherwise."""
     return (shape[0], 1, 1) if len(shape) == 1 else (shape[0], shape[1], shape[2])
-
-
-def elements(shape: Shape) -> int:
-    """Return how many numbers an image has."""
-    return prod(shape)
