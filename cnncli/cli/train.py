@@ -4,216 +4,30 @@ from __future__ import annotations
 
 import signal
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cnncli.cli.train_options import (
+    TrainArguments,
+    TrainCommand,
+    check_arguments,
+    reporting_style,
+    train_options,
+)
 from cnncli.errors import InterruptedRunError, UsageError
-from cnncli.io.datasets.catalogue import DATASETS, find_entry
-from cnncli.optim.optimizers import OPTIMIZERS
-from cnncli.optim.schedules import SCHEDULES
 
 if TYPE_CHECKING:
     from cnncli.reporting.progress import TrainingReporter
+    from cnncli.tasks.train.events import Finished
     from cnncli.tasks.train.plan import TrainingPlan
-
-_SEEDS = click.IntRange(0, 2**64 - 1)
-# heading -> first option below it
-_HEADINGS = {"Data": "dataset", "Learning": "epochs", "Run": "run_dir", "Output": "quiet"}
-
-
-@dataclass(frozen=True)
-class TrainArguments:
-    """What was typed: one field for each argument and option of the command, by its name there."""
-
-    arch: str | None
-    arch_option: str | None
-    dataset: str
-    data_dir: str | None
-    val_split: float
-    limit: int | None
-    epochs: int | None
-    batch_size: int
-    optimizer: str
-    lr: float | None
-    momentum: float | None
-    nesterov: bool
-    weight_decay: float
-    decay_all: bool
-    clip_norm: float | None
-    loss: str
-    label_smoothing: float
-    class_weights: str | None
-    schedule: str
-    warmup: float
-    patience: int | None
-    shuffle: bool
-    init_from: str | None
-    seed: int
-    run_dir: str | None
-    force: bool
-    threads: int | None
-    dry_run: bool
-    quiet: bool
-    plain: bool
-    as_json: bool
-
-    @property
-    def data_path(self) -> Path | None:
-        """Return where the files of the data set are."""
-        return None if self.data_dir is None else Path(self.data_dir)
-
-    @property
-    def run_path(self) -> Path | None:
-        """Return where the run is written."""
-        return None if self.run_dir is None else Path(self.run_dir)
-
-
-class TrainCommand(click.Command):
-    """A command with its options under headings."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, group by group."""
-        groups: dict[str, list[tuple[str, str]]] = {}
-        first = {name: heading for heading, name in _HEADINGS.items()}
-        heading = "Network"
-        for parameter in self.get_params(ctx):
-            heading = first.get(parameter.name or "", "Output" if parameter.name == "help" else heading)
-            record = parameter.get_help_record(ctx)
-            if record is not None and not isinstance(parameter, click.Argument):
-                groups.setdefault(heading, []).append(record)
-        for heading, records in groups.items():
-            with formatter.section(heading):
-                formatter.write_dl(records)
-        with formatter.section("Data sets"):
-            formatter.write_dl([(entry.name, entry.summary) for entry in DATASETS.values()])
 
 
 @click.command("train", cls=TrainCommand)
 @click.argument("arch", required=False)
-@click.option(
-    "--arch", "arch_option", metavar="ARCH", help="Preset of `cnn new --list`, or YAML file [suits the data]."
-)
-@click.option("-d", "--dataset", required=True, metavar="NAME", help="One of the data sets below.")
-@click.option(
-    "--data-dir",
-    metavar="DIR",
-    envvar="CNN_DATA_DIR",
-    help="Where its files are, or are fetched to [the user's cache].",
-)
-@click.option(
-    "--val-split",
-    type=click.FloatRange(0, 1, max_open=True),
-    default=0.1,
-    show_default=True,
-    metavar="SHARE",
-    help="Training images kept for validation; 0: none.",
-)
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Use only the first N images.")
-@click.option(
-    "-e",
-    "--epochs",
-    type=click.IntRange(0, 10**6),
-    metavar="N",
-    help="Passes over the images [10; small sets: more]; 0 writes the first weights.",
-)
-@click.option(
-    "-b",
-    "--batch-size",
-    type=click.IntRange(1, 65_536),
-    default=64,
-    show_default=True,
-    metavar="N",
-    help="Images per step.",
-)
-@click.option(
-    "--optimizer",
-    type=click.Choice(list(OPTIMIZERS)),
-    default="adam",
-    show_default=True,
-    help="Update rule.",
-)
-@click.option(
-    "--lr",
-    type=click.FloatRange(0, min_open=True),
-    metavar="X",
-    help=f"Learning rate [{', '.join(f'{name} {rule.lr:g}' for name, rule in OPTIMIZERS.items())}].",
-)
-@click.option(
-    "--momentum",
-    type=click.FloatRange(0, 1, max_open=True),
-    metavar="X",
-    help="Of the optimizers momentum [0.9] and rmsprop [0].",
-)
-@click.option("--nesterov", is_flag=True, help="Nesterov's form of --optimizer momentum.")
-@click.option(
-    "--weight-decay",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    metavar="X",
-    help="L2 penalty; with adamw decoupled from the gradient.",
-)
-@click.option("--decay-all", is_flag=True, help="--weight-decay of biases and normalisations, too.")
-@click.option(
-    "--clip-norm",
-    type=click.FloatRange(0, min_open=True),
-    metavar="X",
-    help="Largest Euclidean norm of all gradients together.",
-)
-@click.option(
-    "--loss",
-    type=click.Choice(["auto", "cross-entropy", "binary-cross-entropy"]),
-    default="auto",
-    show_default=True,
-    help="auto: binary for one output, else cross-entropy.",
-)
-@click.option(
-    "--label-smoothing",
-    type=click.FloatRange(0, 1, max_open=True),
-    default=0.0,
-    show_default=True,
-    metavar="S",
-    help="Targets of cross-entropy in training: 1 - S + S/K and S/K.",
-)
-@click.option(
-    "--class-weights",
-    type=click.Choice(["balanced"]),
-    help="Rare classes count more in training: N / (K n).",
-)
-@click.option(
-    "--schedule",
-    type=click.Choice(list(SCHEDULES)),
-    default="cosine",
-    show_default=True,
-    help="; ".join(f"{name} {text}" for name, text in SCHEDULES.items()) + ".",
-)
-@click.option(
-    "--warmup",
-    type=click.FloatRange(0, 1000),
-    default=0.0,
-    metavar="EPOCHS",
-    help="Rise to --lr first [0; one-cycle: 30 % of the run].",
-)
-@click.option(
-    "--patience", type=click.IntRange(1), metavar="N", help="Stop after N epochs without a better validation result."
-)
-@click.option("--shuffle/--no-shuffle", default=True, help="A new order of the images in each epoch [shuffle].")
-@click.option("--init-from", metavar="RUN|FILE", help="Begin with its weights, where name and shape are the same.")
-@click.option(
-    "--seed", type=_SEEDS, default=0, show_default=True, metavar="N", help="Of weights, split, order, dropout."
-)
-@click.option("-o", "--run-dir", metavar="DIR", help="Where the run is written [runs/ARCH-DATASET-N].")
-@click.option("-f", "--force", is_flag=True, help="Replace the run that is in --run-dir.")
-@click.option(
-    "-j", "--threads", type=click.IntRange(1, 1024), envvar="CNN_THREADS", metavar="N", help="[all processors]"
-)
-@click.option("-n", "--dry-run", is_flag=True, help="Check all, say the plan and the memory it needs, write nothing.")
-@click.option("-q", "--quiet", is_flag=True, help="Only the result.")
-@click.option("--plain", is_flag=True, help="One line per epoch on a terminal too.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per epoch.")
+@train_options
 def command(**options: Any) -> None:
     r"""Train a network on images.
 
@@ -233,58 +47,8 @@ def command(**options: Any) -> None:
         raise UsageError(f"two architectures: {given.arch} and --arch {given.arch_option}", hint="give one of them")
     given = replace(given, arch=given.arch_option if given.arch is None else given.arch)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a request to save: nothing to save before the first step
-    _check_texts(given)
-    _check_numbers(given)
-    _check_pairs(given)
-    if given.arch is not None:
-        _check_is_no_run(Path(given.arch))
+    check_arguments(given)
     _train(given)
-
-
-def _check_texts(given: TrainArguments) -> None:
-    # "$NAME" of a shell variable that is not set
-    for name, value in {
-        "ARCH": given.arch,
-        "--run-dir": given.run_dir,
-        "--data-dir": given.data_dir,
-        "--init-from": given.init_from,
-    }.items():
-        if value == "":
-            raise UsageError(f"{name} is empty", hint="name one, or leave it away")
-
-
-def _check_numbers(given: TrainArguments) -> None:
-    # Click's ranges let nan and inf through
-    for name in ("lr", "momentum", "weight_decay", "clip_norm", "label_smoothing", "val_split", "warmup"):
-        value = getattr(given, name)
-        if value is not None and not abs(value) < float("inf"):
-            raise UsageError(f"--{name.replace('_', '-')} {value} is not a finite number", hint="try 0.001")
-
-
-def _check_pairs(given: TrainArguments) -> None:
-    """Refuse options that another one makes meaningless."""
-    if given.force and given.run_dir is None:
-        raise UsageError("--force replaces the run in --run-dir, and none is named", hint="add --run-dir DIR")
-    styles = [name for name in ("quiet", "plain", "as_json") if getattr(given, name)]
-    if len(styles) > 1:
-        first, second = (f"--{name.removeprefix('as_')}" for name in styles[:2])
-        raise UsageError(f"{first} and {second} exclude each other", hint="give one of them")
-    source = click.get_current_context().get_parameter_source("data_dir")
-    entry = find_entry(given.dataset)
-    if entry.is_bundled and source is click.core.ParameterSource.COMMANDLINE:
-        raise UsageError(f"--data-dir is not used: {entry.name} is bundled", hint="leave it away")
-
-
-def _check_is_no_run(path: Path) -> None:
-    """Refuse weights in place of a network: a training that begins with new ones would not be what was asked for."""
-    is_run = path.is_dir() and any((path / name).exists() for name in ("best.safetensors", "last.safetensors"))
-    if not is_run and path.suffix != ".safetensors":
-        return
-    text = (path if is_run else path.parent) / "model.yaml"
-    network = text if text.is_file() else "ARCH"
-    hint = f"`cnn train {network} --init-from {path}` begins with its weights"
-    what = "holds a run" if is_run else "is a checkpoint"
-    raise UsageError(f"{what}, not a network", where=str(path), hint=hint)
 
 
 def _train(given: TrainArguments) -> None:
@@ -303,7 +67,7 @@ def _train(given: TrainArguments) -> None:
         check_run_directory(given.run_path, force=given.force)
     source = read_source(given.arch) if given.arch is not None else None
     notes: list[str] = []
-    with training_reporter(_style(given), sys.stdout, sys.stderr) as reporter:
+    with training_reporter(reporting_style(given), sys.stdout, sys.stderr) as reporter:
         data = load_dataset(given.dataset, given.data_path, lambda line: reporter.show(Note(line)))
         if source is None:
             name = default_architecture(*data.image_shape[1:])
@@ -324,7 +88,7 @@ def _train(given: TrainArguments) -> None:
 def _run(plan: TrainingPlan, notes: list[str], given: TrainArguments, reporter: TrainingReporter) -> None:
     """Train as planned, or on a dry run build all that training needs and write nothing."""
     from cnncli.tasks.stop_request import ignore_signals
-    from cnncli.tasks.train.events import Note
+    from cnncli.tasks.train.events import Finished, Note
     from cnncli.tasks.train.loop import make_engine_session, train
     from cnncli.tasks.train.plan import prepared
     from cnncli.tasks.train.run_directory import RunDirectory, default_run_directory, open_default_run_directory
@@ -345,14 +109,16 @@ def _run(plan: TrainingPlan, notes: list[str], given: TrainArguments, reporter: 
         try:
             for event in train(plan, run, make_engine_session):
                 reporter.show(event)
+                if isinstance(event, Finished):
+                    _write_report(event, plan, reporter)
         except InterruptedRunError:
             ignore_signals()  # all is saved: only the lock is to be given back and the line to be written
             raise
 
 
-def _style(given: TrainArguments) -> str:
-    if given.as_json:
-        return "json"
-    if given.quiet:
-        return "quiet"
-    return "terminal" if sys.stdout.isatty() and not given.plain else "plain"
+def _write_report(done: Finished, plan: TrainingPlan, reporter: TrainingReporter) -> None:
+    """Write what is made from a finished run: nothing so far beside the files of the task.
+
+    `done` names the run directory and holds the whole history; `plan` holds data and options; `result.json` and
+    `best.safetensors` are written.
+    """

@@ -121,7 +121,8 @@ class JsonReporter(PlainReporter):
         """Write an event that is data as JSON, others as `PlainReporter` does."""
         if isinstance(event, EpochDone | Finished):
             kind = "epoch" if isinstance(event, EpochDone) else "finished"
-            self._write({"schema": SCHEMA, "event": kind, **asdict(event)})
+            values = {key: value for key, value in asdict(event).items() if key != "history"}  # told epoch by epoch
+            self._write({"schema": SCHEMA, "event": kind, **values})
         elif isinstance(event, Prepared) and event.is_dry_run:
             self._write({"schema": SCHEMA, "event": "plan", **asdict(event)})
         else:

@@ -106,7 +106,13 @@ class EpochDone:
 
 @dataclass(frozen=True)
 class Finished:
-    """The end: the best weights on the test images."""
+    """The end: the best weights on the test images.
+
+    Attributes
+    ----------
+    history : tuple of EpochDone
+        Every epoch of the run, those before it was continued included.
+    """
 
     test_loss: float
     test_acc: float
@@ -116,6 +122,7 @@ class Finished:
     elapsed_s: float
     run_dir: Path
     stopped_early: bool
+    history: tuple[EpochDone, ...] = ()
 
 
 TrainingEvent: TypeAlias = Note | Prepared | Progress | Evaluating | EpochDone | Finished

@@ -176,8 +176,8 @@ class _Training:
         return True
 
     def _step(self, state: _Epoch, indices: NDArray[np.int64], lr: float) -> None:
-        train = self.plan.train
-        loss, correct = self.session.train_batch(train.images, train.labels, indices, lr, (state.epoch, state.step))
+        images, labels, places = self.plan.batch(indices, state.epoch)
+        loss, correct = self.session.train_batch(images, labels, places, lr, (state.epoch, state.step))
         state.step += 1
         if not math.isfinite(loss):
             raise self._not_finite(f"loss became {loss}", state.epoch, state.step, lr)
@@ -267,6 +267,7 @@ class _Training:
             elapsed_s=time.perf_counter() - self.began,
             run_dir=self.run.path,
             stopped_early=stopped_early,
+            history=tuple(record.history),
         )
         self.run.write(RESULT, (json.dumps(record.result(done), indent=2, allow_nan=False) + "\n").encode())
         yield done

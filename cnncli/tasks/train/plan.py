@@ -69,6 +69,21 @@ class TrainingPlan:
     notes: tuple[str, ...] = ()
     initial: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
+    def batch(
+        self, indices: NDArray[np.int64], epoch: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+        """Return images, labels and places: a step trains on the images and labels at these places.
+
+        Parameters
+        ----------
+        indices : ndarray of int64
+            Chosen among `train`.
+        epoch : int
+            From 1. Together with the seed it decides what is random, so that a run can be continued anywhere.
+        """
+        del epoch
+        return self.train.images, self.train.labels, indices
+
     @property
     def warmup_steps(self) -> int:
         """Return the steps of warm-up."""

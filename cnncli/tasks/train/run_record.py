@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -35,8 +33,8 @@ class RunRecord:
 
     Attributes
     ----------
-    epochs : int
-        How many are finished.
+    history : list of EpochDone
+        The finished epochs.
     best : EpochDone or None
         The epoch whose weights are the best so far: highest validation accuracy, then lowest validation loss;
         without validation images the latest epoch.
@@ -46,10 +44,15 @@ class RunRecord:
 
     def __init__(self, plan: TrainingPlan, run: RunDirectory) -> None:
         self._plan, self._run = plan, run
-        self.epochs = 0
+        self.history: list[EpochDone] = []
+        self._table = ",".join(_HISTORY) + "\n"
         self.best: EpochDone | None = None
         self.plateau: Plateau | None = None
-        self._table = ",".join(_HISTORY) + "\n"
+
+    @property
+    def epochs(self) -> int:
+        """Return how many epochs are finished."""
+        return len(self.history)
 
     @property
     def best_epoch(self) -> int:
@@ -66,12 +69,9 @@ class RunRecord:
 
     def add(self, row: EpochDone) -> None:
         """Add a finished epoch to the history, and remember it if it is the best one."""
-        self.epochs = row.epoch
-        text = io.StringIO()
-        values = asdict(row)
-        shown = ["" if values[key] is None else _shown(values[key]) for key in _HISTORY]
-        csv.writer(text, lineterminator="\n").writerow(shown)
-        self._table += text.getvalue()
+        self.history.append(row)
+        values = [getattr(row, key) for key in _HISTORY]
+        self._table += ",".join("" if value is None else _shown(value) for value in values) + "\n"
         if row.is_best:
             self.best = row
 
