@@ -260,15 +260,15 @@ def check_encoding(given: FilterArguments, targets: Sequence[str | None]) -> Non
     UsageError
         ``--quality``, ``--compress`` or ``--precision`` would be ignored.
     """
-    from cnncli.io.images.encode import format_of
+    from cnncli.io.images.formats import FORMATS, format_of
 
     stream = f"stdout.{_stream_extension(given)}"
     kinds = {"numbers" if target is None else format_of(stream if target == "-" else target) for target in targets}
     if not kinds:
         return
     for option, value, using in (
-        ("--quality", given.quality, {"JPEG", "WEBP"}),
-        ("--compress", given.compress, {"PNG", "TIFF"}),
+        ("--quality", given.quality, {name for name, format in FORMATS.items() if "quality" in format.settings}),
+        ("--compress", given.compress, {name for name, format in FORMATS.items() if "level" in format.settings}),
         ("--precision", given.precision, {"numbers", "TEXT"}),
     ):
         if value is not None and not kinds & using:

@@ -7,6 +7,8 @@ from pathlib import PurePath
 import numpy as np
 from numpy.typing import NDArray
 
+MATRIX_EXTENSIONS = (".txt", ".csv", ".tsv")
+
 
 def matrix_lines(
     values: NDArray, *, precision: int | None = None, separator: str = " ", align: bool = False

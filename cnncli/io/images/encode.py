@@ -2,68 +2,14 @@
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from cnncli.errors import CnnError, UsageError
-from cnncli.io.images import npy, png_write, pnm
-from cnncli.io.images.image import Image
-from cnncli.io.images.tiff import exif as tiff_exif
+from cnncli.errors import CnnError
+from cnncli.io.images.formats import FORMATS
+from cnncli.io.images.image import EncodeOptions, Image
 
 PNG_LEVEL = 1  # chosen by the table in benchmarks/README.md
 QUALITY = 92
-
-
-@dataclass(frozen=True)
-class _Capacity:
-    extensions: tuple[str, ...]
-    depths: tuple[str, ...]
-    channels: tuple[int, ...]
-    alpha: bool
-
-
-_ANY = ("uint8", "uint16", "float32", "float64")
-_FORMATS = {
-    "PNG": _Capacity((".png",), ("uint8", "uint16"), (1, 3), True),
-    "JPEG": _Capacity((".jpg", ".jpeg", ".jpe", ".jfif"), ("uint8",), (1, 3), False),
-    "TIFF": _Capacity((".tif", ".tiff"), ("uint8", "uint16", "float32"), tuple(range(1, 65)), True),
-    "BMP": _Capacity((".bmp",), ("uint8",), (1, 3), False),
-    "WEBP": _Capacity((".webp",), ("uint8",), (1, 3), True),
-    "GIF": _Capacity((".gif",), ("uint8",), (1,), False),
-    "PGM": _Capacity((".pgm",), ("uint8", "uint16"), (1,), False),
-    "PPM": _Capacity((".ppm",), ("uint8", "uint16"), (3,), False),
-    "PNM": _Capacity((".pnm",), ("uint8", "uint16"), (1, 3), False),
-    "NPY": _Capacity((".npy",), _ANY, tuple(range(1, 4097)), True),
-    "TEXT": _Capacity((".txt", ".csv", ".tsv"), _ANY, tuple(range(1, 4097)), False),
-}
-_BY_EXTENSION = {extension: name for name, c in _FORMATS.items() for extension in c.extensions}
-
-
-def format_of(path: str) -> str:
-    """Return the format that an output name asks for.
-
-    Raises
-    ------
-    UsageError
-        No extension or one that is not written.
-
-    Examples
-    --------
-    >>> format_of("out/a.JPG")
-    'JPEG'
-    """
-    extension = PurePath(path).suffix.lower()
-    if extension not in _BY_EXTENSION:
-        known = " ".join(sorted(_BY_EXTENSION))
-        found = f"extension {extension} is not written" if extension else "no extension says which format to write"
-        folder = "" if extension else f", or {path}/ if it is a folder"
-        raise UsageError(found, where=path, hint=f"use one of {known}{folder}")
-    return _BY_EXTENSION[extension]
 
 
 def obstacle(format: str, dtype: np.dtype, channels: int, alpha: bool) -> str:
@@ -74,7 +20,7 @@ def obstacle(format: str, dtype: np.dtype, channels: int, alpha: bool) -> str:
     >>> obstacle("GIF", np.dtype(np.uint8), 3, False)
     'GIF holds 1 channel, the result has 3'
     """
-    able = _FORMATS[format]
+    able = FORMATS[format]
     if dtype.name not in able.depths:
         return f"{format} holds no {dtype.name} samples"
     if channels not in able.channels:
@@ -95,11 +41,11 @@ def check_holds(format: str, dtype: np.dtype, channels: int, alpha: bool, where:
     problem = obstacle(format, dtype, channels, alpha)
     if not problem:
         return
-    able = _FORMATS[format]
+    able = FORMATS[format]
     others = [
-        c.extensions[0]
-        for name, c in _FORMATS.items()
-        if name not in ("TEXT", "PNM") and dtype.name in c.depths and channels in c.channels and (c.alpha or not alpha)
+        other.extensions[0]
+        for name, other in FORMATS.items()
+        if other.is_proposed and not obstacle(name, dtype, channels, alpha)
     ]
     ways = f"write {' or '.join(others)}"
     if alpha and not able.alpha:
@@ -138,83 +84,4 @@ def encode_image(
     check_holds(format, samples.dtype, samples.shape[2], image.alpha is not None, where)
     if image.alpha is not None:
         samples = np.concatenate([samples, image.alpha[..., None]], axis=2)
-    if format == "PNG":
-        return png_write.write_png(
-            samples, level=level, threads=threads, icc=image.icc, density=image.density, exif=image.exif
-        )
-    if format in ("PGM", "PPM", "PNM"):
-        return pnm.write_pnm(samples)
-    if format == "NPY":
-        return npy.write_npy(samples[..., 0] if samples.shape[2] == 1 else samples)
-    if format == "JPEG":
-        return _jpeg(samples, image, quality)
-    if format == "TIFF":
-        return _tiff(samples, image, level)
-    return _by_imageio(samples, image, format, quality)
-
-
-def _jpeg(samples: NDArray, image: Image, quality: int) -> bytes:
-    from PIL import JpegImagePlugin  # noqa: F401  registers the encoder; Pillow would import thirty others
-    from PIL.Image import new
-
-    height, width, channels = samples.shape
-    picture = new("L" if channels == 1 else "RGB", (width, height), None)  # None: nothing is filled in first
-    picture.frombytes(np.ascontiguousarray(samples).data)
-    # colours that came in coarse stay so; elsewhere that would smear the sharp edges of a filter's result
-    finest = 0 if quality >= 90 else 2
-    options: dict[str, Any] = {"quality": quality, "subsampling": finest if image.sampling is None else image.sampling}
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", **options, **_metadata(image))
-    return stream.getvalue()
-
-
-def _metadata(image: Image) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if image.icc:
-        found["icc_profile"] = image.icc
-    if image.exif:
-        found["exif"] = image.exif
-    if image.density:
-        found["dpi"] = tuple(image.density)
-    return found
-
-
-def _tiff(samples: NDArray, image: Image, level: int) -> bytes:
-    import imageio.v3 as imageio
-
-    options: dict[str, Any] = {
-        "photometric": "rgb" if image.pixels.shape[2] == 3 else "minisblack",
-        "planarconfig": "contig",
-        "compression": "zlib" if level else None,
-        "compressionargs": {"level": level} if level else None,
-    }
-    colours = 3 if image.pixels.shape[2] == 3 else 1
-    extra = ["unspecified"] * (image.pixels.shape[2] - colours) + ["unassalpha"] * (image.alpha is not None)
-    if extra:
-        options["extrasamples"] = extra
-    if image.icc:
-        options["iccprofile"] = image.icc
-    if image.density:
-        options |= {"resolution": image.density, "resolutionunit": "INCH"}
-    if samples.shape[2] == 1:
-        samples = samples[..., 0]
-    encoded: bytes = imageio.imwrite("<bytes>", samples, extension=".tif", plugin="tifffile", **options)
-    return tiff_exif.with_exif(encoded, image.exif) if image.exif else encoded
-
-
-def _by_imageio(samples: NDArray, image: Image, format: str, quality: int) -> bytes:
-    import imageio.v3 as imageio
-
-    options = _metadata(image)
-    if format == "WEBP":
-        options |= {"lossless": quality == 100, "quality": quality, "exact": True}
-    elif format == "BMP":
-        options = {name: value for name, value in options.items() if name == "dpi"}
-    else:
-        options = {}
-    if samples.shape[2] == 1:
-        samples = samples[..., 0]
-    encoded: bytes = imageio.imwrite(
-        "<bytes>", samples, extension=_FORMATS[format].extensions[0], plugin="pillow", **options
-    )
-    return encoded
+    return FORMATS[format].encode(samples, image, EncodeOptions(level, quality, threads))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from numpy.typing import NDArray
@@ -78,6 +79,50 @@ class Header:
     shape: tuple[int, int, int]
     dtype: str
     alpha: bool
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """What every decoder is told.
+
+    Parameters
+    ----------
+    where : str
+        Name of the file in messages.
+    upright : bool
+        The picture will be turned by its orientation: the EXIF block to pass on says 1.
+    frame : int, optional
+        Which picture of an animation or a TIFF stack, counted from 0; the default is the first one, with a note.
+    max_pixels : int
+        Larger pictures are refused from their header.
+    admit : callable, optional
+        Sees the header of a compressed picture, and refuses it by an error.
+    """
+
+    where: str
+    upright: bool = True
+    frame: int | None = None
+    max_pixels: int = MAX_PIXELS
+    admit: Callable[[Header], None] | None = None
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """What every encoder is told; each uses what its entry of `FORMATS` names.
+
+    Parameters
+    ----------
+    level : int
+        zlib's 0 (stored) to 9.
+    quality : int
+        1 to 100; WebP at 100 is lossless.
+    threads : int
+        The bytes do not depend on it.
+    """
+
+    level: int
+    quality: int
+    threads: int = 1
 
 
 def check_size(width: int, height: int, where: str, max_pixels: int) -> None:

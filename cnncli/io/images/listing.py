@@ -12,11 +12,8 @@ from dataclasses import dataclass
 
 from cnncli.errors import InvalidInputError
 from cnncli.io.atomic import read_regular_file
+from cnncli.io.images.formats import IMAGE_EXTENSIONS
 
-# what a folder is searched for; text is not, because folders of images hold notes and tables as well
-EXTENSIONS = tuple(
-    ".png .jpg .jpeg .jpe .jfif .tif .tiff .bmp .webp .gif .pgm .ppm .pnm .pbm .npy".split()  # noqa: SIM905
-)
 _LIST_BYTES = 64 << 20
 
 
@@ -91,7 +88,7 @@ def _walk(top: str, closed: str | None) -> Iterator[InputFile]:
         if closed is not None:
             folders[:] = [f for f in folders if os.path.realpath(os.path.join(folder, f)) != closed]
         for name in sorted(names, key=os.fsencode):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS:
                 relative = os.path.relpath(folder, top)
                 yield InputFile(os.path.join(folder, name), "" if relative == "." else relative)
 

@@ -54,7 +54,7 @@ def read_npy_image(data: bytes, where: str, max_pixels: int) -> Image:
     if pixels.dtype not in (np.uint8, np.uint16, np.float32, np.float64):
         notes = (f"{pixels.dtype} became float64",)
         pixels = pixels.astype(np.float64)
-    return Image(pixels, mode=str(array.dtype), format="NPY", notes=notes)
+    return Image(pixels, mode=str(array.dtype), notes=notes)
 
 
 def write_npy(array: NDArray) -> bytes:

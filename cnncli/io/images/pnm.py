@@ -54,7 +54,7 @@ def read_pnm(data: bytes, where: str, max_pixels: int) -> Image:
     elif maximum not in (255, 65_535):
         notes = (f"samples run from 0 to {maximum} and are kept so",)
     dtype = np.uint8 if maximum <= 255 else np.uint16
-    return Image(np.ascontiguousarray(samples, dtype), mode=f"P{kind}", format="PNM", notes=notes)
+    return Image(np.ascontiguousarray(samples, dtype), mode=f"P{kind}", notes=notes)
 
 
 def write_pnm(pixels: NDArray) -> bytes:

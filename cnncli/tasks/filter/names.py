@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from cnncli.errors import CnnError, UsageError
 from cnncli.io.atomic import temporaries
-from cnncli.io.images.encode import format_of
+from cnncli.io.images.formats import format_of
 from cnncli.io.images.listing import InputFile
 
 _FIELDS = ("stem", "kernel", "ext", "name", "parent", "folder")

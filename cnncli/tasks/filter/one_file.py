@@ -20,10 +20,10 @@ from cnncli.filtering.plan import FilterPlan
 from cnncli.filters.kernel_text import parse_matrix
 from cnncli.io.atomic import ensure_writable, make_directory, read_regular_file, write_atomically
 from cnncli.io.images.decode import decode_image
-from cnncli.io.images.encode import encode_image, format_of
+from cnncli.io.images.encode import encode_image
+from cnncli.io.images.formats import format_of, looks_like_image, named_content
 from cnncli.io.images.image import MAX_FILE_BYTES, MAX_PIXELS, Header, Image
-from cnncli.io.images.sniff import looks_like_image
-from cnncli.io.matrix_text import matrix_bytes, matrix_lines
+from cnncli.io.matrix_text import MATRIX_EXTENSIONS, matrix_bytes, matrix_lines
 from cnncli.io.standard_output import write_standard_output
 from cnncli.tasks.filter.events import Outcome
 from cnncli.tasks.filter.memory import check_memory
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from cnncli.filtering.apply import FilterResult
 
 _LARGE = 1 << 22  # samples; less needs no question about memory unless it is padded or dilated
-_MATRIX_FILES = (".txt", ".csv", ".tsv")
 
 
 @dataclass(frozen=True)
@@ -87,14 +86,14 @@ def load(
         data = read_regular_file(job.source, limit)
         where = job.source
     digest = hashlib.sha256(data).hexdigest() if fingerprint else ""
-    named_so = job.source == "-" or os.path.splitext(job.source)[1].lower() in _MATRIX_FILES
+    named_so = job.source == "-" or os.path.splitext(job.source)[1].lower() in MATRIX_EXTENSIONS
     if named_so and is_text_matrix(data):
         values = parse_matrix(data, where).astype(np.float64)
         return Loaded(_finite(Image(values, mode="matrix", format="MATRIX"), options, where), digest)
     image = decode_image(
         data, where, exif=options.exif, frame=options.frame, max_pixels=options.max_pixels, admit=admit
     )
-    if job.source != "-" and image.format not in ("NPY", _named_format(job.source)):
+    if job.source != "-" and image.format not in ("NPY", named_content(job.source)):
         image = image.noted(f"{job.source} holds {image.format}, whatever its name says")
     if options.alpha == "drop" and image.alpha is not None:
         image = replace(image, alpha=None).noted("transparency dropped")
@@ -233,15 +232,6 @@ def _encoded(image: Image, target: str, options: FileOptions) -> bytes | bytearr
 def _with_alpha(image: Image) -> NDArray:
     """Return the channels with the opacity as the last of them, where there is one."""
     return image.pixels if image.alpha is None else np.concatenate([image.pixels, image.alpha[..., None]], axis=2)
-
-
-def _named_format(path: str) -> str:
-    """Return the format that the name of an input promises, in the words of `Image.format`."""
-    try:
-        name = format_of(path)
-    except CnnError:
-        name = "PNM" if path.lower().endswith(".pbm") else ""
-    return "PNM" if name in ("PGM", "PPM") else name
 
 
 def _finite(image: Image, options: FileOptions, where: str) -> Image:

@@ -12,7 +12,8 @@ import numpy as np
 from cnncli.errors import CnnError
 from cnncli.filtering.plan import FilterPlan, resolve_plan
 from cnncli.io.atomic import ensure_writable
-from cnncli.io.images.encode import check_holds, format_of, obstacle
+from cnncli.io.images.encode import check_holds, obstacle
+from cnncli.io.images.formats import format_of
 from cnncli.io.images.image import Image
 from cnncli.tasks.filter.memory import result_shape
 from cnncli.tasks.filter.names import Job

@@ -15,7 +15,8 @@ from PIL import ImageCms
 
 from cnncli.errors import CnnError, InvalidInputError
 from cnncli.io.images.decode import decode_image
-from cnncli.io.images.encode import check_holds, encode_image, format_of
+from cnncli.io.images.encode import check_holds, encode_image
+from cnncli.io.images.formats import format_of
 from cnncli.io.images.image import Image
 
 RNG = np.random.default_rng(20261120)

@@ -86,7 +86,7 @@ def test_opacity_counts(monkeypatch):
     ],
 )
 def test_memory_is_asked_for_before_a_picture_is_decoded(tmp_path, monkeypatch, name, mode, words):
-    from cnncli.io.images import decode as decoding
+    from cnncli.io.images import decoders as decoding
 
     def decode(*_, **__):
         raise AssertionError("decoded")

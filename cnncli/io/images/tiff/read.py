@@ -97,7 +97,6 @@ def read_tiff(data: bytes, where: str, frame: int | None, max_pixels: int) -> Im
         alpha=alpha,
         icc=bytes(icc.value) if icc is not None and page.photometric != _CMYK else None,
         density=resolution if min(resolution) > 0 else None,
-        format="TIFF",
         notes=notes + more + colour_notes,
         orientation=orientation,
     )
