@@ -14,7 +14,7 @@ import cnncli
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(cnncli.__path__, "cnncli.")
-    if not module.name.startswith(("cnncli.kernels", "cnncli.__main__"))
+    if not module.name.startswith(("cnncli.kernels", "cnncli.compute", "cnncli.__main__"))
 ]
 
 

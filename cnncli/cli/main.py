@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from cnncli import SCHEMA, __version__
+from cnncli.compute import notices
 from cnncli.errors import (
     CnnError,
     ExitCode,
@@ -25,7 +26,6 @@ from cnncli.errors import (
     printable,
 )
 from cnncli.io import standard_output as streams
-from cnncli.kernels import notices
 from cnncli.tasks.stop_request import SIGNALS, ignore_signals, is_stopping
 
 # name -> (module that defines it, one line of help): `cnn --help` imports none of them.

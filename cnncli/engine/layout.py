@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from cnncli.compute.arguments import Operand
+from cnncli.compute.host import LANES
+from cnncli.compute.program import Op
 from cnncli.engine.losses import LOSSES, PLAIN, Objective, Targets, loss_name, record_answers, record_loss
 from cnncli.engine.memory import Memory
 from cnncli.engine.plan import BoundPlan, Plan, Signals
 from cnncli.engine.record import record
 from cnncli.engine.update import Update
 from cnncli.engine.weights import Weights
-from cnncli.kernels.arguments import Operand
-from cnncli.kernels.host import LANES
-from cnncli.kernels.program import Op
 from cnncli.layers.recording import Bound, Graph, Step, Value
 from cnncli.model import Model
 from cnncli.optim.optimizers import Recipe

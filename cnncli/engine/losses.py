@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cnncli.compute.arguments import Operand
+from cnncli.compute.program import Op
 from cnncli.errors import InvalidInputError, UsageError
-from cnncli.kernels.arguments import Operand
-from cnncli.kernels.program import Op
 from cnncli.layers.recording import Bound, Graph, Value
 from cnncli.model import Model
 

@@ -12,6 +12,9 @@ from functools import cached_property
 
 import numpy as np
 
+from cnncli.compute.arguments import Operand, Partial
+from cnncli.compute.host import LANES
+from cnncli.compute.program import Op, OpSequence
 from cnncli.engine.memory import Memory
 from cnncli.engine.placement import (
     Phase,
@@ -27,9 +30,6 @@ from cnncli.engine.placement import (
 from cnncli.engine.record import Record
 from cnncli.engine.rewrites import PREDICTING, TRAINING, rewritten
 from cnncli.engine.weights import Weights
-from cnncli.kernels.arguments import Operand, Partial
-from cnncli.kernels.host import LANES
-from cnncli.kernels.program import Op, OpSequence
 from cnncli.layers.recording import NO_PADS, Bound, Scope, Step, Table, Value, View
 
 #: multiply-accumulates per step of a block from which on a step is shared out over threads: some microseconds of work

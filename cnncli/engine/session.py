@@ -7,12 +7,12 @@ from hashlib import blake2b
 
 import numpy as np
 
+from cnncli.compute.program import Program
 from cnncli.engine.layout import Layout
 from cnncli.engine.losses import LOSSES, PLAIN, Objective
 from cnncli.engine.update import Update, recipe_of
 from cnncli.engine.weights import initial_values
 from cnncli.errors import CancelledError
-from cnncli.kernels.program import Program
 from cnncli.model import Model
 from cnncli.optim.optimizers import Recipe
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from cnncli.compute.arguments import Learner, Operand
+from cnncli.compute.host import LANES
+from cnncli.compute.program import Op, OpSequence
 from cnncli.engine.memory import Memory
 from cnncli.engine.weights import Weights
-from cnncli.kernels.arguments import Learner, Operand
-from cnncli.kernels.host import LANES
-from cnncli.kernels.program import Op, OpSequence
 from cnncli.optim.optimizers import OPTIMIZERS, Recipe
 
 _NUMBERS = 4096  # parameters that one task updates

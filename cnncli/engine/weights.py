@@ -6,9 +6,9 @@ from math import prod
 
 import numpy as np
 
+from cnncli.compute.arguments import Operand
+from cnncli.compute.host import LANES
 from cnncli.engine.memory import Memory
-from cnncli.kernels.arguments import Operand
-from cnncli.kernels.host import LANES
 from cnncli.layers.initialisers import spread
 from cnncli.model import Model, Slot
 

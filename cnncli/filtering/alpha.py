@@ -31,7 +31,7 @@ from cnncli.filtering.plan import resolve_plan
 from cnncli.filtering.stages import GrayStage, PointStage, PoolStage, Rows, SourceStage, Stage, WindowStage, joined
 from cnncli.filters.borders import Border
 from cnncli.filters.kernel import Kernel
-from cnncli.kernels import image_filter_numpy as arithmetic
+from cnncli.kernels.image_filter import with_numpy as arithmetic
 from cnncli.threads import available
 
 #: colours (H, W, C) and their opacity (H, W, 1) from 0 to the white of its type; None where all of it is opaque

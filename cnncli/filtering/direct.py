@@ -27,7 +27,7 @@ def worth_compiling(pixels: NDArray[Any], plan: FilterPlan, resolved: ResolvedPl
     """
     if not _compilable(pixels, resolved):
         return False
-    if wanted or "cnncli.kernels.image_filter" in sys.modules:
+    if wanted or "cnncli.kernels.image_filter.strip" in sys.modules:
         return True
     return worth_compiling_alone(pixels, plan, resolved)
 
@@ -101,7 +101,7 @@ def run_direct(stage: Stage, mapper: Mapper, out: NDArray[Any], threads: int) ->
 def _run(
     stage: KernelStage, out: NDArray[Any] | None, threads: int, absolute: bool, scale: float, shift: float, white: float
 ) -> Tally:
-    from cnncli.kernels.image_filter_job import FilterJob
+    from cnncli.kernels.image_filter.job import FilterJob
 
     kernel, geometry = stage.kernel, stage.geometry
     divisor = kernel.divisor

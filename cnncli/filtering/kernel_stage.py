@@ -14,7 +14,7 @@ from cnncli.filters.borders import Border
 from cnncli.filters.geometry import Geometry, resolve
 from cnncli.filters.kernel import Kernel
 from cnncli.filters.steps import GrayStep, KernelStep, PoolStep, Step
-from cnncli.kernels import image_filter_numpy as arithmetic
+from cnncli.kernels.image_filter import with_numpy as arithmetic
 from cnncli.shapes import Pair
 
 Rows = NDArray[Any]
@@ -55,7 +55,7 @@ class KernelStage(WindowStage):
         return (self._compiled if self.compiled else self._in_numpy)(block, places, (height, self.shape[1]))
 
     def _compiled(self, block: Rows, places: NDArray[np.int64], size: Pair) -> Rows:
-        from cnncli.kernels.image_filter_job import FilterJob
+        from cnncli.kernels.image_filter.job import FilterJob
 
         kernel, geometry, left = self.kernel, self.geometry, self.geometry.pads[2]
         starts = kernel.biases * kernel.divisor

@@ -13,8 +13,8 @@ from cnncli.filtering.plan import middle
 from cnncli.filters.borders import Border, source_index
 from cnncli.filters.geometry import Geometry, resolve
 from cnncli.filters.steps import GRAY_WEIGHTS, PointStep, PoolStep
-from cnncli.kernels import image_filter_numpy as arithmetic
 from cnncli.kernels.activation_table import ACTIVATIONS
+from cnncli.kernels.image_filter import with_numpy as arithmetic
 
 Rows = NDArray[Any]
 

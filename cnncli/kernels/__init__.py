@@ -1,1 +1,1 @@
-"""Arithmetic on arrays: the only folder that imports numba."""
+"""Arithmetic on arrays: compiled loops and the SIMD vectors they are written in."""

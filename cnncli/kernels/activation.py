@@ -13,12 +13,12 @@ from typing import Any
 
 from numba.extending import register_jitable
 
+from cnncli.compute.arguments import Block, ChannelReals, Maps, Partial, Real
+from cnncli.compute.kernel import Kernel
 from cnncli.kernels import activation_table
 from cnncli.kernels.activation_table import ACTIVATIONS, Activation
-from cnncli.kernels.arguments import Block, ChannelReals, Maps, Partial, Real
-from cnncli.kernels.kernel import Kernel
-from cnncli.kernels.simd import LANES, offset, vadd, vload, vset, vstore, vsum
-from cnncli.kernels.vector_math import compiled
+from cnncli.kernels.simd.vector_math import compiled
+from cnncli.kernels.simd.vectors import LANES, offset, vadd, vload, vset, vstore, vsum
 
 for _formula in vars(activation_table).copy().values():
     if isfunction(_formula) and _formula.__module__ == activation_table.__name__:

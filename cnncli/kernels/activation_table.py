@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cnncli.kernels.elementary import bell, exp, expm1, maximum, minimum, normal_tail, tanh, where
+from cnncli.kernels.simd.elementary import bell, exp, expm1, maximum, minimum, normal_tail, tanh, where
 
 
 @dataclass(frozen=True)

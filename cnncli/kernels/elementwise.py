@@ -7,9 +7,9 @@ from typing import Any
 import numba
 import numpy as np
 
-from cnncli.kernels.arguments import Block, Maps, Real, UInt64s
-from cnncli.kernels.kernel import kernel
-from cnncli.kernels.simd import LANES, vadd, vgreater, vload, vmax, vselect, vset, vstore
+from cnncli.compute.arguments import Block, Maps, Real, UInt64s
+from cnncli.compute.kernel import kernel
+from cnncli.kernels.simd.vectors import LANES, vadd, vgreater, vload, vmax, vselect, vset, vstore
 
 
 @kernel(splits_channels=True)

@@ -8,10 +8,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from cnncli.kernels.arguments import Int64s, Maps, Reals
-from cnncli.kernels.kernel import kernel
-from cnncli.kernels.simd import (
-    _ELEMENTS,
+from cnncli.compute.arguments import Int64s, Maps, Reals
+from cnncli.compute.kernel import kernel
+from cnncli.kernels.simd.vectors import (
+    ELEMENTS,
     LANES,
     load_vector,
     pointer,
@@ -30,7 +30,7 @@ def _bytes_to_lanes(typingctx: Any, source: Any, picks: Any, size: Any, start: A
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         source, picks, size, start, out = args
-        byte, number, real = ir.IntType(8), ir.IntType(64), _ELEMENTS[target.dtype]
+        byte, number, real = ir.IntType(8), ir.IntType(64), ELEMENTS[target.dtype]
         rows = []
         for i in range(LANES):
             pick = builder.load(builder.gep(picks, [ir.Constant(number, i)], source_etype=number), typ=number)

@@ -11,9 +11,9 @@ import math
 
 import numpy as np
 
-from cnncli.kernels.arguments import Float64s, Int64s, Real, Reals
-from cnncli.kernels.kernel import kernel
-from cnncli.kernels.simd import LANES
+from cnncli.compute.arguments import Float64s, Int64s, Real, Reals
+from cnncli.compute.kernel import kernel
+from cnncli.kernels.simd.vectors import LANES
 
 
 @kernel

@@ -7,9 +7,9 @@ applies and 0 elsewhere, `mask_step` is 0 where one vector of it stands for all.
 
 from __future__ import annotations
 
-from cnncli.kernels.arguments import Block, Float64s, Learner, Real, Reals
-from cnncli.kernels.kernel import kernel
-from cnncli.kernels.simd import LANES, vadd, vdiv, vfma, vget, vload, vmul, vset, vsqrt, vstore, vsum
+from cnncli.compute.arguments import Block, Float64s, Learner, Real, Reals
+from cnncli.compute.kernel import kernel
+from cnncli.kernels.simd.vectors import LANES, vadd, vdiv, vfma, vget, vload, vmul, vset, vsqrt, vstore, vsum
 
 
 @kernel

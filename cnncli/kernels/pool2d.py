@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from cnncli.kernels.arguments import Maps, Real, Window
-from cnncli.kernels.kernel import kernel
-from cnncli.kernels.simd import (
+from cnncli.compute.arguments import Maps, Real, Window
+from cnncli.compute.kernel import kernel
+from cnncli.kernels.simd.vectors import (
     LANES,
     mask_or,
     mask_without,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cnncli.kernels.arguments import Block, Partial, Real, Reals
-from cnncli.kernels.kernel import kernel
-from cnncli.kernels.simd import LANES, offset, transpose, vadd, vload, vset, vstore, vsum
+from cnncli.compute.arguments import Block, Partial, Real, Reals
+from cnncli.compute.kernel import kernel
+from cnncli.kernels.simd.vectors import LANES, offset, transpose, vadd, vload, vset, vstore, vsum
 
 
 @kernel

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from cnncli.kernels.arguments import Maps, Real
-from cnncli.kernels.elementary import exp
-from cnncli.kernels.kernel import kernel
-from cnncli.kernels.simd import LANES, vadd, vdiv, vfma, vload, vmax, vmul, vset, vstore, vsub
-from cnncli.kernels.vector_math import compiled
+from cnncli.compute.arguments import Maps, Real
+from cnncli.compute.kernel import kernel
+from cnncli.kernels.simd.elementary import exp
+from cnncli.kernels.simd.vector_math import compiled
+from cnncli.kernels.simd.vectors import LANES, vadd, vdiv, vfma, vload, vmax, vmul, vset, vstore, vsub
 
 _exp = compiled(lambda x: exp(x))  # an overload is no function that can be compiled by itself
 

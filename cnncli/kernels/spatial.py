@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cnncli.kernels.arguments import Maps, Real
-from cnncli.kernels.kernel import kernel
-from cnncli.kernels.simd import LANES, vadd, vload, vset, vstore
+from cnncli.compute.arguments import Maps, Real
+from cnncli.compute.kernel import kernel
+from cnncli.kernels.simd.vectors import LANES, vadd, vload, vset, vstore
 
 
 @kernel(splits_channels=True)

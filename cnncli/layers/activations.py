@@ -13,7 +13,7 @@ from cnncli.layers.base import Example, Layer, Option, Param
 from cnncli.shapes import Shape
 
 if TYPE_CHECKING:
-    from cnncli.kernels.program import Op
+    from cnncli.compute.program import Op
     from cnncli.layers.recording import Bound, Graph, Table, Value
 
 
@@ -37,7 +37,7 @@ class Activation(Layer):
         y = g.value(xs[0].shape)
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             operands = {"x": b.reads[0], "y": b.writes[0], "setting": self._setting(b)}
             return [Op(f"activation.{self.kind}_forward", operands)]
@@ -55,7 +55,7 @@ class Activation(Layer):
         dx = g.value(y.shape)
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             operands = {"v": b.reads[1], "dy": b.reads[0], "dx": b.writes[0], "setting": self._setting(b)}
             return [Op(f"activation.{self.kind}_backward", operands)]
@@ -76,7 +76,7 @@ class Activation(Layer):
         parts: Table = g.parameter_gradient(name, x.shape[0])
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             operands = {"x": b.reads[0], "dy": b.reads[1], "out": b.partials[parts]}
             return [Op(f"activation.{self.kind}_setting_gradient", operands)]

@@ -14,8 +14,8 @@ from cnncli.layers.pooling import Pool2D
 from cnncli.shapes import Pair, Shape
 
 if TYPE_CHECKING:
-    from cnncli.kernels.arguments import Window
-    from cnncli.kernels.program import Op
+    from cnncli.compute.arguments import Window
+    from cnncli.compute.program import Op
     from cnncli.layers.recording import Bound, Graph, Value
 
 
@@ -55,14 +55,14 @@ class AvgPool2D(Pool2D, kind="avgpool", can_run=True):
 
 def average(b: Bound, window: Window) -> list[Op]:
     """Return the op that writes the mean of each window."""
-    from cnncli.kernels.program import Op
+    from cnncli.compute.program import Op
 
     return [Op("pool2d.avgpool_forward", {"x": b.reads[0], "y": b.writes[0], "window": window})]
 
 
 def average_gradient(b: Bound, window: Window) -> list[Op]:
     """Return the op that shares each output's gradient among the pixels of its window."""
-    from cnncli.kernels.program import Op
+    from cnncli.compute.program import Op
 
     return [Op("pool2d.avgpool_backward", {"dy": b.reads[0], "dx": b.writes[0], "window": window})]
 
@@ -93,7 +93,7 @@ class AdaptiveAvgPool2D(Layer, can_run=True):
         y = g.value(self.out_shape(xs[0].shape))
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             return [Op("pool2d.adaptive_average_forward", {"x": b.reads[0], "y": b.writes[0]})]
 
@@ -107,7 +107,7 @@ class AdaptiveAvgPool2D(Layer, can_run=True):
         dx = g.value(xs[0].shape)
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             return [Op("pool2d.adaptive_average_backward", {"dy": b.reads[0], "dx": b.writes[0]})]
 

@@ -11,7 +11,7 @@ from cnncli.layers.recording import Scope, Table
 from cnncli.shapes import Shape
 
 if TYPE_CHECKING:
-    from cnncli.kernels.program import Op
+    from cnncli.compute.program import Op
     from cnncli.layers.recording import Bound, Graph, Value
 
 
@@ -67,12 +67,14 @@ class BatchNorm(Layer, kind="batchnorm", can_run=True):
         y = g.value(x.shape)
 
         def block_moments(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
-            return [Op("batchnorm.block_moments", {"x": b.reads[0], "moments": b.tables[parts], "count": b.count})]
+            return [
+                Op("norms.batchnorm.block_moments", {"x": b.reads[0], "moments": b.tables[parts], "count": b.count})
+            ]
 
         def batch_moments(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             tables = {
                 "parts": b.tables[parts].per_task(0),
@@ -81,21 +83,21 @@ class BatchNorm(Layer, kind="batchnorm", can_run=True):
                 "batch": b.tables[batch],
             }
             sizes = {"channels": channels, "blocks": b.blocks, "pixels": pixels}
-            return [Op("batchnorm.batch_moments", tables | sizes | {"eps": self.eps, "count": b.count})]
+            return [Op("norms.batchnorm.batch_moments", tables | sizes | {"eps": self.eps, "count": b.count})]
 
         def normalise(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             mean = b.tables[statistics]
             operands = {"x": b.reads[0], "y": b.writes[0], "mean": mean, "scale": mean.shifted(channels)}
             learned = {"weight": b.weights["weight"], "bias": b.weights["bias"]}
-            return [Op("batchnorm.normalise", operands | learned | {"relu": int("relu" in b.absorbed)})]
+            return [Op("norms.batchnorm.normalise", operands | learned | {"relu": int("relu" in b.absorbed)})]
 
         def follow(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             running = {"mean": b.weights["mean"], "variance": b.weights["variance"], "batch": b.tables[batch]}
-            return [Op("batchnorm.follow_moments", running | {"channels": channels, "momentum": self.momentum})]
+            return [Op("norms.batchnorm.follow_moments", running | {"channels": channels, "momentum": self.momentum})]
 
         g.step("moments of blocks", [x], [], block_moments, tables_written=[parts])
         g.step("moments", [], [], batch_moments, tables_read=[parts], tables_written=[statistics, batch],
@@ -111,16 +113,18 @@ class BatchNorm(Layer, kind="batchnorm", can_run=True):
         y = g.value(x.shape)
 
         def prepare(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             tables = {"scale": b.tables[scale], "shift": b.tables[shift]}
-            return [Op("batchnorm.scale_and_shift", {**b.weights, **tables, "channels": channels, "eps": self.eps})]
+            return [
+                Op("norms.batchnorm.scale_and_shift", {**b.weights, **tables, "channels": channels, "eps": self.eps})
+            ]
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             operands = {"x": b.reads[0], "y": b.writes[0], "scale": b.tables[scale], "shift": b.tables[shift]}
-            return [Op("batchnorm.affine", operands | {"relu": int("relu" in b.absorbed)})]
+            return [Op("norms.batchnorm.affine", operands | {"relu": int("relu" in b.absorbed)})]
 
         g.step("scale and shift", [], [], prepare, tables_written=[scale, shift], scope=Scope.BATCH)
         g.step("forward", [x], [y], emit, tables_read=[scale, shift], in_place=[0], epilogues=["relu"],
@@ -136,13 +140,13 @@ class BatchNorm(Layer, kind="batchnorm", can_run=True):
         totals = Table(2 * channels, f"{g.label} sums")
 
         def block_sums(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             operands = {"x": b.reads[0], "dy": b.reads[1], "statistics": b.tables[statistics], "sums": b.tables[parts]}
-            return [Op("batchnorm.gradient_sums", operands)]
+            return [Op("norms.batchnorm.gradient_sums", operands)]
 
         def batch_sums(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             tables = {
                 "parts": b.tables[parts].per_task(0),
@@ -151,7 +155,7 @@ class BatchNorm(Layer, kind="batchnorm", can_run=True):
             }
             gradients = {"dweight": b.gradients["weight"], "dbias": b.gradients["bias"]}
             sizes = {"channels": channels, "blocks": b.blocks, "pixels": pixels, "count": b.count}
-            return [Op("batchnorm.batch_gradient_sums", tables | gradients | sizes)]
+            return [Op("norms.batchnorm.batch_gradient_sums", tables | gradients | sizes)]
 
         g.step("sums of blocks", [x, dy], [], block_sums, tables_read=[statistics], tables_written=[parts])
         g.step("sums", [], [], batch_sums, tables_read=[parts], tables_written=[totals], scope=Scope.BATCH)
@@ -160,11 +164,11 @@ class BatchNorm(Layer, kind="batchnorm", can_run=True):
         dx = g.value(x.shape)
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             maps = {"x": b.reads[1], "dy": b.reads[0], "dx": b.writes[0]}
             tables = {"statistics": b.tables[statistics], "totals": b.tables[totals], "weight": b.weights["weight"]}
-            return [Op("batchnorm.normalise_gradient", maps | tables | {"count": b.count})]
+            return [Op("norms.batchnorm.normalise_gradient", maps | tables | {"count": b.count})]
 
         g.step("dx", [dy, x], [dx], emit, tables_read=[statistics, totals], in_place=[0])
         return (dx,)

@@ -15,7 +15,7 @@ from cnncli.layers.windows import DILATION, PADDING, ROUND, STRIDE, round_up, sl
 from cnncli.shapes import Pads, Pair, Shape
 
 if TYPE_CHECKING:
-    from cnncli.kernels.program import Op
+    from cnncli.compute.program import Op
     from cnncli.layers.recording import Bound, Graph, Value
 
 KERNEL = Option("kernel", "pair", low=1, high=MAX_KERNEL, help="rows x columns of the kernel, one number or two")
@@ -141,13 +141,13 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
         per_task = max(1, 4096 // size)
 
         def scale_weights(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             source = {"kernel": b.weights["weight"], "kernel_bias": b.weights["bias"] if self.bias else b.zero}
             factors = {"has_bias": int(self.bias), "scale": b.tables[scale], "shift": b.tables[shift]}
             target = {"weight": b.tables[weight], "bias": b.tables[bias]}
             sizes = {"size": size, "per_task": per_task, "filters": self.filters}
-            return [Op("batchnorm.fold_into_convolution", source | factors | target | sizes)]
+            return [Op("norms.batchnorm.fold_into_convolution", source | factors | target | sizes)]
 
         def emit(b: Bound) -> list[Op]:
             return loops.forward(b.reads[0], b.writes[0], b.tables[weight], b.tables[bias], True, "relu" in b.absorbed)

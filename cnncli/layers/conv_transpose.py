@@ -25,7 +25,7 @@ from cnncli.layers.windows import DILATION
 from cnncli.shapes import Pads, Pair, Shape
 
 if TYPE_CHECKING:
-    from cnncli.kernels.program import Op
+    from cnncli.compute.program import Op
     from cnncli.layers.recording import Bound, Graph, Value
 
 MAX_STRIDE = 64

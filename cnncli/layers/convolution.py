@@ -1,4 +1,4 @@
-"""The three passes of a convolution as loop nests of the register tile (kernels/contraction.py): geometry alone.
+"""The three passes of a convolution as loop nests of the register tile (kernels/convolution): geometry alone.
 
 The input gradient is a convolution of dy with the weights read backwards; with a stride s, the input pixels fall into
 s*s classes that see different taps, and each class is a loop nest of its own (Dumoulin and Visin 2016, chapter 4).
@@ -15,8 +15,8 @@ from cnncli.layers.base import Window
 from cnncli.shapes import Pads, Shape
 
 if TYPE_CHECKING:
-    from cnncli.kernels.arguments import Operand, Partial
-    from cnncli.kernels.program import Op
+    from cnncli.compute.arguments import Operand, Partial
+    from cnncli.compute.program import Op
     from cnncli.layers.recording import View
 
 
@@ -46,7 +46,7 @@ class ConvLoops:
 
     def forward(self, x: View, y: View, weight: Operand, bias: Operand, has_bias: bool, relu: bool) -> list[Op]:
         """Return the ops of y = x * weight + bias, one per group; with `relu`, negative results become 0."""
-        from cnncli.kernels.loops import LoopNest, contract
+        from cnncli.kernels.convolution.loops import LoopNest, contract
 
         window, taps = self.window, self._taps
         channels, filters = self._of_group
@@ -75,7 +75,7 @@ class ConvLoops:
 
     def weight_gradient(self, x: View, dy: View, target: Partial) -> list[Op]:
         """Return the ops that add the weight gradient of a block of images to `target`."""
-        from cnncli.kernels.loops import LoopNest, contract_lanes
+        from cnncli.kernels.convolution.loops import LoopNest, contract_lanes
 
         window, (rows, columns) = self.window, self.window.kernel
         channels, filters = self._of_group
@@ -107,7 +107,7 @@ class ConvLoops:
 
         A transposed convolution adds a bias per map of dx and may rectify; otherwise `bias` holds a zero.
         """
-        from cnncli.kernels.loops import LoopNest, contract
+        from cnncli.kernels.convolution.loops import LoopNest, contract
 
         window, taps = self.window, self._taps
         channels, filters = self._of_group

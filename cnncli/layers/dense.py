@@ -13,9 +13,9 @@ from cnncli.layers.recording import Scope, Table
 from cnncli.shapes import Shape, format_hwc
 
 if TYPE_CHECKING:
-    from cnncli.kernels.arguments import Operand
-    from cnncli.kernels.loops import LoopNest
-    from cnncli.kernels.program import Op
+    from cnncli.compute.arguments import Operand
+    from cnncli.compute.program import Op
+    from cnncli.kernels.convolution.loops import LoopNest
     from cnncli.layers.recording import Bound, Graph, Value, View
 
 _PARTS = 16  # tasks that the weight gradient is shared out over, where there are so many units
@@ -111,7 +111,7 @@ class Dense(Layer, kind="dense", can_run=True):
         With the features in the lanes it is a loop nest like the others over all images of the batch, so x is
         transposed block by block. Fewer features than lanes are summed lane by lane instead, for each block.
         """
-        from cnncli.kernels.host import LANES
+        from cnncli.compute.host import LANES
 
         features = x.shape[0]
         if features < LANES:
@@ -122,7 +122,7 @@ class Dense(Layer, kind="dense", can_run=True):
         rows = Table(LANES * vectors * LANES, f"{g.label} x transposed", "block")
 
         def emit_transpose(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             operands = {"x": b.reads[0].operand, "out": b.tables[rows], "vectors": vectors}
             return [Op("reduction.transpose_features", operands | {"row_step": vectors * LANES})]
@@ -136,7 +136,7 @@ class Dense(Layer, kind="dense", can_run=True):
 
 
 def _nest(rows: int, y: View, features: int, a_row: int, a_step: int) -> LoopNest:
-    from cnncli.kernels.loops import LoopNest
+    from cnncli.kernels.convolution.loops import LoopNest
 
     return LoopNest(
         rows=rows, columns=1, outer=1, inner=1, a_row=a_row, b_column=y.lanes, b_outer=0, b_inner=0,
@@ -146,13 +146,13 @@ def _nest(rows: int, y: View, features: int, a_row: int, a_step: int) -> LoopNes
 
 
 def _contract(a: Operand, b: View, c: View, bias: Operand, nest: LoopNest) -> Op:
-    from cnncli.kernels.loops import contract
+    from cnncli.kernels.convolution.loops import contract
 
     return contract(a, b.operand, c.operand, bias, nest)
 
 
 def _few_features(b: Bound, parts: Table) -> list[Op]:
-    from cnncli.kernels.loops import LoopNest, contract_lanes
+    from cnncli.kernels.convolution.loops import LoopNest, contract_lanes
 
     x, dy = b.reads
     features, lanes = x.shape[0], x.lanes
@@ -166,8 +166,8 @@ def _few_features(b: Bound, parts: Table) -> list[Op]:
 
 def _dbias(b: Bound) -> list[Op]:
     """Return the op that adds dy up over all images of the batch."""
-    from cnncli.kernels.arguments import Partial
-    from cnncli.kernels.program import Op
+    from cnncli.compute.arguments import Partial
+    from cnncli.compute.program import Op
 
     dy, target = b.reads[0], Partial(b.gradients["bias"], 0, 1)
     sizes = {"rows": dy.shape[0], "sizes": (b.blocks, 1, 1), "row_step": dy.lanes}
@@ -181,7 +181,7 @@ def _dweight(b: Bound, units: int, features: int, rows: Table, parts: int) -> li
     The transposed images are read once for each pair of a tile of units and a tile of feature vectors: the tiles of
     features are the outer loop, so that what one of them reads stays in the cache for all units.
     """
-    from cnncli.kernels.loops import LoopNest, best_tile, contract
+    from cnncli.kernels.convolution.loops import LoopNest, best_tile, contract
 
     dy, source = b.reads[0], b.tables[rows]
     lanes = dy.lanes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from cnncli.layers.base import Example, Layer, Option
 
 if TYPE_CHECKING:
-    from cnncli.kernels.program import Op
+    from cnncli.compute.program import Op
     from cnncli.layers.recording import Bound, Graph, Value
 
 
@@ -46,7 +46,7 @@ class Dropout(Layer, kind="dropout", can_run=True):
         y, stream = g.value(x.shape), g.notes[self, g.node]
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             odds = {"keep": 1 / (1 - self.rate), "threshold": round(self.rate * 2**32)}
             return [

@@ -11,7 +11,7 @@ from cnncli.layers.maxpool import largest, largest_gradient
 from cnncli.shapes import Shape
 
 if TYPE_CHECKING:
-    from cnncli.kernels.arguments import Window
+    from cnncli.compute.arguments import Window
     from cnncli.layers.recording import Graph, Value
 
 
@@ -38,7 +38,7 @@ class GlobalPool2D(Layer):
 
 def whole(shape: Shape) -> Window:
     """Return the window that covers an image."""
-    from cnncli.kernels.arguments import Window
+    from cnncli.compute.arguments import Window
 
     return Window(shape[1], shape[2], 1, 1, 0, 0)
 

@@ -16,7 +16,7 @@ from cnncli.layers.recording import Table
 from cnncli.shapes import Shape
 
 if TYPE_CHECKING:
-    from cnncli.kernels.program import Op
+    from cnncli.compute.program import Op
     from cnncli.layers.recording import Bound, Graph, Value
 
 EPS = Option("eps", "number", 1e-5, 0, 1, open_low=True, help="added to the variance")
@@ -61,13 +61,13 @@ class ImageNorm(Layer, ABC):
         statistics = Table(2 * groups * _lanes(), f"{g.label} statistics", "block")
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             source, sizes = b.reads[0], {"groups": groups, "statistics": b.tables[statistics]}
             operands = {"x": source, "y": b.writes[0], **b.weights, "steps": self._steps(shape)}
             return [
-                Op("groupnorm.moments", {"x": source, **sizes, "eps": self.eps}),
-                Op("groupnorm.normalise", operands | sizes | {"relu": int("relu" in b.absorbed)}),
+                Op("norms.groupnorm.moments", {"x": source, **sizes, "eps": self.eps}),
+                Op("norms.groupnorm.normalise", operands | sizes | {"relu": int("relu" in b.absorbed)}),
             ]
 
         g.step("forward", [x], [y], emit, tables_written=[statistics], in_place=[0], epilogues=["relu"])
@@ -83,11 +83,11 @@ class ImageNorm(Layer, ABC):
         sizes = {"groups": self.channel_groups(x.shape), "steps": self._steps(x.shape)}
 
         def emit_parameters(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             maps = {"x": b.reads[0], "dy": b.reads[1], "statistics": b.tables[statistics]}
             gradients = {"dweight": b.partials[dweight], "dbias": b.partials[dbias]}
-            return [Op("groupnorm.parameter_gradients", maps | gradients | sizes)]
+            return [Op("norms.groupnorm.parameter_gradients", maps | gradients | sizes)]
 
         g.step("dweight", [x, dy], [], emit_parameters, tables_read=[statistics], tables_written=[dweight, dbias])
         if not g.wants_gradient(x):
@@ -95,17 +95,17 @@ class ImageNorm(Layer, ABC):
         dx = g.value(x.shape)
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             maps = {"x": b.reads[1], "dy": b.reads[0], "dx": b.writes[0], "statistics": b.tables[statistics]}
-            return [Op("groupnorm.input_gradient", maps | sizes | {"weight": b.weights["weight"]})]
+            return [Op("norms.groupnorm.input_gradient", maps | sizes | {"weight": b.weights["weight"]})]
 
         g.step("dx", [dy, x], [dx], emit, tables_read=[statistics], in_place=[0])
         return (dx,)
 
 
 def _lanes() -> int:
-    from cnncli.kernels.host import LANES
+    from cnncli.compute.host import LANES
 
     return LANES
 

@@ -11,7 +11,7 @@ from cnncli.layers.base import Example, Layer
 from cnncli.shapes import Shape, format_hwc
 
 if TYPE_CHECKING:
-    from cnncli.kernels.program import Op
+    from cnncli.compute.program import Op
     from cnncli.layers.recording import Bound, Graph, Value
 
 
@@ -91,7 +91,7 @@ def _product(g: Graph, a: Value, b: Value, shape: Shape, name: str) -> Value:
     is_sum = y.image[1:] == (1, 1) != a.image[1:]
 
     def emit(bound: Bound) -> list[Op]:
-        from cnncli.kernels.program import Op
+        from cnncli.compute.program import Op
 
         kernel = "broadcast.product_sum" if is_sum else "broadcast.product"
         return [Op(kernel, {"a": bound.reads[0], "b": bound.reads[1], "y": bound.writes[0]})]
@@ -126,7 +126,7 @@ class Concat(Layer, kind="concat", can_run=True):
         channel = 0
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             return [Op("elementwise.copy", {"x": b.reads[0], "y": b.writes[0]})]
 

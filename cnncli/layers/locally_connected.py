@@ -11,8 +11,8 @@ from cnncli.layers.conv import Conv2D, ConvWindow
 from cnncli.shapes import Shape
 
 if TYPE_CHECKING:
-    from cnncli.kernels.arguments import Window as KernelWindow
-    from cnncli.kernels.program import Op
+    from cnncli.compute.arguments import Window as KernelWindow
+    from cnncli.compute.program import Op
     from cnncli.layers.recording import Bound, Graph, Value
 
 
@@ -51,12 +51,12 @@ class LocallyConnected2D(ConvWindow, kind="locally_connected", can_run=True):
         y = g.value(self.out_shape(xs[0].shape))
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             bias = b.weights["bias"] if self.bias else b.zero
             operands = {"x": b.reads[0], "y": b.writes[0], "weight": b.weights["weight"], "bias": bias}
             flags = {"has_bias": int(self.bias), "window": self._kernel_window()}
-            return [Op("locally_connected.forward", operands | flags)]
+            return [Op("convolution.locally_connected.forward", operands | flags)]
 
         g.step("forward", xs, [y], emit, halos=[self.padding])
         return y
@@ -71,10 +71,10 @@ class LocallyConnected2D(ConvWindow, kind="locally_connected", can_run=True):
         dx = g.value(x.shape)
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             operands = {"dy": b.reads[0], "dx": b.writes[0], "weight": b.weights["weight"]}
-            return [Op("locally_connected.input_gradient", operands | {"window": self._kernel_window()})]
+            return [Op("convolution.locally_connected.input_gradient", operands | {"window": self._kernel_window()})]
 
         g.step("dx", [dy], [dx], emit)
         return (dx,)
@@ -83,10 +83,10 @@ class LocallyConnected2D(ConvWindow, kind="locally_connected", can_run=True):
         dweight = g.parameter_gradient("weight", sizes["weight"])
 
         def emit_weight(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             operands = {"x": b.reads[0], "dy": b.reads[1], "out": b.partials[dweight]}
-            return [Op("locally_connected.weight_gradient", operands | {"window": self._kernel_window()})]
+            return [Op("convolution.locally_connected.weight_gradient", operands | {"window": self._kernel_window()})]
 
         g.step("dweight", [x, dy], [], emit_weight, tables_written=[dweight], halos=[self.padding])
         if not self.bias:
@@ -94,13 +94,13 @@ class LocallyConnected2D(ConvWindow, kind="locally_connected", can_run=True):
         dbias = g.parameter_gradient("bias", sizes["bias"])
 
         def emit_bias(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
-            return [Op("locally_connected.bias_gradient", {"dy": b.reads[0], "out": b.partials[dbias]})]
+            return [Op("convolution.locally_connected.bias_gradient", {"dy": b.reads[0], "out": b.partials[dbias]})]
 
         g.step("dbias", [dy], [], emit_bias, tables_written=[dbias])
 
     def _kernel_window(self) -> KernelWindow:
-        from cnncli.kernels.arguments import Window as KernelWindow
+        from cnncli.compute.arguments import Window as KernelWindow
 
         return KernelWindow(*self.kernel, *self.stride, self.padding[0], self.padding[2])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from cnncli.layers.base import Example, Layer, Option
 
 if TYPE_CHECKING:
-    from cnncli.kernels.program import Op
+    from cnncli.compute.program import Op
     from cnncli.layers.recording import Bound, Graph, Value
 
 
@@ -49,10 +49,10 @@ class LRN(Layer, kind="lrn", can_run=True):
         y, scale = g.value(xs[0].shape), g.value(xs[0].shape)
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             maps = {"x": b.reads[0], "y": b.writes[0], "scale": b.writes[1]}
-            return [Op("lrn.forward", maps | self._numbers() | {"k": self.k})]
+            return [Op("norms.lrn.forward", maps | self._numbers() | {"k": self.k})]
 
         g.step("forward", xs, [y, scale], emit)
         g.notes[self, g.node] = scale
@@ -66,12 +66,12 @@ class LRN(Layer, kind="lrn", can_run=True):
         dx, ratio = g.value(x.shape), g.value(x.shape)
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             gain, source, result, scale = b.reads
             maps = {"dy": gain, "scale": scale, "t": b.writes[1]}
             whole = maps | {"x": source, "dx": b.writes[0]} | self._numbers()
-            return [Op("lrn.ratio", maps | {"y": result}), Op("lrn.backward", whole)]
+            return [Op("norms.lrn.ratio", maps | {"y": result}), Op("norms.lrn.backward", whole)]
 
         g.step("dx", [dy, x, y, g.notes[self, g.node]], [dx, ratio], emit, in_place=[0])
         return (dx,)

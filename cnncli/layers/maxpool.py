@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 from cnncli.layers.pooling import Pool2D
 
 if TYPE_CHECKING:
-    from cnncli.kernels.arguments import Window
-    from cnncli.kernels.program import Op
+    from cnncli.compute.arguments import Window
+    from cnncli.compute.program import Op
     from cnncli.layers.recording import Bound, Graph, Value
 
 
@@ -49,14 +49,14 @@ class MaxPool2D(Pool2D, kind="maxpool", can_run=True):
 
 def largest(b: Bound, window: Window) -> list[Op]:
     """Return the op that writes the largest value of each window."""
-    from cnncli.kernels.program import Op
+    from cnncli.compute.program import Op
 
     return [Op("pool2d.maxpool_forward", {"x": b.reads[0], "y": b.writes[0], "window": window})]
 
 
 def largest_gradient(b: Bound, window: Window, *, is_disjoint: bool) -> list[Op]:
     """Return the op that gives each output's gradient to the first largest pixel of its window."""
-    from cnncli.kernels.program import Op
+    from cnncli.compute.program import Op
 
     maps = {"x": b.reads[0], "y": b.reads[1], "dy": b.reads[2], "dx": b.writes[0]}
     flags = {"relu_gradient": int("relu_gradient" in b.absorbed), "disjoint": int(is_disjoint)}

@@ -10,7 +10,7 @@ from cnncli.layers.base import MAX_PADDING, Example, Layer, Option, Window, pads
 from cnncli.shapes import Pads, Shape, format_hwc
 
 if TYPE_CHECKING:
-    from cnncli.kernels.program import Op
+    from cnncli.compute.program import Op
     from cnncli.layers.recording import Bound, Graph, Value
 
 
@@ -40,7 +40,7 @@ class Shift2D(Layer):
 
 
 def _moved(b: Bound, top: int, left: int) -> list[Op]:
-    from cnncli.kernels.program import Op
+    from cnncli.compute.program import Op
 
     return [Op("spatial.shift", {"x": b.reads[0], "y": b.writes[0], "top": top, "left": left})]
 

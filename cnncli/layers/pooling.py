@@ -11,7 +11,7 @@ from cnncli.layers.windows import PADDING, ROUND, check_pool_pads, slide, with_p
 from cnncli.shapes import Pads, Pair, Shape
 
 if TYPE_CHECKING:
-    from cnncli.kernels.arguments import Window as KernelWindow
+    from cnncli.compute.arguments import Window as KernelWindow
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Pool2D(Layer):
 
     def kernel_window(self) -> KernelWindow:
         """Return the window as kernels take it."""
-        from cnncli.kernels.arguments import Window as KernelWindow
+        from cnncli.compute.arguments import Window as KernelWindow
 
         return KernelWindow(*self.size, *self.stride, self.padding[0], self.padding[2])
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from cnncli.shapes import Pads, Shape
 
 if TYPE_CHECKING:  # kernels are imported when ops are made: counting a network's parameters needs none
-    from cnncli.kernels.arguments import Maps, Operand, Partial
-    from cnncli.kernels.program import Op
+    from cnncli.compute.arguments import Maps, Operand, Partial
+    from cnncli.compute.program import Op
 
 NO_PADS: Pads = (0, 0, 0, 0)
 
@@ -111,7 +111,7 @@ class View:
 
     def maps(self) -> Maps:
         """Return the maps as kernels take them."""
-        from cnncli.kernels.arguments import Maps
+        from cnncli.compute.arguments import Maps
 
         return Maps(self.operand, *self.shape, self.channel_step, self.row_step)
 
@@ -299,7 +299,7 @@ class Graph:
         y = self.value(a.shape)
 
         def emit(bound: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             one, two = bound.reads
             return [
@@ -314,7 +314,7 @@ class Graph:
         y = self.value(shape)
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             return [Op("elementwise.reshape", {"x": b.reads[0], "y": b.writes[0]})]
 
@@ -328,7 +328,7 @@ class Graph:
             per_task = 1024
 
             def emit(b: Bound) -> list[Op]:
-                from cnncli.kernels.program import Op
+                from cnncli.compute.program import Op
 
                 source, count = b.partials[parts], -(-b.blocks // b.together)
                 operands = {"parts": source.data, "out": b.gradients[name], "length": size, "count": count}
@@ -345,7 +345,7 @@ class Graph:
         parts = self.parameter_gradient(name, dy.shape[0])
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             source = b.reads[0]
             channels, height, width = source.shape

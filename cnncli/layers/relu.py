@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from cnncli.layers.base import Layer
 
 if TYPE_CHECKING:
-    from cnncli.kernels.program import Op
+    from cnncli.compute.program import Op
     from cnncli.layers.recording import Bound, Graph, Value
 
 
@@ -24,7 +24,7 @@ class ReLU(Layer, kind="relu", can_run=True):
         y = g.value(xs[0].shape)
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             return [Op("elementwise.relu_forward", {"x": b.reads[0], "y": b.writes[0]})]
 
@@ -38,7 +38,7 @@ class ReLU(Layer, kind="relu", can_run=True):
         dx = g.value(y.shape)
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             return [Op("elementwise.relu_backward", {"dy": b.reads[0], "y": b.reads[1], "dx": b.writes[0]})]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from cnncli.layers.base import Example, Layer
 
 if TYPE_CHECKING:
-    from cnncli.kernels.program import Op
+    from cnncli.compute.program import Op
     from cnncli.layers.recording import Bound, Graph, Value
 
 
@@ -26,7 +26,7 @@ class Softmax(Layer, kind="softmax", can_run=True):
         y = g.value(xs[0].shape)
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             return [Op("softmax_maps.forward", {"x": b.reads[0], "y": b.writes[0]})]
 
@@ -40,7 +40,7 @@ class Softmax(Layer, kind="softmax", can_run=True):
         dx = g.value(y.shape)
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             return [Op("softmax_maps.backward", {"dy": b.reads[0], "y": b.reads[1], "dx": b.writes[0]})]
 

@@ -9,7 +9,7 @@ from cnncli.layers.base import Example, Layer, Option, pair_text, require_image
 from cnncli.shapes import Pair, Shape
 
 if TYPE_CHECKING:
-    from cnncli.kernels.program import Op
+    from cnncli.compute.program import Op
     from cnncli.layers.recording import Bound, Graph, Value
 
 
@@ -40,7 +40,7 @@ class Upsample2D(Layer, kind="upsample", can_run=True):
         y = g.value(self.out_shape(xs[0].shape))
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             rows, columns = self.factor
             return [Op("spatial.repeat", {"x": b.reads[0], "y": b.writes[0], "rows": rows, "columns": columns})]
@@ -55,7 +55,7 @@ class Upsample2D(Layer, kind="upsample", can_run=True):
         dx = g.value(xs[0].shape)
 
         def emit(b: Bound) -> list[Op]:
-            from cnncli.kernels.program import Op
+            from cnncli.compute.program import Op
 
             rows, columns = self.factor
             maps = {"dy": b.reads[0], "dx": b.writes[0]}

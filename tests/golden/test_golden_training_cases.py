@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cnncli.compute.arguments import Learner, Maps, Operand
+from cnncli.compute.host import LANES
+from cnncli.compute.program import Op, OpSequence, Program
 from cnncli.engine.memory import Memory
 from cnncli.engine.weights import initial_values
-from cnncli.kernels.arguments import Learner, Maps, Operand
-from cnncli.kernels.host import LANES
-from cnncli.kernels.program import Op, OpSequence, Program
 from cnncli.model import parse_model
 from cnncli.tasks.train.splitting import stratified_split
 
@@ -88,9 +88,9 @@ def batch_moments(given, eps):
     """Return statistics (mean, 1 / deviation) and moments (mean, unbiased variance) of the numbers, one per pixel."""
     x, statistics, moments, parts = lanes(given["x"]), np.zeros(2), np.zeros(2), np.zeros(2)
     count = np.array([LANES])
-    run("batchnorm.block_moments", x=maps(x, 1, len(given["x"])), moments=parts, count=count)
-    run("batchnorm.batch_moments", parts=parts, step=2, statistics=statistics, batch=moments, channels=1, blocks=1,
-        pixels=len(given["x"]), eps=eps, count=count)  # fmt: skip
+    run("norms.batchnorm.block_moments", x=maps(x, 1, len(given["x"])), moments=parts, count=count)
+    run("norms.batchnorm.batch_moments", parts=parts, step=2, statistics=statistics, batch=moments, channels=1,
+        blocks=1, pixels=len(given["x"]), eps=eps, count=count)  # fmt: skip
     return statistics, moments
 
 
@@ -99,7 +99,7 @@ def test_batch_normalisation(given, case):
     statistics, _ = batch_moments(given, given["eps"])
     x, width = lanes(given["x"]), len(given["x"])
     y = np.zeros_like(x)
-    run("batchnorm.normalise", x=maps(x, 1, width), y=maps(y, 1, width), mean=statistics[:1],
+    run("norms.batchnorm.normalise", x=maps(x, 1, width), y=maps(y, 1, width), mean=statistics[:1],
         scale=statistics[1:], weight=np.array([given["gamma"]], float), bias=np.array([given["beta"]], float),
         relu=0)  # fmt: skip
     np.testing.assert_allclose(y[::LANES], case["expected"], rtol=0, atol=case["tol"])
@@ -116,7 +116,7 @@ def test_running_statistics(given, case):
     wanted["unbiased"] = given["momentum"] * given["var0"] + (1 - given["momentum"]) * moments[1]
     for name, batch in (("biased", biased), ("unbiased", moments)):
         mean, variance = np.array([given["mean0"]]), np.array([given["var0"]])
-        run("batchnorm.follow_moments", batch=batch, mean=mean, variance=variance, channels=1,
+        run("norms.batchnorm.follow_moments", batch=batch, mean=mean, variance=variance, channels=1,
             momentum=given["momentum"])  # fmt: skip
         np.testing.assert_allclose(mean, case["expected"]["mean"], rtol=0, atol=case["tol"])
         np.testing.assert_allclose(variance, wanted[name], rtol=0, atol=case["tol"])

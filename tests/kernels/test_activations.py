@@ -5,14 +5,14 @@ import math
 import numpy as np
 import pytest
 
+from cnncli.compute.arguments import Maps, Operand, Partial
+from cnncli.compute.host import LANES
+from cnncli.compute.kernel import Kernel
+from cnncli.compute.program import Op, OpSequence, Program
 from cnncli.kernels.activation_table import ACTIVATIONS
-from cnncli.kernels.arguments import Maps, Operand, Partial
-from cnncli.kernels.elementary import exp, expm1, tanh
-from cnncli.kernels.host import LANES
-from cnncli.kernels.kernel import Kernel
-from cnncli.kernels.program import Op, OpSequence, Program
-from cnncli.kernels.simd import vload, vstore
-from cnncli.kernels.vector_math import compiled
+from cnncli.kernels.simd.elementary import exp, expm1, tanh
+from cnncli.kernels.simd.vector_math import compiled
+from cnncli.kernels.simd.vectors import vload, vstore
 
 
 def maps(array, channels=1):

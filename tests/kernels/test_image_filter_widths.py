@@ -77,7 +77,7 @@ def test_an_image_wider_than_every_block():
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_results_written_around_the_caches_are_the_same(shift, dtype, monkeypatch):
     from cnncli.filtering.apply import FilterPlan, apply_filter
-    from cnncli.kernels import image_filter_job
+    from cnncli.kernels.image_filter import job as image_filter_job
     from cnncli.tasks.filter.read_steps import parse_steps
 
     white = {"uint8": 255, "uint16": 65535, "float32": 1}[dtype]

@@ -11,7 +11,7 @@ import cnncli
 SCRIPT = """
 import sys
 from pathlib import Path
-from cnncli.kernels import notices, store
+from cnncli.compute import notices, store
 assert Path(store.__file__).is_relative_to(Path.cwd())
 notices.on_compile.append(lambda name: print("compile", name))
 if sys.argv[1] == "edit":

@@ -7,10 +7,10 @@ import sys
 SCRIPT = """
 import sys
 import numpy as np
-from cnncli.kernels.arguments import Operand
-from cnncli.kernels.program import Op, OpSequence, Program
-from cnncli.kernels.host import LANES
-from cnncli.kernels.loops import LoopNest
+from cnncli.compute.arguments import Operand
+from cnncli.compute.program import Op, OpSequence, Program
+from cnncli.compute.host import LANES
+from cnncli.kernels.convolution.loops import LoopNest
 for name in sys.argv[1:]:
     rows, columns = map(int, name.split("x"))
     a = np.arange(1, rows + 1, dtype=np.float32)
@@ -21,7 +21,7 @@ for name in sys.argv[1:]:
                     lengths=(1, 1, 1), a_steps=(0, 0, 0), b_steps=(0, 0, 0))
     arrays = {"a": a, "b": b, "c": guarded, "bias": zero}
     operands = {name: Operand(array) for name, array in arrays.items()}
-    op = Op("contraction.contract", {**operands, "nest": nest}, variant=(rows, columns, 1))
+    op = Op("convolution.contraction.contract", {**operands, "nest": nest}, variant=(rows, columns, 1))
     Program([[OpSequence((op,), 1)]], 1).run()
     wanted = np.zeros_like(guarded)
     wanted[:rows, :columns] = (a[:, None] * b[:, 0])[..., None]

@@ -7,9 +7,9 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from cnncli.kernels.arguments import Operand, Reals, pack
-from cnncli.kernels.kernel import Kernel
-from cnncli.kernels.linking import is_linkable, link, undefined_symbols
+from cnncli.compute.arguments import Operand, Reals, pack
+from cnncli.compute.kernel import Kernel
+from cnncli.compute.linking import is_linkable, link, undefined_symbols
 
 FUNCTIONS = ["exp", "log", "tanh", "erf", "log1p", "expm1", "sqrt", "pow"]
 

@@ -9,7 +9,7 @@ import pytest
 
 SCRIPT = """
 import sys, numpy as np
-from cnncli.kernels import notices
+from cnncli.compute import notices
 notices.on_compile.append(lambda name: print("compile", name))
 from cnncli.filters.steps import parse_steps
 from cnncli.filtering.apply import FilterPlan, apply_filter

@@ -11,13 +11,13 @@ import pytest
 
 SCRIPT = """
 import sys, numpy as np
-from cnncli.kernels import notices
+from cnncli.compute import notices
 notices.on_compile.append(lambda name: print("compile", name))
 notices.on_refuse.append(lambda reason: print("refuse", reason))
 notices.on_wait.append(lambda line: print(line))
-from cnncli.kernels.host import LANES
-from cnncli.kernels.arguments import Maps, Operand
-from cnncli.kernels.program import Op, OpSequence, Program
+from cnncli.compute.host import LANES
+from cnncli.compute.arguments import Maps, Operand
+from cnncli.compute.program import Op, OpSequence, Program
 x, y = np.linspace(-1, 1, LANES).astype(np.float32), np.zeros(LANES, np.float32)
 maps = {name: Maps(Operand(array), 1, 1, 1, LANES, LANES) for name, array in (("x", x), ("y", y))}
 Program([[OpSequence((Op("elementwise.relu_forward", maps),), 1)]], 1).run()
@@ -143,7 +143,7 @@ def test_a_warm_start_asks_for_no_lock(filled):
         assert run(filled) == ["right", "False"]
 
 
-HASTY = SCRIPT.replace("import sys, numpy as np", "import sys, numpy as np\nfrom cnncli.kernels import store\n"
+HASTY = SCRIPT.replace("import sys, numpy as np", "import sys, numpy as np\nfrom cnncli.compute import store\n"
                        "store.SAY_AFTER_S, store.WAIT_AT_MOST_S = 0.1, 0.5")  # fmt: skip
 
 

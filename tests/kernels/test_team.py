@@ -6,10 +6,10 @@ import time
 import numpy as np
 import pytest
 
-from cnncli.kernels.arguments import Block, Int64s, Operand, Worker
-from cnncli.kernels.kernel import Kernel
-from cnncli.kernels.program import Op, OpSequence, Program
-from cnncli.kernels.team import Team
+from cnncli.compute.arguments import Block, Int64s, Operand, Worker
+from cnncli.compute.kernel import Kernel
+from cnncli.compute.program import Op, OpSequence, Program
+from cnncli.compute.team import Team
 
 
 def _count(cells: Int64s, worker: Worker) -> None:

@@ -9,8 +9,8 @@ import reference_layers
 from graph_models import model_of, random_images
 from reference_layers import cross_entropies, key_of
 
+from cnncli.compute.host import LANES
 from cnncli.engine.session import Session
-from cnncli.kernels.host import LANES
 from cnncli.layers import KINDS, Conv2D, Dense, Flatten
 
 COUNT = LANES + 3  # two blocks of images, and the second is not full

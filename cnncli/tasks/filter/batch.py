@@ -36,9 +36,9 @@ def filter_one_file(job: Job, plan: FilterPlan, options: FileOptions, standard_i
         import cnncli.filtering.apply  # noqa: F401  takes longer than decoding most pictures
 
         if _is_large(job.source):
-            from cnncli.kernels.store import routine
+            from cnncli.compute.store import routine
 
-            routine("image_filter.filter_strip").preload()
+            routine("image_filter.strip.filter_strip").preload()
 
         loaded = loading.result()
     try:

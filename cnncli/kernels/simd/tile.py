@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from cnncli.kernels.simd import _ELEMENTS, LANES, load_vector, multiply_add, splat, store_vector, sum_lanes
+from cnncli.kernels.simd.vectors import ELEMENTS, LANES, load_vector, multiply_add, splat, store_vector, sum_lanes
 
 
 @cache
@@ -42,7 +42,7 @@ def make_tile(rows: int, columns: int, *, lane_sum: bool = False, b_column: int 
     ) -> Any:  # fmt: skip
         integer = types.intp
         signature = types.void(a, integer, b, integer, c, integer, integer, bias, integer, low, *[integer] * 10)
-        element = _ELEMENTS[c.dtype]
+        element = ELEMENTS[c.dtype]
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             if b_column is not None:

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from cnncli.kernels.arguments import pack, splits
-from cnncli.kernels.store import Code, routine
-from cnncli.kernels.team import Team, team_of
-from cnncli.kernels.team_state import TASK_MASK
+from cnncli.compute.arguments import pack, splits
+from cnncli.compute.store import Code, routine
+from cnncli.compute.team import Team, team_of
+from cnncli.compute.team_state import TASK_MASK
 
 
 class Compilable(Protocol):

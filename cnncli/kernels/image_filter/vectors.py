@@ -9,8 +9,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from cnncli.kernels.image_filter_arguments import segments
-from cnncli.kernels.simd import _ELEMENTS, LANES, Vector, load_vector, multiply_add, splat, store_vector
+from cnncli.kernels.image_filter.arguments import segments
+from cnncli.kernels.simd.vectors import ELEMENTS, LANES, Vector, load_vector, multiply_add, splat, store_vector
 
 _MAGIC = 12582912.0  # 1.5 * 2^23: adding it rounds a float32 of up to 22 bits to the nearest whole number, half to even
 
@@ -20,7 +20,7 @@ def vconvert(typingctx: Any, base: Any, index: Any) -> Any:
     """vconvert(p, i): LANES whole numbers from p[i] on as float32."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        value = load_vector(builder, args[0], args[1], _ELEMENTS[base.dtype])
+        value = load_vector(builder, args[0], args[1], ELEMENTS[base.dtype])
         wide = builder.zext(value, ir.VectorType(ir.IntType(32), LANES))
         return builder.uitofp(wide, ir.VectorType(ir.FloatType(), LANES))
 
@@ -34,7 +34,7 @@ def vpack(typingctx: Any, base: Any, index: Any, value: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         shifted = builder.fadd(args[2], splat(builder, ir.Constant(ir.FloatType(), _MAGIC)))
         whole = builder.bitcast(shifted, ir.VectorType(ir.IntType(32), LANES))
-        narrow = builder.trunc(whole, ir.VectorType(_ELEMENTS[base.dtype], LANES))
+        narrow = builder.trunc(whole, ir.VectorType(ELEMENTS[base.dtype], LANES))
         store_vector(builder, narrow, args[0], args[1])
         return context.get_dummy_value()
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cnncli.kernels.arguments import Float32s, Float64s, Int64s
-from cnncli.kernels.host import LANES
+from cnncli.compute.arguments import Float32s, Float64s, Int64s
+from cnncli.compute.host import LANES
 
 #: output rows that share a loaded vector, and vectors side by side, for tall kernels, low kernels and single rows
 TALL, LOW, SINGLE = {16: ((4, 6), (2, 8), (1, 8)), 8: ((4, 3), (2, 6), (1, 8)), 4: ((4, 3), (2, 6), (1, 8))}[LANES]
@@ -18,7 +18,7 @@ STACK, MAGNITUDE, MAXIMUM = range(3)  # how the responses of several filters bec
 
 
 class Job(NamedTuple):
-    """One filter job, see `image_filter_job.FilterJob`; rows and columns are those of the padded image.
+    """One filter job, see `job.FilterJob`; rows and columns are those of the padded image.
 
     Parameters
     ----------

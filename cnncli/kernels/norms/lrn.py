@@ -6,9 +6,9 @@ y = x * scale**-beta with scale = k + alpha / size * sum of x**2 over the channe
 
 from __future__ import annotations
 
-from cnncli.kernels.arguments import Maps, Real
-from cnncli.kernels.kernel import kernel
-from cnncli.kernels.simd import LANES, vadd, vdiv, vequal, vfma, vload, vmul, vselect, vset, vsqrt, vstore
+from cnncli.compute.arguments import Maps, Real
+from cnncli.compute.kernel import kernel
+from cnncli.kernels.simd.vectors import LANES, vadd, vdiv, vequal, vfma, vload, vmul, vselect, vset, vsqrt, vstore
 
 
 @kernel

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cnncli.kernels.arguments import Operand, Partial
-from cnncli.kernels.host import LANES
-from cnncli.kernels.program import Op
+from cnncli.compute.arguments import Operand, Partial
+from cnncli.compute.host import LANES
+from cnncli.compute.program import Op
 
 Steps = tuple[int, int, int]
 
@@ -77,7 +77,9 @@ def contract(a: Operand, b: Operand, c: Operand, bias: Operand, nest: LoopNest, 
     whole = max(1, nest.columns - 1) if nest.overhang else nest.columns
     tile = best_tile(max(1, nest.rows // parts), whole)
     operands = {"a": a, "b": b, "c": c, "bias": bias, "nest": nest}
-    return Op("contraction.contract", operands, parts, (*tile, int(nest.b_column == LANES)), nest.rows // tile[0])
+    return Op(
+        "convolution.contraction.contract", operands, parts, (*tile, int(nest.b_column == LANES)), nest.rows // tile[0]
+    )
 
 
 def contract_lanes(a: Operand, b: Operand, c: Partial, nest: LoopNest, parts: int = 1) -> list[Op]:
@@ -90,7 +92,7 @@ def contract_lanes(a: Operand, b: Operand, c: Partial, nest: LoopNest, parts: in
             operands = {"a": a.shifted(row * nest.a_row), "b": b.shifted(column * nest.b_column), "c": target}
             operands["nest"] = nest._replace(rows=rows, columns=columns)
             variant = height, width, int(nest.b_column == LANES)
-            ops.append(Op("contraction.contract_lanes", operands, parts, variant, rows // height))
+            ops.append(Op("convolution.contraction.contract_lanes", operands, parts, variant, rows // height))
     return ops
 
 

@@ -19,9 +19,9 @@ from numba.core import cgutils, types
 from numba.core.types import unliteral  # type: ignore[attr-defined]
 from numba.extending import intrinsic, overload, register_jitable
 
-from cnncli.kernels import elementary
-from cnncli.kernels.host import LANES
-from cnncli.kernels.simd import Vector, multiply_add, splat
+from cnncli.compute.host import LANES
+from cnncli.kernels.simd import elementary
+from cnncli.kernels.simd.vectors import Vector, multiply_add, splat
 
 _MASK = Vector(types.boolean)
 

@@ -7,9 +7,9 @@ from typing import Any
 import numba
 import numpy as np
 
-from cnncli.kernels.arguments import Block, ChannelReals, Float64s, Int64s, Maps, Real, Reals
-from cnncli.kernels.kernel import kernel
-from cnncli.kernels.simd import LANES, vadd, vfma, vget, vload, vmax, vmul, vset, vstore, vsub
+from cnncli.compute.arguments import Block, ChannelReals, Float64s, Int64s, Maps, Real, Reals
+from cnncli.compute.kernel import kernel
+from cnncli.kernels.simd.vectors import LANES, vadd, vfma, vget, vload, vmax, vmul, vset, vstore, vsub
 
 
 @numba.njit(error_model="numpy")

@@ -5,9 +5,10 @@ caller names a routine by text (`routine`), and only a routine that is not in th
 defines it be imported.
 
 A file holds the SHA-256 of the rest, the name of a function, what it takes, and an object file that defines it. The
-name of a file is a hash of everything that its content depends on: every source of this folder, the versions, the
-processor and the vector width. A file that is missing, truncated or changed means "compile again"; a folder that cannot
-be used, or that somebody else could write, means "compile in memory". Importing this imports neither Numba nor LLVM.
+name of a file is a hash of everything that its content depends on: every source of the kernels and of what compiles
+them, the versions, the processor and the vector width. A file that is missing, truncated or changed means "compile
+again"; a folder that cannot be used, or that somebody else could write, means "compile in memory". Importing this
+imports neither Numba nor LLVM.
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ from typing import Any
 
 import numpy as np
 
-from cnncli.kernels import notices
+from cnncli.compute import notices
 
-_HERE = Path(__file__).parent
+_PACKAGE = Path(__file__).parent.parent
+_SOURCES_OF_CODE = ("compute", "kernels")  # folders of the package
 _HASH_BYTES = 32
 _SUFFIX = ".code"
 _OLD_SUFFIXES = (_SUFFIX, ".nbc", ".native", ".tmp")  # what this and earlier versions leave
@@ -122,14 +124,14 @@ class Routine:
         return compiled
 
     def _made(self) -> Any:
-        made = getattr(importlib.import_module(f"cnncli.kernels.{self.module}"), self.function)
+        made = getattr(importlib.import_module(f"cnncli.{self.module}"), self.function)
         return made(*self.parameters) if self.parameters else made
 
 
 def routine(name: str, *parameters: int) -> Routine:
-    """Return the handle of a routine, such as ``pool2d.maxpool_forward``; its address is what loads something."""
-    module, _, function = name.partition(".")
-    return Routine(module, function, parameters)
+    """Return the handle of a kernel, such as ``pool2d.maxpool_forward``; its address is what loads something."""
+    module, _, function = name.rpartition(".")
+    return Routine(f"kernels.{module}", function, parameters)
 
 
 _codes: dict[tuple[str, str, str], Code] = {}
@@ -169,7 +171,7 @@ def _load(module: str, name: str, dtype: str) -> Code | None:
     key = module, name, dtype
     path = _path(*key) if key not in _codes else None
     if path is not None:
-        from cnncli.kernels.linking import link
+        from cnncli.compute.linking import link
 
         with contextlib.suppress(OSError, ValueError, RuntimeError):
             symbol, takes, content = _read(path)
@@ -193,7 +195,7 @@ def _read(path: Path) -> tuple[str, str, bytes]:
 
 def _keep(path: Path | None, made: Compiled) -> None:
     """Write a file; a full disk only means that the routine is compiled again next time."""
-    from cnncli.kernels.linking import is_linkable
+    from cnncli.compute.linking import is_linkable
 
     # a source that changed since it was imported must not lend its name to the code of the old one
     if path is None or not made.code or _digest_of_sources() != _SOURCES or not is_linkable(made.code):
@@ -229,9 +231,9 @@ def _sweep(place: Path) -> None:
 
 def _digest_of_sources() -> bytes:
     digest = hashlib.sha256()
-    for path in sorted(_HERE.glob("*.py")):
+    for path in sorted(path for folder in _SOURCES_OF_CODE for path in (_PACKAGE / folder).rglob("*.py")):
         data = path.read_bytes()
-        digest.update(f"{path.name} {len(data)}\n".encode() + data)
+        digest.update(f"{path.relative_to(_PACKAGE).as_posix()} {len(data)}\n".encode() + data)
     return digest.digest()
 
 
@@ -245,7 +247,7 @@ def _fingerprint() -> str:
     import llvmlite
     import llvmlite.binding as llvm
 
-    from cnncli.kernels.host import LANES
+    from cnncli.compute.host import LANES
 
     numba = importlib.util.find_spec("numba")  # does not import it
     version = Path(numba.origin).with_name("_version.py").read_bytes() if numba and numba.origin else b""

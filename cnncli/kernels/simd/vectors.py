@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, register_model
 
-from cnncli.kernels.host import LANES as LANES
+from cnncli.compute.host import LANES as LANES
 
 
 class Vector(types.Type):
@@ -30,7 +30,7 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(manager, fe_type, _ir_type(fe_type.dtype))
 
 
-_ELEMENTS = {
+ELEMENTS = {
     types.float32: ir.FloatType(),
     types.float64: ir.DoubleType(),
     types.boolean: ir.IntType(1),
@@ -41,7 +41,7 @@ _ELEMENTS = {
 
 
 def _ir_type(dtype: Any) -> ir.VectorType:
-    return ir.VectorType(_ELEMENTS[dtype], LANES)
+    return ir.VectorType(ELEMENTS[dtype], LANES)
 
 
 def splat(builder: Any, scalar: Any) -> Any:
@@ -133,7 +133,7 @@ def vload(typingctx: Any, base: Any, index: Any) -> Any:
     """vload(p, i): LANES numbers from p[i] on."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return load_vector(builder, args[0], args[1], _ELEMENTS[base.dtype])
+        return load_vector(builder, args[0], args[1], ELEMENTS[base.dtype])
 
     return Vector(base.dtype)(base, types.intp), codegen
 
@@ -267,7 +267,7 @@ def transpose(typingctx: Any, source: Any, source_stride: Any, target: Any, targ
     """transpose(p, s, q, t): q[j*t + i] = p[i*s + j] for i, j < LANES; pointers to the same kind of numbers."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        element = _ELEMENTS[source.dtype]
+        element = ELEMENTS[source.dtype]
         count = [ir.Constant(ir.IntType(64), i) for i in range(LANES)]
         rows = [load_vector(builder, args[0], builder.mul(args[1], i), element) for i in count]
         for i, column in zip(count, transpose_lanes(builder, rows), strict=True):

@@ -12,14 +12,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cnncli.kernels import image_filter_arguments as code
-from cnncli.kernels.arguments import Operand, pack
-from cnncli.kernels.host import LANES
-from cnncli.kernels.store import routine
+from cnncli.compute.arguments import Operand, pack
+from cnncli.compute.host import LANES
+from cnncli.compute.store import routine
+from cnncli.kernels.image_filter import arguments as code
 from cnncli.shapes import Pair
 
 _STRIP = 32
-_FILTER_STRIP = routine("image_filter.filter_strip")
+_FILTER_STRIP = routine("image_filter.strip.filter_strip")
 _STREAMED = 32 << 20  # results of this size do not stay in a cache anyway
 Matrix: TypeAlias = NDArray[np.float64]
 

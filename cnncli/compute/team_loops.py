@@ -12,8 +12,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from cnncli.kernels.kernel import Entry
-from cnncli.kernels.team_state import (
+from cnncli.compute.kernel import Entry
+from cnncli.compute.team_state import (
     CALLS,
     CANCEL,
     DONE,

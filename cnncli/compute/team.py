@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from cnncli.kernels.store import routine
-from cnncli.kernels.team_state import CANCEL, QUIT, STATE_SIZE
+from cnncli.compute.store import Routine
+from cnncli.compute.team_state import CANCEL, QUIT, STATE_SIZE
 
 
 class Team:
@@ -103,4 +103,5 @@ def _compiled() -> tuple[Any, Any]:
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     lead = ctypes.CFUNCTYPE(number, pointer, number, number, pointer, number, number)
     follow = ctypes.CFUNCTYPE(number, pointer, number)
-    return lead(routine("team_loops.lead").address("int64")), follow(routine("team_loops.follow").address("int64"))
+    loops = [Routine("compute.team_loops", name).address("int64") for name in ("lead", "follow")]
+    return lead(loops[0]), follow(loops[1])

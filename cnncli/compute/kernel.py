@@ -16,8 +16,8 @@ from numba import types
 from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
-from cnncli.kernels import store
-from cnncli.kernels.arguments import (
+from cnncli.compute import store
+from cnncli.compute.arguments import (
     Context,
     Maps,
     Parameters,
@@ -46,7 +46,7 @@ class Kernel:
     name : str
         Unique within the file of the body.
     is_cached : bool
-        Kept on disk; only for bodies in this folder, whose sources name the file.
+        Kept on disk; only for bodies in `cnncli.kernels`, whose sources name the file.
     splits_channels : bool
         A task may be shared out over parts: each `Maps` then holds the channels of one part only.
     """
@@ -73,7 +73,7 @@ class Kernel:
     def code(self, dtype: str = "float32") -> store.Code:
         """Return the code for float32 or float64 numbers; compile it if need be."""
         if self._is_cached:
-            module = self._body.__module__.rpartition(".")[2]
+            module = self._body.__module__.partition(".")[2]
             return store.code(module, self.name, dtype, lambda: self.compile(dtype))
         if dtype not in self._compiled:
             self._compiled[dtype] = self.compile(dtype)

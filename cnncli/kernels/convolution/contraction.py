@@ -8,11 +8,11 @@ from typing import Any
 import numba
 import numpy as np
 
-from cnncli.kernels.arguments import Block, Part, Partial, Parts, Real, Reals
-from cnncli.kernels.kernel import Kernel
-from cnncli.kernels.loops import LoopNest
-from cnncli.kernels.simd import LANES, offset
-from cnncli.kernels.tile import make_tile
+from cnncli.compute.arguments import Block, Part, Partial, Parts, Real, Reals
+from cnncli.compute.kernel import Kernel
+from cnncli.kernels.convolution.loops import LoopNest
+from cnncli.kernels.simd.tile import make_tile
+from cnncli.kernels.simd.vectors import LANES, offset
 
 
 @numba.njit(error_model="numpy")

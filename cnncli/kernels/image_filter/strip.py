@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
-from cnncli.kernels.arguments import Block
-from cnncli.kernels.image_filter_arguments import (
+from cnncli.compute.arguments import Block
+from cnncli.compute.kernel import kernel
+from cnncli.kernels.image_filter.arguments import (
     F32,
     LOW,
     MAGNITUDE,
@@ -26,9 +27,8 @@ from cnncli.kernels.image_filter_arguments import (
     Job,
     Pass,
 )
-from cnncli.kernels.image_filter_simd import fence, make_taps, vabs, vconvert, vpack, vstream
-from cnncli.kernels.kernel import kernel
-from cnncli.kernels.simd import (
+from cnncli.kernels.image_filter.vectors import fence, make_taps, vabs, vconvert, vpack, vstream
+from cnncli.kernels.simd.vectors import (
     LANES,
     address_of,
     offset,

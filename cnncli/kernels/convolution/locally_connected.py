@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cnncli.kernels.arguments import Block, Maps, Partial, Real, Reals, Window
-from cnncli.kernels.kernel import kernel
-from cnncli.kernels.simd import LANES, offset, vadd, vfma, vload, vmul, vset, vstore, vsum
+from cnncli.compute.arguments import Block, Maps, Partial, Real, Reals, Window
+from cnncli.compute.kernel import kernel
+from cnncli.kernels.simd.vectors import LANES, offset, vadd, vfma, vload, vmul, vset, vstore, vsum
 
 
 @kernel

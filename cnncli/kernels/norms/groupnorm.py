@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from cnncli.kernels.arguments import Block, Maps, Partial, Real, Reals
-from cnncli.kernels.kernel import kernel
-from cnncli.kernels.simd import LANES, offset, vadd, vdiv, vfma, vload, vmax, vmul, vset, vsqrt, vstore, vsub, vsum
+from cnncli.compute.arguments import Block, Maps, Partial, Real, Reals
+from cnncli.compute.kernel import kernel
+from cnncli.kernels.simd.vectors import (
+    LANES,
+    offset,
+    vadd,
+    vdiv,
+    vfma,
+    vload,
+    vmax,
+    vmul,
+    vset,
+    vsqrt,
+    vstore,
+    vsub,
+    vsum,
+)
 
 
 @kernel

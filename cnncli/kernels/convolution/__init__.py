@@ -1,0 +1,1 @@
+"""Convolutions and dense layers: loops of the register tile over rows and columns."""

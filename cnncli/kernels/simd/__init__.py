@@ -1,0 +1,1 @@
+"""SIMD vectors as Numba values, functions of them, and the register tile."""
