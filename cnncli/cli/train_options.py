@@ -39,6 +39,14 @@ _OPTIONS = (
         metavar="SHARE",
         help="Training images kept for validation; 0: none.",
     ),
+    click.option(
+        "--augment",
+        default="none",
+        show_default=True,
+        metavar="A,B:N",
+        help="Random changes of training images: flip, shift:N, crop:N, cutout:N [px], rotate:N [degrees], "
+        "brightness:N.",
+    ),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Use only the first N images."),
     click.option(
         "-e",
@@ -175,6 +183,7 @@ class TrainArguments:
     patience: int | None
     shuffle: bool
     init_from: str | None
+    augment: str
     seed: int
     run_dir: str | None
     force: bool

@@ -12,6 +12,7 @@ from cnncli.io.datasets.placement import Placement
 
 _LARGEST_SIDE = 65_535
 _CENTRES = ("mass", "box")
+FITS = ("pad", "crop", "stretch")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ class Preprocessing:
         True where the network learnt bright ink on a dark ground.
     placement : Placement or None
         For single digits: how large they are and where they lie.
+    fit : str
+        Pictures of another size are scaled: with their aspect kept and padded (``pad``), with their aspect kept and cut
+        (``crop``), or to height and width by themselves (``stretch``).
     """
 
     shape: tuple[int, int, int]
@@ -35,11 +39,17 @@ class Preprocessing:
     std: tuple[float, ...]
     light_on_dark: bool = False
     placement: Placement | None = None
+    fit: str = "pad"
+
+    @property
+    def ground(self) -> tuple[int, ...]:
+        """Return the colour beside a picture: black behind light ink, otherwise the mean of the training images."""
+        return tuple(0 if self.light_on_dark else round(mean * 255) for mean in self.mean)
 
     @classmethod
     def of(cls, data: Dataset) -> Preprocessing:
         """Return what a network trained on `data` expects."""
-        return cls(data.image_shape, data.mean, data.std, data.light_on_dark, data.placement)
+        return cls(data.image_shape, data.mean, data.std, data.light_on_dark, data.placement, data.fit)
 
     def to_json(self) -> dict[str, Any]:
         """Return a value that `from_json` reads back exactly."""
@@ -50,6 +60,7 @@ class Preprocessing:
             "std": list(self.std),
             "light_on_dark": self.light_on_dark,
             "placement": {"box": place.box, "centre": place.centre} if place else None,
+            "fit": self.fit,
         }
 
     @classmethod
@@ -70,9 +81,12 @@ class Preprocessing:
             raise ValueError("preprocessing.mean and .std are not one number per channel")
         if not isinstance(value.get("light_on_dark"), bool):
             raise ValueError("preprocessing.light_on_dark is not true or false")
+        fit = value.get("fit", "pad")  # checkpoints before it knew only that one
+        if fit not in FITS:
+            raise ValueError(f"preprocessing.fit is not one of {', '.join(FITS)}")
         channels, height, width = shape
         place = _placement(value.get("placement"), min(height, width))
-        return cls((channels, height, width), tuple(mean), tuple(std), value["light_on_dark"], place)
+        return cls((channels, height, width), tuple(mean), tuple(std), value["light_on_dark"], place, fit)
 
 
 def _placement(value: Any, side: int) -> Placement | None:

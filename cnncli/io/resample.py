@@ -47,3 +47,23 @@ def fit_inside(height: int, width: int, box: int) -> tuple[int, int]:
     """
     longer = max(height, width)
     return max(1, round(height * box / longer)), max(1, round(width * box / longer))
+
+
+def rotate(picture: NDArray[np.uint8], degrees: float, ground: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return `picture` turned counter-clockwise about its centre, with bilinear interpolation, in its old size.
+
+    Parameters
+    ----------
+    picture : ndarray of uint8, (H, W, C)
+        C is 1 or 3; read only.
+    degrees : float
+    ground : ndarray of uint8, (C,)
+        What comes in from outside.
+    """
+    planes = np.ascontiguousarray(np.moveaxis(picture, -1, 0), np.float32)  # Pillow rounds bytes down
+    channels = [
+        np.asarray(Image.fromarray(plane).rotate(degrees, Image.Resampling.BILINEAR, fillcolor=float(colour)))
+        for plane, colour in zip(planes, ground, strict=True)
+    ]
+    turned: NDArray[np.uint8] = np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+    return turned

@@ -80,8 +80,8 @@ class QuietReporter:
         """Write the result line of a `Finished` event; ignore all others."""
         if isinstance(event, Finished):
             words = {
-                "test_acc": f"{event.test_acc:.4f}",
-                "test_loss": f"{event.test_loss:.4f}",
+                "test_acc": "-" if event.test_acc is None else f"{event.test_acc:.4f}",
+                "test_loss": "-" if event.test_loss is None else f"{event.test_loss:.4f}",
                 "best_epoch": event.best_epoch,
                 "run": event.run_dir,
             }
@@ -255,4 +255,5 @@ def _ending(event: Finished) -> str:
     best = f"best epoch {event.best_epoch}"
     if event.val_acc is not None:
         best += f", val {event.val_acc:.2%}"
-    return f"test accuracy {event.test_acc:.2%} · {best} · {event.elapsed_s:.1f} s{early}"
+    test = "no test images" if event.test_acc is None else f"test accuracy {event.test_acc:.2%}"
+    return f"{test} · {best} · {event.elapsed_s:.1f} s{early}"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +25,12 @@ class Split:
     ----------
     images : ndarray of uint8, (N, H, W, C)
         Read-only, C order.
-    labels : ndarray of int64, (N,)
-        Indices into the class names.
+    labels : ndarray of int64, (N,), or of float64, (N, K)
+        Indices into the class names; or K target numbers per image.
     """
 
     images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
+    labels: NDArray
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -40,16 +43,16 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled images in two parts, with what a later prediction must know.
+    """Labelled images in parts, with what a later prediction must know.
 
     Attributes
     ----------
     name : str
         As on the command line.
     train, test : Split
-        Disjoint parts, in a fixed order.
+        Disjoint parts, in a fixed order; `test` may be empty.
     classes : tuple of str
-        One name per label.
+        One name per label or target number.
     mean, std : tuple of float
         Per channel, of all training pixels scaled to 0..1.
     light_on_dark : bool
@@ -58,6 +61,12 @@ class Dataset:
         For sets of single digits.
     notes : tuple of str
         What the user should know, e.g. an unverified copy.
+    validation : Split or None
+        Where the data set brings its own; otherwise a share of `train` serves.
+    targets : str
+        ``classes``: one class per image; ``labels``: each of K labels is there or not (0 or 1); ``numbers``: K numbers.
+    fit : str
+        How pictures of another size were fitted, as in a `Preprocessing`.
     """
 
     name: str
@@ -69,6 +78,25 @@ class Dataset:
     light_on_dark: bool = False
     placement: Placement | None = None
     notes: tuple[str, ...] = ()
+    validation: Split | None = None
+    targets: str = "classes"
+    fit: str = "pad"
+
+    @property
+    def parts(self) -> dict[str, Split]:
+        """Return the parts that hold images, by name."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: part for name, part in parts.items() if part is not None and len(part)}
+
+    @cached_property
+    def sha256(self) -> str:
+        """The SHA-256 of names, labels and pixels as the network sees them, whatever files they came from."""
+        total = hashlib.sha256(json.dumps([self.targets, self.classes]).encode())
+        for name, part in self.parts.items():
+            total.update(f"{name} {part.images.shape} {part.labels.shape}".encode())
+            total.update(np.ascontiguousarray(part.labels, "<f8" if part.labels.dtype.kind == "f" else "<i8").data)
+            total.update(np.ascontiguousarray(part.images).data)
+        return total.hexdigest()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -110,12 +110,14 @@ class Finished:
 
     Attributes
     ----------
+    test_loss, test_acc : float or None
+        None without test images.
     history : tuple of EpochDone
         Every epoch of the run, those before it was continued included.
     """
 
-    test_loss: float
-    test_acc: float
+    test_loss: float | None
+    test_acc: float | None
     best_epoch: int
     val_acc: float | None
     epochs: int

@@ -253,8 +253,8 @@ class _Training:
         plan, record = self.plan, self.record
         for name, array in self.session.named().items():
             array[...] = self.best[name]
-        test_loss, test_acc = yield from self._evaluate(plan.test, None)
-        if not math.isfinite(test_loss):
+        test_loss, test_acc = (yield from self._evaluate(plan.test, None)) if len(plan.test) else (None, None)
+        if test_loss is not None and not math.isfinite(test_loss):
             message = f"the test loss of the weights of epoch {record.best_epoch} is {test_loss}"
             raise NumericError(message, where=str(self.run.path), hint=f"try --lr {plan.lower_lr:g}")
         best = record.best

@@ -33,6 +33,8 @@ class TrainingOptions:
         A new order of the training images in every epoch; otherwise theirs.
     init_from : str or None
         Run or checkpoint that gives the first weights.
+    augment : str
+        As `parse_augmentation` takes it.
     """
 
     arch: str
@@ -56,6 +58,7 @@ class TrainingOptions:
     limit: int | None = None
     shuffle: bool = True
     init_from: str | None = None
+    augment: str = "none"
     seed: int = 0
     threads: int = 1
 

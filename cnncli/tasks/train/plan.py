@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cnncli.errors import CnnError, InvalidInputError
 from cnncli.io.datasets.dataset import Dataset, Split
+from cnncli.io.preprocessing import Preprocessing
 from cnncli.language.document import Document, parse_document
 from cnncli.language.tree import read_tree
 from cnncli.model import Model, parse_model
@@ -22,6 +23,7 @@ from cnncli.optim.optimizers import OPTIMIZERS, momentum_of
 from cnncli.optim.recipes import default_epochs
 from cnncli.shapes import format_hwc
 from cnncli.tasks.free_memory import free_memory
+from cnncli.tasks.train.augmentation import UNCHANGED, Augmentation, parse_augmentation
 from cnncli.tasks.train.events import Prepared
 from cnncli.tasks.train.initial import initial_weights
 from cnncli.tasks.train.options import TrainingOptions, check_options, check_warmup
@@ -39,9 +41,11 @@ class TrainingPlan:
     options : TrainingOptions
         With every choice made.
     train, validation, test : Split
-        Images in memory; validation may be empty.
+        Images in memory; validation and test may be empty.
     order : ndarray of int64
-        Indices of the training images inside `train`, which also holds the validation images.
+        Indices of the training images inside `train`, which also holds the validation images that were split off.
+    augmentation : Augmentation
+        Random changes of the training images.
     steps : int
         Per epoch.
     loss : str
@@ -68,10 +72,11 @@ class TrainingPlan:
     memory_bytes: int
     notes: tuple[str, ...] = ()
     initial: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    augmentation: Augmentation = UNCHANGED
 
     def batch(
         self, indices: NDArray[np.int64], epoch: int
-    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+    ) -> tuple[NDArray[np.uint8], NDArray[Any], NDArray[np.int64]]:
         """Return images, labels and places: a step trains on the images and labels at these places.
 
         Parameters
@@ -81,8 +86,12 @@ class TrainingPlan:
         epoch : int
             From 1. Together with the seed it decides what is random, so that a run can be continued anywhere.
         """
-        del epoch
-        return self.train.images, self.train.labels, indices
+        images, labels = self.train.images, self.train.labels
+        if not self.augmentation.amounts:
+            return images, labels, indices
+        ground, seed = Preprocessing.of(self.data).ground, self.options.seed
+        changed = self.augmentation.apply(images[indices], indices, seed=seed, epoch=epoch, ground=ground)
+        return changed, labels[indices], np.arange(len(indices))
 
     @property
     def warmup_steps(self) -> int:
@@ -116,14 +125,15 @@ def plan_training(options: TrainingOptions, source: Source, data: Dataset) -> Tr
         More memory than this machine has.
     """
     check_options(options)
+    augmentation = parse_augmentation(options.augment)
+    augmentation.check(*data.image_shape[1:])
     model, loss, notes = _fitted_model(source, data, options)
     initial, told = initial_weights(options.init_from, model) if options.init_from else ({}, [])
     notes += told
     train, test = data.train, data.test
     if options.limit is not None:
         train, test = train.first(options.limit), test.first(options.limit)
-    order, held_out = stratified_split(train.labels, options.val_split, options.seed)
-    validation = Split(train.images[held_out], train.labels[held_out])
+    order, validation = _held_out(data, train, options)
     steps = -(-len(order) // options.batch_size)
     notes += data.notes
     if options.batch_size > len(order):
@@ -152,7 +162,17 @@ def plan_training(options: TrainingOptions, source: Source, data: Dataset) -> Tr
         memory_bytes=memory,
         notes=tuple(notes),
         initial=initial,
+        augmentation=augmentation,
     )
+
+
+def _held_out(data: Dataset, train: Split, options: TrainingOptions) -> tuple[NDArray[np.int64], Split]:
+    """Return the indices of the images for training, and the validation images: the data set's own or a share."""
+    if data.validation is not None:
+        validation = data.validation if options.limit is None else data.validation.first(options.limit)
+        return np.arange(len(train)), validation
+    order, held_out = stratified_split(train.labels, options.val_split, options.seed)
+    return order, Split(train.images[held_out], train.labels[held_out])
 
 
 def prepared(plan: TrainingPlan, run_dir: Path | None, *, is_dry_run: bool = False) -> Prepared:

@@ -162,6 +162,8 @@ class RunRecord:
             "limit": options.limit,
             "shuffle": options.shuffle,
             "init_from": options.init_from,
+            "augment": plan.augmentation.text,
+            "data_sha256": plan.data.sha256,
             "seed": options.seed,
         }
 
