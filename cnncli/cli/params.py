@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,10 @@ from cnncli.cli.options import (
 )
 from cnncli.errors import MismatchError, UsageError
 from cnncli.optim.optimizers import OPTIMIZERS
+
+if TYPE_CHECKING:
+    from cnncli.model.network import Model
+    from cnncli.reporting.params_answers import ParamsOptions
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -41,7 +45,7 @@ from cnncli.optim.optimizers import OPTIMIZERS
 @output_option
 @no_color_option
 @quiet_option
-def command(source: str, layers: tuple[str, ...], **options: Any) -> None:
+def command(*, output: str | None, force: bool, format_name: str | None, as_json: bool, **options: Any) -> None:
     r"""Count the parameters of a network, layer by layer.
 
     \b
@@ -60,52 +64,55 @@ def command(source: str, layers: tuple[str, ...], **options: Any) -> None:
     """
     from cnncli.reporting import params_answers as answers
 
-    output = options["output"]
-    format_name = choose_format(options["format_name"], options["as_json"], output, picture=True)
-    _refuse(options, format_name)
-    notation = (options["notation"] or "").lower()
+    chosen = choose_format(format_name, as_json, output, picture=True)
+    given = answers.ParamsOptions(format_name=chosen, **options)
+    _refuse(given)
     try:
-        model = answers.read_model(source, layers, options["input_shape"], options["classes"])
+        model = answers.read_model(given.source, given.layers, given.input_shape, given.classes)
     except (answers.LayerError, answers.WrittenError) as error:
-        if error.done and format_name in ("table", "plain"):
-            hand_out(answers.partial(error, format_name), None)
+        if error.done and chosen in ("table", "plain"):
+            hand_out(answers.partial(error, chosen), None)
             sys.stdout.flush()
         raise
-    if format_name == "svg":
+    hand_out(_answer(model, given), output, force=force, say=not given.quiet)
+    _check(model, given.expected, answers.expected_values(model) if given.expected else {})
+
+
+def _answer(model: Model, given: ParamsOptions) -> str:
+    from cnncli.reporting import params_answers as answers
+
+    if given.format_name == "svg":
         from cnncli.reporting.pictures.network import network_svg
 
-        open_blocks = options["per_repeat"]
-        text = network_svg(model, options["depth"], collapsed=not open_blocks, notation=notation or "d@wxh")
-    elif options["compare"]:
-        text = answers.compared(model, options["compare"], format_name, notation)
-    elif options["other"]:
-        other = answers.read_model(options["other"], (), options["input_shape"], options["classes"])
-        text = answers.differences(model, other, format_name, notation)
-    elif format_name in ("json", "jsonl"):
-        body = answers.as_json(model, options)
-        lines = [body] if format_name == "json" else body["layers"]
-        text = "".join(json.dumps(line) + "\n" for line in lines)
-    else:
-        text = answers.render(answers.params_view(model, options, format_name), format_name)
-        if format_name in ("table", "plain") and not options["quiet"]:
-            text += "".join(f"note: {note}\n" for note in answers.notes(model))
-    hand_out(text, output, force=options["force"], say=not options["quiet"])
-    _check(model, options["expected"], answers.expected_values(model) if options["expected"] else {})
+        return network_svg(model, given.depth, collapsed=not given.per_repeat, notation=given.notation or "d@wxh")
+    if given.compare:
+        return answers.compared(model, given.compare, given)
+    if given.other:
+        return answers.differences(model, answers.read_model(given.other, (), given.input_shape, given.classes), given)
+    if given.format_name in ("json", "jsonl"):
+        body = answers.as_json(model, given)
+        lines = [body] if given.format_name == "json" else body["layers"]
+        return "".join(json.dumps(line) + "\n" for line in lines)
+    text = answers.render(answers.params_view(model, given), given.format_name)
+    if given.format_name in ("table", "plain") and not given.quiet:
+        text += "".join(f"note: {note}\n" for note in answers.notes(model))
+    return text
 
 
-def _refuse(options: dict[str, Any], format_name: str) -> None:
+def _refuse(given: ParamsOptions) -> None:
     """Raise `UsageError` for an option that the answer would not use."""
+    format_name = given.format_name
     is_json = format_name in ("json", "jsonl")
     wants = {
-        "--compare": options["compare"], "--diff": options["other"], "--formula": options["formula"],
-        "--columns": options["columns"], "--depth": options["depth"], "--per-repeat": options["per_repeat"],
-        "--batch": options["batch"] > 1, "--optimizer": options["optimizer"], "--notation": options["notation"],
+        "--compare": given.compare, "--diff": given.other, "--formula": given.formula, "--columns": given.columns,
+        "--depth": given.depth, "--per-repeat": given.per_repeat, "--batch": given.batch > 1,
+        "--optimizer": given.optimizer, "--notation": given.notation,
     }  # fmt: skip
     if format_name == "svg":
         what, used = "a picture", {"--depth", "--per-repeat", "--notation"}
-    elif options["compare"]:
+    elif given.compare:
         what, used = "--compare", {"--compare", "--notation"}
-    elif options["other"]:
+    elif given.other:
         what, used = "--diff", {"--diff", "--notation"}
     else:
         what, used = "JSON" if format_name == "json" else format_name, set(wants)
@@ -121,7 +128,7 @@ def _refuse(options: dict[str, Any], format_name: str) -> None:
             raise UsageError(f"{flag} has no place in {where}", hint=f"leave out {flag}")
 
 
-def _check(model: Any, expected: tuple[str, ...], values: dict[str, int | str]) -> None:
+def _check(model: Model, expected: tuple[str, ...], values: dict[str, int | str]) -> None:
     for text in expected:
         key, equals, wanted = text.partition("=")
         key = key.strip()

@@ -20,8 +20,8 @@ from cnncli.errors import MismatchError, UsageError
 
 if TYPE_CHECKING:
     from cnncli.model.network import Model
+    from cnncli.reporting.shape_answers import ShapeOptions
 
-FLAGS = ("kernel", "padding", "stride", "filters", "dilation", "groups")
 UNKNOWNS = ("padding", "stride", "kernel", "input")
 
 
@@ -50,7 +50,7 @@ UNKNOWNS = ("padding", "stride", "kernel", "input")
 @output_option
 @no_color_option
 @quiet_option
-def command(source: str | None, layers: tuple[str, ...], **options: Any) -> None:
+def command(*, output: str | None, force: bool, format_name: str | None, as_json: bool, **options: Any) -> None:
     r"""Say what shape a layer, a chain or a network gives.
 
     \b
@@ -69,74 +69,67 @@ def command(source: str | None, layers: tuple[str, ...], **options: Any) -> None
     """
     from cnncli.reporting import shape_answers as answers
 
-    if source is None and options["solve"] != "input":
+    chosen = choose_format(format_name, as_json, output, picture=True)
+    given = answers.ShapeOptions(format_name=chosen, **options)
+    if given.source is None and given.solve != "input":
         raise UsageError("nothing to compute", hint="see `cnn shape --help`; for instance `cnn shape 28x28x3 -k 5`")
-    flags = {name: options[name] for name in FLAGS}
-    format_name = choose_format(options["format_name"], options["as_json"], options["output"], picture=True)
-    _refuse(options, format_name)
-    notation = (options["notation"] or "hwc").lower()
-    if options["solve"]:
-        answer = answers.solved(source, layers, flags, options)
+    _refuse(given)
+    if given.solve:
+        answer = answers.solved(given)
         model = answer.model
-        if format_name == "json":
-            text = answers.json_text(answers.solved_json(answer, options["solve"]), format_name)
+        if chosen == "json":
+            text = answers.json_text(answers.solved_json(answer, given.solve), chosen)
         else:
-            text = answers.solved_text(answer, options["solve"], notation, quiet=options["quiet"])
+            text = answers.solved_text(answer, given)
     else:
         try:
-            model = answers.read_model(source or "", layers, flags, options)
+            model = answers.read_model(given)
         except (answers.LayerError, answers.WrittenError) as error:
-            if error.done and format_name in ("table", "plain"):
-                hand_out(answers.partial(error, notation, format_name), None)
+            if error.done and chosen in ("table", "plain"):
+                hand_out(answers.partial(error, given.notation or "hwc", chosen), None)
                 sys.stdout.flush()
             raise
-        text = _answer(model, source or "", layers, options, format_name, notation)
-    hand_out(text, options["output"], force=options["force"], say=not options["quiet"])
-    if options["expect"]:
-        _check(options["expect"], answers.expected_shape(options["expect"]), model.output_shape)
+        text = _answer(model, given)
+    hand_out(text, output, force=force, say=not given.quiet)
+    if given.expect:
+        _check(given.expect, answers.expected_shape(given.expect), model.output_shape)
 
 
-def _answer(
-    model: Model, source: str, layers: tuple[str, ...], options: dict[str, Any], format_name: str, notation: str
-) -> str:
+def _answer(model: Model, given: ShapeOptions) -> str:
     """Return the text of a question without an unknown."""
     from cnncli.reporting import shape_answers as answers
 
-    if options["with_coverage"]:
-        return answers.covered(model, format_name)
-    if format_name == "svg":
+    if given.with_coverage:
+        return answers.covered(model, given.format_name)
+    if given.format_name == "svg":
         from cnncli.reporting.pictures.network import network_svg
 
-        return network_svg(model, notation=notation if options["notation"] else "d@wxh")
-    if format_name in ("json", "jsonl"):
-        return answers.json_text(answers.as_json(model, with_field=options["with_field"]), format_name)
-    named = options["filters"] is not None or any("=" in layer for layer in layers)
-    return answers.as_text(
-        model,
-        notation,
-        format_name,
-        single=answers.is_shape(source),
-        named=named,
-        with_field=options["with_field"],
-        quiet=options["quiet"],
-    )
+        return network_svg(model, notation=given.notation or "d@wxh")
+    if given.format_name in ("json", "jsonl"):
+        return answers.json_text(answers.as_json(model, with_field=given.with_field), given.format_name)
+    return answers.as_text(model, given)
 
 
-def _refuse(options: dict[str, Any], format_name: str) -> None:
+def _refuse(given: ShapeOptions) -> None:
     """Raise `UsageError` for an option that the answer would not use."""
-    if options["want"] and not options["solve"]:
+    format_name = given.format_name
+    if given.want and not given.solve:
         raise UsageError("--want belongs to --solve", hint="add --solve padding")
-    if options["notation"] and format_name in ("json", "jsonl"):
+    if given.notation and format_name in ("json", "jsonl"):
         raise UsageError("--notation is for texts and pictures", hint="JSON has [height, width, channels]")
-    asked = "--solve" if options["solve"] else "--coverage" if options["with_coverage"] else ""
-    if asked and options["with_field"]:
+    asked = "--solve" if given.solve else "--coverage" if given.with_coverage else ""
+    if asked and given.with_field:
         raise UsageError(f"--rf and {asked} exclude each other", hint="ask for one of them")
-    if format_name == "svg" and options["with_field"]:
+    if format_name == "svg" and given.with_field:
         raise UsageError("a picture has no receptive fields", hint="leave out --rf")
-    if not options["solve"]:
+    if not given.solve:
         return
-    for name, flag in (("with_coverage", "--coverage"), ("input_text", "--input"), ("classes", "--classes")):
-        if options[name]:
+    for value, flag in (
+        (given.with_coverage, "--coverage"),
+        (given.input_text, "--input"),
+        (given.classes, "--classes"),
+    ):
+        if value:
             raise UsageError(f"{flag} and --solve exclude each other", hint="ask again with the answer of --solve")
     if format_name not in ("table", "plain", "json"):
         raise UsageError(f"--solve has no answer as {format_name}", hint="use --json or plain text")

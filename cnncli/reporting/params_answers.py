@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cnncli import SCHEMA
@@ -38,6 +38,28 @@ __all__ = ["LayerError", "WrittenError", "expected_values", "notes", "render"]
 COMPARISONS = ("dense", "local")
 
 
+@dataclass(frozen=True)
+class ParamsOptions:
+    """What was asked: one field for each argument and option of the command, by its name there."""
+
+    source: str
+    layers: tuple[str, ...]
+    input_shape: Shape | None
+    classes: int | None
+    formula: bool
+    columns: str | None
+    depth: int | None
+    per_repeat: bool
+    compare: str | None
+    other: str | None
+    batch: int
+    optimizer: str | None
+    expected: tuple[str, ...]
+    notation: str | None
+    format_name: str
+    quiet: bool
+
+
 def read_model(source: str, layers: Sequence[str], input_shape: Shape | None, classes: int | None) -> Model:
     """Return the network of a source, or of an input shape with layers behind it."""
     if is_shape(source):
@@ -65,14 +87,14 @@ def partial(error: LayerError | WrittenError, format_name: str) -> str:
     return render(replace(params_table(model, TableOptions(), memory(model, 1, "sgd")), footer=[]), format_name)
 
 
-def as_json(model: Model, options: Mapping[str, Any]) -> dict[str, Any]:
+def as_json(model: Model, options: ParamsOptions) -> dict[str, Any]:
     """Return the JSON object; with a batch or an optimizer also the memory in bytes."""
-    body = params_json(model, options["depth"])
-    if options["optimizer"] or options["batch"] > 1:
-        optimizer = options["optimizer"] or "adam"
-        need = memory(model, options["batch"], optimizer)
+    body = params_json(model, options.depth)
+    if options.optimizer or options.batch > 1:
+        optimizer = options.optimizer or "adam"
+        need = memory(model, options.batch, optimizer)
         body["memory"] = {
-            "batch": options["batch"],
+            "batch": options.batch,
             "optimizer": optimizer,
             "parameters": need.parameters,
             "activations": need.activations,
@@ -81,48 +103,48 @@ def as_json(model: Model, options: Mapping[str, Any]) -> dict[str, Any]:
     return body
 
 
-def params_view(model: Model, options: Mapping[str, Any], format_name: str = "plain") -> Table:
-    """Return the table of the network as the options want it."""
+def params_view(model: Model, options: ParamsOptions) -> Table:
+    """Return the table of the network that the options ask for."""
     table_options = TableOptions(
-        columns=_columns(options["columns"]),
-        notation=(options["notation"] or "").lower(),
-        formula=options["formula"],
-        depth=options["depth"] or 2,
-        collapsed=not options["per_repeat"],
-        batch=options["batch"],
-        exact=format_name == "csv",
+        columns=_columns(options.columns),
+        notation=options.notation or "",
+        formula=options.formula,
+        depth=options.depth or 2,
+        collapsed=not options.per_repeat,
+        batch=options.batch,
+        exact=options.format_name == "csv",
     )
-    optimizer = options["optimizer"] or "adam"
-    need = memory(model, options["batch"], optimizer)
+    optimizer = options.optimizer or "adam"
+    need = memory(model, options.batch, optimizer)
     table = params_table(model, table_options, need)
-    if options["optimizer"] or options["batch"] > 1 or table_options.columns == ALL_COLUMNS:
-        table.footer.append(memory_line(need, options["batch"], optimizer))
+    if options.optimizer or options.batch > 1 or table_options.columns == ALL_COLUMNS:
+        table.footer.append(memory_line(need, options.batch, optimizer))
     return table
 
 
-def compared(model: Model, others: str, format_name: str, notation: str = "") -> str:
+def compared(model: Model, others: str, options: ParamsOptions) -> str:
     """Return each convolution against the layers named in `others`."""
     names = [name.strip() for name in others.split(",") if name.strip()]
     for name in names:
         if name not in COMPARISONS:
             raise UsageError(f"--compare: unknown layer {name[:40]!r}", hint=nearest(name, COMPARISONS))
-    if format_name not in ("json", "jsonl"):
-        return render(compare_table(model, names, notation), format_name)
+    if options.format_name not in ("json", "jsonl"):
+        return render(compare_table(model, names, options.notation or ""), options.format_name)
     layers = [
         {"name": row.name, "conv": row.params, **{name: comparison(row, name) for name in names}}
         for row in rows_of(model)
         if row.kind in ("conv", "depthwise")
     ]
-    if format_name == "jsonl":
+    if options.format_name == "jsonl":
         return "".join(json.dumps(layer) + "\n" for layer in layers)
     return json.dumps({"schema": SCHEMA, "name": model.name, "compare": layers}) + "\n"
 
 
-def differences(model: Model, other: Model, format_name: str, notation: str = "") -> str:
+def differences(model: Model, other: Model, options: ParamsOptions) -> str:
     """Return two networks side by side."""
-    if format_name not in ("json", "jsonl"):
-        return render(diff_table(model, other, notation or "hwc"), format_name)
-    if format_name == "jsonl":
+    if options.format_name not in ("json", "jsonl"):
+        return render(diff_table(model, other, options.notation or "hwc"), options.format_name)
+    if options.format_name == "jsonl":
         raise UsageError("--diff has no answer as jsonl", hint="use --json")
     a, b = params_json(model), params_json(other)
     delta = {key: b[key] - a[key] for key in ("total", "trainable", "non_trainable", "macs")}

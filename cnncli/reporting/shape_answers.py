@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cnncli.errors import InvalidInputError, UsageError
@@ -28,29 +28,58 @@ from cnncli.tasks.shape.window_notes import check_strict, coverage, notes_of, sl
 __all__ = ["LayerError", "WrittenError", "is_shape"]
 
 
-def read_model(
-    source: str, layers: Sequence[str], flags: Mapping[str, str | None], options: Mapping[str, Any]
-) -> Model:
+@dataclass(frozen=True)
+class ShapeOptions:
+    """What was asked: one field for each argument and option of the command, by its name there."""
+
+    source: str | None
+    layers: tuple[str, ...]
+    kernel: str | None
+    padding: str | None
+    stride: str | None
+    filters: str | None
+    dilation: str | None
+    groups: str | None
+    rounding: str
+    solve: str | None
+    want: str | None
+    expect: str | None
+    with_field: bool
+    with_coverage: bool
+    input_text: str | None
+    classes: int | None
+    notation: str | None
+    format_name: str
+    quiet: bool
+
+    @property
+    def window(self) -> dict[str, str]:
+        """Return the options of one convolution that were given, by their names as options of a layer."""
+        names = ("kernel", "padding", "stride", "filters", "dilation", "groups")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+def read_model(options: ShapeOptions) -> Model:
     """Return the network that the arguments describe."""
-    rounding = options["rounding"]
+    source, layers = options.source or "", options.layers
+    rounding = options.rounding
     if is_shape(source):
-        for name in ("input_text", "classes"):
-            if options[name]:
-                raise UsageError("--input and --classes belong to an architecture file", hint="leave them out")
-        texts = chain_texts(layers, flags)
+        if options.input_text or options.classes:
+            raise UsageError("--input and --classes belong to an architecture file", hint="leave them out")
+        texts = chain_texts(layers, options.window)
         model = model_from_arguments(input_from_arguments(source, texts), texts, rounding=rounding)
     else:
-        if layers or any(flags.values()):
+        if layers or any(options.window.values()):
             raise UsageError(
                 "an architecture has its own layers", where=source, hint="begin with an input shape such as 28x28x3"
             )
         found = read_source(source)
-        shape = input_of(options["input_text"]) if options["input_text"] else None
+        shape = input_of(options.input_text) if options.input_text else None
         model = parse_model(
-            found.text, found.where, input_shape=shape, classes=options["classes"], rounding=rounding,
+            found.text, found.where, input_shape=shape, classes=options.classes, rounding=rounding,
             max_parameters=None,
         )  # fmt: skip
-        check_classes(model, options["classes"])
+        check_classes(model, options.classes)
     if rounding == "strict":
         for node in model.nodes:
             if slides(node):
@@ -71,9 +100,8 @@ def expected_shape(text: str) -> Shape:
     return (int(text),) if text.strip().isdecimal() and len(text) < 13 else input_of(text)
 
 
-def chain_texts(layers: Sequence[str], flags: Mapping[str, str | None], *, open_kernel: bool = False) -> list[str]:
-    """Return the layers; the flags of one convolution become a layer text (`open_kernel`: without its kernel)."""
-    given = {name: value for name, value in flags.items() if value is not None}
+def chain_texts(layers: Sequence[str], given: Mapping[str, str], *, open_kernel: bool = False) -> list[str]:
+    """Return the layers; the options of one convolution become a layer text (`open_kernel`: without its kernel)."""
     if layers and given:
         raise UsageError("give flags or layers, not both", hint="write conv:5,p=1,out=8 instead of -k 5 -p 1")
     if layers:
@@ -92,30 +120,19 @@ def chain_texts(layers: Sequence[str], flags: Mapping[str, str | None], *, open_
     return ["conv:" + ",".join(parts)]
 
 
-def solved(
-    source: str | None, layers: Sequence[str], flags: Mapping[str, str | None], options: Mapping[str, Any]
-) -> Solved:
-    """Return the layer that `--solve` asks for, checked by its own rule.
-
-    Parameters
-    ----------
-    source : str or None
-        The input shape; where it is looked for it may be left out, or be a layer.
-    layers, flags
-        The layer, as one text or as flags.
-    options : mapping
-        ``solve``, ``want`` and ``rounding``.
-    """
-    unknown, want = options["solve"], options["want"]
+def solved(options: ShapeOptions) -> Solved:
+    """Return the layer that `--solve` asks for, checked by its own rule."""
+    source, layers = options.source, options.layers
+    unknown, want = options.solve or "", options.want
     if want is None:
         raise UsageError("--solve needs --want", hint="add --want same or --want 26x26")
     if unknown == "input" and (source is None or not is_shape(source)):
-        source, layers = None, [text for text in (source, *layers) if text is not None]
+        source, layers = None, tuple(text for text in (source, *layers) if text is not None)
     elif source is None or not is_shape(source):
         raise UsageError("--solve needs an input shape", hint="as in `cnn shape 28x28x3 -k 5 --solve padding`")
-    if flags.get(unknown) is not None:
+    if unknown in options.window:
         raise UsageError(f"--{unknown} is what --solve looks for", hint="leave one of them out")
-    texts = chain_texts(layers, flags, open_kernel=unknown == "kernel")
+    texts = chain_texts(layers, options.window, open_kernel=unknown == "kernel")
     if len(texts) != 1:
         raise UsageError("--solve takes one layer", hint="give one convolution or pool")
     if want.strip().lower() == "same":
@@ -128,15 +145,16 @@ def solved(
         wanted = Wanted(channels, (size[0], size[1]))
     item = parse_layer(texts[0].removesuffix(":"), vocabulary())
     shape = input_of(source) if source is not None else (1, 1, 1)
-    result = solve_layer(item, shape, unknown, wanted, rounding=options["rounding"])
+    result = solve_layer(item, shape, unknown, wanted, rounding=options.rounding)
     if unknown == "input" and shape[1:] not in ((1, 1), result.model.input_shape[1:]):
         note = "height and width of the given input are not used, as --solve looks for them"
         return replace(result, notes=(note, *result.notes))
     return result
 
 
-def solved_text(answer: Solved, unknown: str, notation: str, *, quiet: bool) -> str:
+def solved_text(answer: Solved, options: ShapeOptions) -> str:
     """Return the answer with its formula, the output of the completed layer and its parameters."""
+    unknown, notation = options.solve or "", options.notation or "hwc"
     model, node = answer.model, answer.model.nodes[0]
     letter = {"padding": "p", "stride": "s", "kernel": "f", "input": "n"}[unknown]
     forward = (*node_formulas(node), *node_formulas(node))
@@ -150,7 +168,7 @@ def solved_text(answer: Solved, unknown: str, notation: str, *, quiet: bool) -> 
     parts.append(f"output {format_shape(model.output_shape, notation)}")
     if node.params:
         parts.append(params_text(node))
-    remarks = [] if quiet else [*answer.notes, *notes(model)]
+    remarks = [] if options.quiet else [*answer.notes, *notes(model)]
     return "      ".join(parts) + "\n" + "".join(f"note: {remark}\n" for remark in remarks)
 
 
@@ -182,18 +200,18 @@ def json_text(body: dict[str, Any], format_name: str) -> str:
     return "".join(json.dumps(layer) + "\n" for layer in body["layers"])
 
 
-def as_text(
-    model: Model, notation: str, format_name: str, *, single: bool, named: bool, with_field: bool, quiet: bool
-) -> str:
-    """Return one line for one layer and a table otherwise, remarks below unless it is `quiet`."""
-    remarks = [] if quiet else notes(model)
-    if single and len(model.nodes) == 1 and format_name in ("table", "plain") and not with_field:
+def as_text(model: Model, options: ShapeOptions) -> str:
+    """Return one line for one layer and a table otherwise, remarks below unless they are not wanted."""
+    notation, is_plain = options.notation or "hwc", options.format_name in ("table", "plain")
+    single = is_shape(options.source or "") and len(model.nodes) == 1 and is_plain and not options.with_field
+    if single:
         # one filter is what -k 5 without a number of filters means: its parameters are not asked for
+        named = options.filters is not None or any("=" in layer for layer in options.layers)
         text = single_line(model, notation, with_params=named or model.nodes[0].layer.kind != "conv")
     else:
-        text = render(chain_table(model, notation, with_field=with_field), format_name)
-    if format_name in ("table", "plain"):
-        text += "".join(f"note: {note}\n" for note in remarks)
+        text = render(chain_table(model, notation, with_field=options.with_field), options.format_name)
+    if is_plain and not options.quiet:
+        text += "".join(f"note: {note}\n" for note in notes(model))
     return text
 
 

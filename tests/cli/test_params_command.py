@@ -201,11 +201,12 @@ def terminal(arguments: list[str], width: int) -> str:
     from cnncli.reporting import params_answers as answers
     from cnncli.reporting.table import render_terminal
 
-    options = {"columns": None, "notation": None, "formula": False, "depth": None, "per_repeat": False, "batch": 1,
-               "optimizer": None}  # fmt: skip
-    options |= {"formula": True} if "--formula" in arguments else {}
-    options |= {"columns": "all"} if "--all" in arguments else {}
-    model = answers.read_model(arguments[0], (), None, None)
+    options = answers.ParamsOptions(
+        source=arguments[0], layers=(), input_shape=None, classes=None, formula="--formula" in arguments,
+        columns="all" if "--all" in arguments else None, depth=None, per_repeat=False, compare=None, other=None,
+        batch=1, optimizer=None, expected=(), notation=None, format_name="table", quiet=False,
+    )  # fmt: skip
+    model = answers.read_model(options.source, (), None, None)
     drawn = render_terminal(answers.params_view(model, options), width)
     return re.sub(r"\x1b\[[0-9;]*m", "", drawn)
 
