@@ -69,7 +69,7 @@ def command(*, output: str | None, force: bool, format_name: str | None, as_json
     _refuse(given)
     try:
         model = answers.read_model(given.source, given.layers, given.input_shape, given.classes)
-    except (answers.LayerError, answers.WrittenError) as error:
+    except answers.LayerError as error:
         if error.done and chosen in ("table", "plain"):
             hand_out(answers.partial(error, chosen), None)
             sys.stdout.flush()

@@ -84,7 +84,7 @@ def command(*, output: str | None, force: bool, format_name: str | None, as_json
     else:
         try:
             model = answers.read_model(given)
-        except (answers.LayerError, answers.WrittenError) as error:
+        except answers.LayerError as error:
             if error.done and chosen in ("table", "plain"):
                 hand_out(answers.partial(error, given.notation or "hwc", chosen), None)
                 sys.stdout.flush()

@@ -59,9 +59,9 @@ def model_from_items(input_shape: Shape, items: tuple[Item, ...], *, rounding: s
     document = Document("chain", input_shape, None, round_defaults(rounding), {}, items)
     try:
         return build_model(document, max_parameters=None, where="chain")
-    except LayerError:
-        raise
     except InvalidInputError as error:
+        if isinstance(error, LayerError) and error.is_misfit:
+            raise
         raise UsageError(error.message, where=error.where, hint=error.hint) from None
 
 

@@ -17,18 +17,33 @@ MAX_PARAMETERS = 1_000_000_000
 MAX_VALUES = 2**40  # values of one activation
 
 
-class LayerError(ShapeError):
-    """A layer that does not fit; `done` holds the nodes before it and `input_shape` what the network reads."""
+class LayerError(InvalidInputError):
+    """A layer that does not fit or is written wrongly, with the network before it.
 
-    done: tuple[Node, ...] = ()
-    input_shape: Shape = ()
+    Parameters
+    ----------
+    message, where, hint
+        As for every `CnnError`.
+    done : tuple of Node
+        The nodes before it.
+    input_shape : tuple of int
+        What the network reads.
+    is_misfit : bool
+        Shapes do not fit; else it is written wrongly: an unknown key, a value out of range.
+    """
 
-
-class WrittenError(InvalidInputError):
-    """A layer that is written wrongly: an unknown key, a value out of range; with the same facts as `LayerError`."""
-
-    done: tuple[Node, ...] = ()
-    input_shape: Shape = ()
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str = "",
+        hint: str = "",
+        done: tuple[Node, ...] = (),
+        input_shape: Shape = (),
+        is_misfit: bool = False,
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.done, self.input_shape, self.is_misfit = done, input_shape, is_misfit
 
 
 class Assembly:
@@ -104,9 +119,9 @@ class Assembly:
             raise fail(mark, f"the name {full!r} is used twice", "choose another name")
         self.taken.add(full)
 
-    def failure(self, mark: Mark, what: str, error: ShapeError) -> LayerError:
+    def failure(self, mark: Mark, what: str, error: ShapeError) -> ShapeError:
         """Return `error` with its line and column and the number of the layer."""
-        return LayerError(f"{self.number(what)}: {error.message}", where=str(mark), hint=error.hint)
+        return ShapeError(f"{self.number(what)}: {error.message}", where=str(mark), hint=error.hint)
 
     def number(self, what: str) -> str:
         """Return how a message calls the layer that comes next, counted as in a table: ``layer 4 (conv)``."""

@@ -15,7 +15,7 @@ from cnncli.layers.base import REQUIRED, Layer
 from cnncli.layers.batchnorm import BatchNorm
 from cnncli.layers.conv import Conv2D
 from cnncli.layers.joins import Add, Concat, Multiply
-from cnncli.model.assembly import MAX_LAYERS, MAX_PARAMETERS, Assembly, LayerError, WrittenError
+from cnncli.model.assembly import MAX_LAYERS, MAX_PARAMETERS, Assembly, LayerError
 from cnncli.model.network import NETWORK_INPUT, Model
 from cnncli.model.values import read_choice, read_int, read_option
 from cnncli.model.vocabulary import ACTIVATIONS, options_of
@@ -55,9 +55,7 @@ def build_model(
     InvalidInputError
         The input shape is not known.
     LayerError
-        Shapes that do not fit.
-    WrittenError
-        A value out of range, a missing option, an unknown name. Both carry the nodes before the failing layer.
+        Shapes that do not fit, a value out of range, a missing option, an unknown name; with the nodes before it.
     """
     shape = input_shape or document.input_shape
     if shape is None:
@@ -67,14 +65,10 @@ def build_model(
     try:
         builder.sequence(document.layers, NETWORK_INPUT, _Frame({}, ()))
     except InvalidInputError as error:
-        failure: LayerError | WrittenError
-        if isinstance(error, LayerError):
-            failure = error
-        else:
-            failure = WrittenError(error.message, where=error.where, hint=error.hint)
-        failure.done = tuple(builder.nodes)
-        failure.input_shape = shape
-        raise failure from None
+        raise LayerError(
+            error.message, where=error.where, hint=error.hint, done=tuple(builder.nodes), input_shape=shape,
+            is_misfit=isinstance(error, ShapeError),
+        ) from None  # fmt: skip
     return Model(document.name or where, shape, tuple(builder.nodes), classes, text, builder.repeats)
 
 
@@ -239,7 +233,7 @@ class _Builder(Assembly):
             short = self.shortcut(item, how, index, last, frame)
         if self.shape_of(short) != self.shape_of(last):
             main, shortcut = self.shape_of(last), self.shape_of(short)
-            raise LayerError(
+            raise ShapeError(
                 f"residual: main gives {format_hwc(main)} but shortcut is {format_hwc(shortcut)}",
                 where=str(item.mark),
                 hint=_residual_hint(item, main, self.shape_of(index)),

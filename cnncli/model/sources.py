@@ -14,7 +14,7 @@ from cnncli.language.document import DocumentError, parse_document
 from cnncli.language.restate import restate
 from cnncli.language.tree import MAX_BYTES, MapNode, ScalarNode, TreeNode, decode, read_tree
 from cnncli.model.arguments import round_defaults
-from cnncli.model.assembly import MAX_PARAMETERS, WrittenError
+from cnncli.model.assembly import MAX_PARAMETERS, LayerError
 from cnncli.model.build import build_model
 from cnncli.model.network import Model
 from cnncli.model.vocabulary import vocabulary
@@ -117,9 +117,7 @@ def _reached(error: DocumentError, input_shape: Shape | None, classes: int | Non
     message = error.message
     if before.nodes:
         message += f" (the layers above give {format_hwc(before.output_shape)})"
-    result = WrittenError(message, where=error.where, hint=error.hint)
-    result.done, result.input_shape = before.nodes, before.input_shape
-    return result
+    return LayerError(message, where=error.where, hint=error.hint, done=before.nodes, input_shape=before.input_shape)
 
 
 def load_model(source: str, *, input_shape: Shape | None = None, classes: int | None = None) -> Model:

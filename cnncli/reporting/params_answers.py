@@ -12,7 +12,7 @@ from cnncli.errors import UsageError
 from cnncli.language.items import nearest
 from cnncli.language.notation import is_shape
 from cnncli.model.arguments import input_from_arguments, model_from_arguments
-from cnncli.model.assembly import LayerError, WrittenError
+from cnncli.model.assembly import LayerError
 from cnncli.model.network import Model
 from cnncli.model.sources import check_classes, parse_model, read_source
 from cnncli.model.summary import memory, rows_of, unread
@@ -33,7 +33,7 @@ from cnncli.reporting.table import Table
 from cnncli.reporting.text_format import render
 from cnncli.shapes import Shape
 
-__all__ = ["LayerError", "WrittenError", "expected_values", "notes", "render"]
+__all__ = ["LayerError", "expected_values", "notes", "render"]
 
 COMPARISONS = ("dense", "local")
 
@@ -81,7 +81,7 @@ def notes(model: Model) -> list[str]:
     return unread(model)
 
 
-def partial(error: LayerError | WrittenError, format_name: str) -> str:
+def partial(error: LayerError, format_name: str) -> str:
     """Return the table up to the layer that fails."""
     model = Model("", error.input_shape, error.done)
     return render(replace(params_table(model, TableOptions(), memory(model, 1, "sgd")), footer=[]), format_name)

@@ -11,7 +11,7 @@ from cnncli.errors import InvalidInputError, UsageError
 from cnncli.language.arguments import parse_layer
 from cnncli.language.notation import is_shape, parse_output, parse_shape
 from cnncli.model.arguments import input_from_arguments, model_from_arguments
-from cnncli.model.assembly import LayerError, WrittenError
+from cnncli.model.assembly import LayerError
 from cnncli.model.network import Model
 from cnncli.model.sources import check_classes, parse_model, read_source
 from cnncli.model.summary import unread
@@ -25,7 +25,7 @@ from cnncli.shapes import Shape
 from cnncli.tasks.shape.solve_layer import Solved, Wanted, solve_layer
 from cnncli.tasks.shape.window_notes import check_strict, coverage, notes_of, slides
 
-__all__ = ["LayerError", "WrittenError", "is_shape"]
+__all__ = ["LayerError", "is_shape"]
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def as_text(model: Model, options: ShapeOptions) -> str:
     return text
 
 
-def partial(error: LayerError | WrittenError, notation: str, format_name: str) -> str:
+def partial(error: LayerError, notation: str, format_name: str) -> str:
     """Return the table up to the layer that fails."""
     return render(replace(chain_table(Model("", error.input_shape, error.done), notation), total=()), format_name)
 

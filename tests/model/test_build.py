@@ -6,7 +6,7 @@ import pytest
 
 from cnncli.errors import InvalidInputError
 from cnncli.model import load_model, parse_model
-from cnncli.model.assembly import LayerError, WrittenError
+from cnncli.model.assembly import LayerError
 
 
 def net(layers: str, head: str = "input: [8, 8, 3]") -> str:
@@ -246,7 +246,7 @@ def test_the_error_carries_the_layers_before_it():
     ],
 )
 def test_what_is_written_wrongly_knows_the_shape_reached(last, words):
-    with pytest.raises(WrittenError) as caught:
+    with pytest.raises(LayerError) as caught:
         parse_model(net(f"  - relu\n  - maxpool: 2\n{last}"), "net.yaml")
     assert [node.name for node in caught.value.done] == ["relu1", "pool1"]
     for word in words:
