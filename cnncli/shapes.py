@@ -13,6 +13,17 @@ Pair: TypeAlias = tuple[int, int]
 Pads: TypeAlias = tuple[int, int, int, int]  # top, bottom, left, right
 
 
+def pair_text(pair: Pair) -> str:
+    """Return ``5`` for (5, 5) and ``5x3`` for (5, 3).
+
+    Examples
+    --------
+    >>> pair_text((5, 3))
+    '5x3'
+    """
+    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}x{pair[1]}"
+
+
 def out_length(
     length: int, kernel: int, stride: int = 1, pads: Pair = (0, 0), dilation: int = 1, *, ceil: bool = False
 ) -> int:

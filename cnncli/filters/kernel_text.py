@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import replace
 from fractions import Fraction
@@ -10,11 +9,12 @@ from pathlib import PurePath
 
 import numpy as np
 
-from cnncli.errors import CnnError, InvalidInputError, UsageError, printable
+from cnncli.errors import InvalidInputError, UsageError, printable
 from cnncli.filters.kernel import Kernel, Numbers, from_fractions
 from cnncli.filters.kernel_array import EXAMPLE, check_size, kernel_from_array
 from cnncli.filters.kernel_json import parse_kernel_json
 from cnncli.filters.numbers_text import Rows, parse_blocks, to_fraction, to_sample
+from cnncli.npy import read_npy
 
 MAX_BYTES = 1 << 20  # of kernel text
 # lines that `cnn kernels` writes above numbers which are more than one kernel without bias
@@ -97,7 +97,7 @@ def parse_kernel_file(data: bytes, where: str, order: str | None = None) -> Kern
             hint = f"name a layer, without @: {where}:conv1[0]"
         raise InvalidInputError(f"{_NOT_READ[suffix]} is not read as a kernel", where=where, hint=hint)
     if suffix == ".npy":
-        return _named(kernel_from_array(_read_npy(data, where), where, name, order))
+        return _named(kernel_from_array(read_npy(data, where).astype(np.float64), where, name, order))
     text = decode_text(data, where)
     if suffix == ".mat":
         return _named(_from_vips(text, where, name))
@@ -135,20 +135,15 @@ def decode_text(data: bytes, where: str) -> str:
 
 
 def parse_matrix(data: bytes, where: str) -> Numbers:
-    """Return the matrix of a text or npy file as an image, shape (H, W, C) float64.
+    """Return the matrix of a text as an image, shape (H, W, C) float64.
 
-    Text: rows of numbers, blocks separated by a blank line are channels. A three-dimensional npy array is (H, W, C).
+    Rows of numbers; blocks separated by a blank line are channels.
 
     Raises
     ------
     InvalidInputError
         Empty, ragged, a blank cell, not a number; located. The words nan and inf are read as what they say.
     """
-    if data[:6] == b"\x93NUMPY":
-        array = _read_npy(data, where)
-        if array.ndim not in (2, 3) or not array.size:
-            raise InvalidInputError(f"an image array has 2 or 3 axes, this one has shape {array.shape}", where=where)
-        return array.reshape((*array.shape, 1)[:3])
     blocks = parse_blocks(decode_text(data, where), where, to_sample)
     if not data and where == "stdin":
         raise InvalidInputError("nothing came through the pipe", where=where, hint="check the command before it")
@@ -190,24 +185,3 @@ def _from_vips(text: str, where: str, name: str) -> Kernel:
         found = f"{kernel.size[1]}x{kernel.size[0]}"
         raise InvalidInputError(f"first line says {width}x{height} numbers, found {found}", where=where)
     return kernel.scaled(1 / scale).with_bias(float(offset))
-
-
-def _read_npy(data: bytes, where: str) -> Numbers:
-    stream = io.BytesIO(data)
-    try:
-        version = np.lib.format.read_magic(stream)
-        read_header = np.lib.format.read_array_header_1_0 if version[0] == 1 else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read_header(stream)
-        if dtype.kind not in "biuf":
-            raise InvalidInputError(f"numbers of type {dtype} are not supported", where=where, hint="save as float64")
-        size = dtype.itemsize * int(np.prod([int(n) for n in shape], dtype=object))
-        if size > len(data) - stream.tell():
-            held = len(data) - stream.tell()
-            raise InvalidInputError(f"truncated npy: {size} B expected, {held} B found", where=where)
-        stream.seek(0)
-        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False), dtype=np.float64)
-    except CnnError:
-        raise
-    except Exception as error:  # the reader raises many kinds for a damaged header
-        text = " ".join(str(error).split())[:120]
-        raise InvalidInputError(f"not an npy file: {text}", where=where) from None

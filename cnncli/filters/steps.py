@@ -14,7 +14,7 @@ from cnncli.filters.kernel_text import parse_kernel_file, parse_literal
 from cnncli.filters.named import CATALOGUE, canonical_name, named_kernel, read_arguments, suggestion
 from cnncli.filters.numbers_text import to_float
 from cnncli.kernels.activation_table import ACTIVATIONS
-from cnncli.shapes import Pads, Pair
+from cnncli.shapes import Pads, Pair, pair_text
 
 GRAY_WEIGHTS = {
     "bt601": (0.299, 0.587, 0.114),  # ITU-R BT.601; OpenCV, Pillow
@@ -74,8 +74,8 @@ class PoolStep:
     def name(self) -> str:
         """The step as a user may type it."""
         down, _, across, _ = self.padding
-        padding = f",p={_pair_text((down, across))}" if down or across else ""
-        return f"{self.kind}:{_pair_text(self.size)},s={_pair_text(self.stride)}{padding}"
+        padding = f",p={pair_text((down, across))}" if down or across else ""
+        return f"{self.kind}:{pair_text(self.size)},s={pair_text(self.stride)}{padding}"
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ def _pool(kind: str, arguments: str) -> PoolStep:
     down, across = _pair(kind, "padding", values.get("padding", "0"), 0)
     if down >= size[0] or across >= size[1]:
         hint = "a window must hold at least one pixel"
-        raise UsageError(f"{kind}: padding {down}x{across} is not less than the size {_pair_text(size)}", hint=hint)
+        raise UsageError(f"{kind}: padding {down}x{across} is not less than the size {pair_text(size)}", hint=hint)
     return PoolStep(kind, size, stride, (down, down, across, across))
 
 
@@ -231,7 +231,3 @@ def _pair(kind: str, what: str, text: str, least: int) -> Pair:
     if len(numbers) > 2:
         raise UsageError(f"{kind}: {what} '{text}' has {len(numbers)} numbers, at most 2")
     return numbers[0], numbers[-1]
-
-
-def _pair_text(pair: Pair) -> str:
-    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}x{pair[1]}"

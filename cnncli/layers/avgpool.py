@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cnncli.layers.base import Example, Layer, Option, pair_text, require_image
+from cnncli.layers.base import Example, Layer, Option, require_image
 from cnncli.layers.pooling import Pool2D
-from cnncli.shapes import Pair, Shape
+from cnncli.shapes import Pair, Shape, pair_text
 
 if TYPE_CHECKING:
     from cnncli.compute.arguments import Window

@@ -185,17 +185,6 @@ def require_image(name: str, x: Shape) -> None:
         )
 
 
-def pair_text(pair: Pair) -> str:
-    """Return ``5`` for (5, 5) and ``5x3`` for (5, 3).
-
-    Examples
-    --------
-    >>> pair_text((5, 3))
-    '5x3'
-    """
-    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}x{pair[1]}"
-
-
 def pads_text(pads: Pads) -> str:
     """Return ``1`` for four equal sides and ``0/1/0/1`` (top/bottom/left/right) otherwise."""
     return str(pads[0]) if len(set(pads)) == 1 else "/".join(map(str, pads))

@@ -8,11 +8,11 @@ from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cnncli.errors import ShapeError
-from cnncli.layers.base import MAX_KERNEL, Example, Layer, Option, Param, Window, pads_text, pair_text
+from cnncli.layers.base import MAX_KERNEL, Example, Layer, Option, Param, Window, pads_text
 from cnncli.layers.convolution import ConvLoops
 from cnncli.layers.recording import Scope, Step, Table
 from cnncli.layers.windows import DILATION, PADDING, ROUND, STRIDE, round_up, slide, with_pads
-from cnncli.shapes import Pads, Pair, Shape
+from cnncli.shapes import Pads, Pair, Shape, pair_text
 
 if TYPE_CHECKING:
     from cnncli.compute.program import Op

@@ -16,13 +16,12 @@ from cnncli.layers.base import (
     Param,
     Window,
     pads_text,
-    pair_text,
     require_image,
 )
 from cnncli.layers.conv import BIAS, INIT, KERNEL
 from cnncli.layers.convolution import ConvLoops
 from cnncli.layers.windows import DILATION
-from cnncli.shapes import Pads, Pair, Shape
+from cnncli.shapes import Pads, Pair, Shape, pair_text
 
 if TYPE_CHECKING:
     from cnncli.compute.program import Op

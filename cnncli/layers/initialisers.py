@@ -8,11 +8,10 @@ He et al. 2015, arXiv:1502.01852, equation 10; Glorot and Bengio 2010, AISTATS, 
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from math import sqrt
 from typing import Literal, TypeAlias
 
-from cnncli.errors import InvalidInputError
+from cnncli.errors import InvalidInputError, did_you_mean
 from cnncli.layers.base import Param
 
 Distribution: TypeAlias = Literal["normal", "uniform", "constant"]
@@ -44,8 +43,7 @@ def parse_init(text: str) -> str:
         if name != "constant" and float(number) <= 0:
             raise InvalidInputError(f"init {name}:{number} has no spread", hint="give a number above 0")
         return f"{name}:{number}"
-    near = get_close_matches(name, (*PLAIN, *SCALED), 1)
-    hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(RULES)}"
+    hint = did_you_mean(name, (*PLAIN, *SCALED), f"one of {', '.join(RULES)}")
     raise InvalidInputError(f"unknown init {text[:40]!r}", hint=hint)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cnncli.layers.base import MAX_KERNEL, Example, Layer, Option, Window, pads_text, pair_text
+from cnncli.layers.base import MAX_KERNEL, Example, Layer, Option, Window, pads_text
 from cnncli.layers.windows import PADDING, ROUND, check_pool_pads, slide, with_pads
-from cnncli.shapes import Pads, Pair, Shape
+from cnncli.shapes import Pads, Pair, Shape, pair_text
 
 if TYPE_CHECKING:
     from cnncli.compute.arguments import Window as KernelWindow

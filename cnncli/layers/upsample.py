@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from cnncli.layers.base import Example, Layer, Option, pair_text, require_image
-from cnncli.shapes import Pair, Shape
+from cnncli.layers.base import Example, Layer, Option, require_image
+from cnncli.shapes import Pair, Shape, pair_text
 
 if TYPE_CHECKING:
     from cnncli.compute.program import Op

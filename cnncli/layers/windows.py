@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cnncli.errors import ShapeError
-from cnncli.layers.base import MAX_KERNEL, MAX_PADDING, Option, Window, pads_text, pair_text, require_image
-from cnncli.shapes import Pads, Pair, Shape, format_hwc, out_length, same_padding
+from cnncli.layers.base import MAX_KERNEL, MAX_PADDING, Option, Window, pads_text, require_image
+from cnncli.shapes import Pads, Pair, Shape, format_hwc, out_length, pair_text, same_padding
 
 STRIDE = Option("stride", "pair", (1, 1), 1, 65_535, help="step in pixels, one number or [rows, columns]")
 PADDING = Option(

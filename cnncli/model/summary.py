@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from cnncli.layers.base import pads_text, pair_text
+from cnncli.layers.base import pads_text
 from cnncli.model.network import NETWORK_INPUT, Model, Node
 from cnncli.model.receptive_field import ReceptiveField, receptive_fields
 from cnncli.optim.optimizers import OPTIMIZERS
-from cnncli.shapes import Shape
+from cnncli.shapes import Shape, pair_text
 
 FLOAT_BYTES = 4
 

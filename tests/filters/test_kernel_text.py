@@ -147,7 +147,7 @@ def test_three_dimensional_kernels_and_banks():
         ("k.json", b'{"kernel": [[1]], "bias": [1, 2]}', "2 biases for 1 filters"),
         ("k.json", b"[" * 100000, "not JSON"),
         ("k.json", b"[[1e400]]", "not a number"),
-        ("k.npy", b"nonsense", "not an npy file"),
+        ("k.npy", b"nonsense", "npy header: the magic string is not correct"),
         ("k.mat", b"3 x\n1 2 3\n", "k.mat:1: first line"),
         ("k.mat", b"3 2 1 0\n1 2 3\n", "first line says 3x2 numbers, found 3x1"),
         ("k.mat", b"3 1 0 0\n1 2 3\n", "scale is 0"),
@@ -172,7 +172,7 @@ def test_npy_of_other_types_is_refused(array):
 def test_npy_with_a_lying_header_is_refused_before_any_memory_is_taken():
     stream = io.BytesIO()
     np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**9)})
-    with pytest.raises(InvalidInputError, match="truncated"):
+    with pytest.raises(InvalidInputError, match="float64 = 8000000000000000000 B, the file has 0 B"):
         read("k.npy", stream.getvalue())
 
 
@@ -188,9 +188,6 @@ def test_matrices_are_images_of_one_or_several_channels():
     two = parse_matrix(b"1 2\n3 4\n\n5 6\n7 8\n", "-")
     assert two.shape == (2, 2, 2)
     assert two[..., 1].tolist() == [[5, 6], [7, 8]]
-    stream = io.BytesIO()
-    np.save(stream, np.zeros((4, 5, 3)))
-    assert parse_matrix(stream.getvalue(), "m.npy").shape == (4, 5, 3)
     assert parse_matrix(b"01 02\t03", "-")[0, :, 0].tolist() == [1, 2, 3]  # two-digit padding of a printed grid
     with pytest.raises(InvalidInputError, match=r"m\.txt:2:1: 'b' is not a number"):
         parse_matrix(b"1\nb", "m.txt")

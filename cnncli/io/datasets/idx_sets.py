@@ -17,6 +17,7 @@ from cnncli.io.datasets.dataset import Dataset, Split, paired, pixel_statistics
 from cnncli.io.datasets.download import RemoteFile, cache_folder, download
 from cnncli.io.datasets.idx import GZIP_MAGIC, decompress, parse_idx
 from cnncli.io.datasets.mnist import IDX_SETS, IdxFile, IdxSet
+from cnncli.npy import read_npy
 
 _LARGEST_FILE = 1 << 30
 _NPZ_MEMBERS = {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")}
@@ -177,7 +178,7 @@ def _member(archive: zipfile.ZipFile, name: str, rank: int, where: str) -> NDArr
         if info.file_size > _LARGEST_FILE:
             raise InvalidInputError(f"{name} claims {info.file_size} B", where=where, hint=hint)
         with archive.open(info) as stream:
-            array = np.lib.format.read_array(io.BytesIO(stream.read(_LARGEST_FILE)))
+            array = read_npy(stream.read(_LARGEST_FILE), f"{where}: {name}.npy")
     except KeyError:
         raise InvalidInputError(f"holds no array {name}", where=where, hint=hint) from None
     except (ValueError, EOFError, NotImplementedError, RuntimeError, OSError) as error:

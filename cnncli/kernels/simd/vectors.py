@@ -212,7 +212,6 @@ vmax = _binary("vmax", lambda b, x, y: b.select(b.fcmp_ordered("<", x, y), y, x)
 vmin = _binary("vmin", lambda b, x, y: b.select(b.fcmp_ordered(">", x, y), y, x))
 vgreater = _binary("vgreater", lambda b, x, y: b.fcmp_ordered(">", x, y), _MASK)
 vequal = _binary("vequal", lambda b, x, y: b.fcmp_ordered("==", x, y), _MASK)
-mask_and = _binary("mask_and", lambda b, x, y: b.and_(x, y))
 mask_or = _binary("mask_or", lambda b, x, y: b.or_(x, y))
 mask_without = _binary("mask_without", lambda b, x, y: b.and_(x, b.not_(y)))
 

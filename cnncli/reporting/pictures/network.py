@@ -18,7 +18,6 @@ COLOURS = {
     "dense": "#a1d99b", "flatten": "#d9d9d9", "batchnorm": "#dadaeb", "groupnorm": "#dadaeb", "layernorm": "#dadaeb",
     "dropout": "#eeeeee", "add": "#fc9272", "concat": "#fcbba1", "multiply": "#fc9272", "block": "#c6dbef",
 }  # fmt: skip
-INK = "#1d2433"
 LINE = "#4a5568"
 HIDDEN = {"dropout", "lrn", "batchnorm", "groupnorm", "layernorm"}
 GAP = 46
