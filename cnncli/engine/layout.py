@@ -70,10 +70,18 @@ class Layout:
         self.probs = self.memory.zeros(blocks * LANES * classes)
         unused = Operand(self.memory.zeros(threads * LANES * classes), worker_step=LANES * classes)
         self.rows = self.memory.zeros(blocks * LANES * classes if LOSSES[self.loss].has_rows else 0)
-        answers = record_answers(self.loss, Operand(self.probs, task_step=LANES * classes))
+        self.logits = self.memory.zeros(blocks * LANES * classes)
+        answers = record_answers(
+            self.loss, *(Operand(rows, task_step=LANES * classes) for rows in (self.probs, self.logits))
+        )
         self.answer = self._bound(is_training=False, loss=answers)
         plain = record_loss(self.loss, PLAIN, self._targets(), unused)
-        self.test = self._bound(is_training=False, loss=plain)
+
+        def both(graph: Graph, logits: Value, unread: Value) -> None:
+            plain(graph, logits, unread)
+            answers(graph, logits, unread)
+
+        self.test = self._bound(is_training=False, loss=both)
         self.training: BoundPlan | None = None
         self.update: Update | None = None
         if recipe is not None:

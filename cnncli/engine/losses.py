@@ -141,14 +141,18 @@ def record_loss(
     return recorder
 
 
-def record_answers(name: str, rows: Operand) -> Callable[[Graph, Value, Value], None]:
-    """Return what records the answers: one row of numbers per image."""
+def record_answers(name: str, answers: Operand, logits: Operand) -> Callable[[Graph, Value, Value], None]:
+    """Return what records the answers and the values before the loss's activation: one row of numbers per image."""
     loss = LOSSES[name]
 
-    def recorder(graph: Graph, logits: Value, _: Value) -> None:
+    def recorder(graph: Graph, source: Value, _: Value) -> None:
         def emit(b: Bound) -> list[Op]:
-            return [Op(loss.answer, {"z": b.reads[0].operand, "rows": rows, "classes": b.reads[0].shape[0]})]
+            z, classes = b.reads[0].operand, b.reads[0].shape[0]
+            return [
+                Op(kernel, {"z": z, "rows": rows, "classes": classes})
+                for kernel, rows in ((loss.answer, answers), ("losses.value_rows", logits))
+            ]
 
-        graph.step("answers", [logits], [], emit)
+        graph.step("answers", [source], [], emit)
 
     return recorder

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
@@ -15,6 +17,34 @@ from cnncli.engine.weights import initial_values
 from cnncli.errors import CancelledError
 from cnncli.model import Model
 from cnncli.optim.optimizers import Recipe
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What a network makes of N labelled images.
+
+    Attributes
+    ----------
+    losses : ndarray of float64 (N,)
+    hits : ndarray of int64 (N,)
+        1 where the answer is correct.
+    answers : ndarray (N, K)
+        As `Session.predict` returns them.
+    """
+
+    losses: np.ndarray
+    hits: np.ndarray
+    answers: np.ndarray
+
+    @property
+    def loss(self) -> float:
+        """Return the mean loss, from the exact sum: no order of the images changes it."""
+        return math.fsum(self.losses) / len(self.losses)
+
+    @property
+    def acc(self) -> float:
+        """Return the share of correct answers."""
+        return int(self.hits.sum()) / len(self.hits)
 
 
 class Session:
@@ -154,10 +184,11 @@ class Session:
         loss = float(self._layout.losses.sum())
         return loss if self._optimizer.is_finite() else float("nan"), int(self._layout.hits.sum())
 
-    def predict(self, images: np.ndarray, indices: np.ndarray | None = None) -> np.ndarray:
+    def predict(self, images: np.ndarray, indices: np.ndarray | None = None, *, as_logits: bool = False) -> np.ndarray:
         """Return the answers float (n, K) to the images uint8 (N, H, W, C), or to those at `indices`.
 
         Probabilities of classes, or of each unit of binary cross-entropy; for the mean squared error the output.
+        `as_logits` asks for the values before the softmax or sigmoid. The bits do not depend on the batch size.
         """
         chosen = np.arange(len(images)) if indices is None else indices
         result = np.empty((len(chosen), self.model.output_shape[0]), self._layout.memory.dtype)
@@ -165,26 +196,43 @@ class Session:
         for first in range(0, len(chosen), self.batch_size):
             count = self._load(images, chosen[first : first + self.batch_size])
             _whole(self._answer)
-            result[first : first + count] = self._layout.probs.reshape(-1, result.shape[1])[:count]
+            self._copy_answers(result[first : first + count], as_logits=as_logits)
         return result
+
+    def examine(self, images: np.ndarray, labels: np.ndarray) -> Examined:
+        """Return answer and loss of each of the images uint8 (N, H, W, C), N >= 1, with labels.
+
+        Labels and correct answers as in `train_batch`; label smoothing and class weights are for training alone. The
+        bits of each row depend on its image and label alone.
+        """
+        if not len(images):
+            raise ValueError("there are no images to evaluate")
+        count, layout = len(images), self._layout
+        answers = np.empty((count, self.model.output_shape[0]), layout.memory.dtype)
+        found = Examined(np.empty(count), np.empty(count, np.int64), answers)
+        _whole(self._prepare)
+        for first in range(0, count, self.batch_size):
+            chosen = np.arange(first, min(first + self.batch_size, count))
+            part = slice(first, first + self._load(images, chosen))
+            self._set_labels(labels[chosen])
+            _whole(self._test)
+            found.losses[part] = layout.losses[: len(chosen)]
+            found.hits[part] = layout.hits[: len(chosen)]
+            self._copy_answers(answers[part])
+        return found
 
     def evaluate(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
         """Return the mean loss and the share of correct answers on images uint8 (N, H, W, C) with labels.
 
-        Labels and correct answers as in `train_batch`; label smoothing and class weights are for training alone.
+        The mean is that of the exact sum of all losses (`math.fsum`), so neither the batch size nor the order of the
+        images changes a bit of it. Labels and correct answers as in `train_batch`.
         """
-        if not len(images):
-            raise ValueError("there are no images to evaluate")
-        loss, hits = 0.0, 0
-        _whole(self._prepare)
-        for first in range(0, len(images), self.batch_size):
-            chosen = np.arange(first, min(first + self.batch_size, len(images)))
-            self._load(images, chosen)
-            self._set_labels(labels[chosen])
-            _whole(self._test)
-            loss += float(self._layout.losses.sum())
-            hits += int(self._layout.hits.sum())
-        return loss / len(images), hits / len(images)
+        found = self.examine(images, labels)
+        return found.loss, found.acc
+
+    def _copy_answers(self, rows: np.ndarray, *, as_logits: bool = False) -> None:
+        source = self._layout.logits if as_logits else self._layout.probs
+        rows[...] = source.reshape(-1, rows.shape[1])[: len(rows)]
 
     def cancel(self) -> None:
         """End what is running: it raises `CancelledError`, unless it is about to end; from any thread."""

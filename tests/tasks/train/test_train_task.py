@@ -14,6 +14,7 @@ import pytest
 from faults.installed import CNN
 from tasks.train.fake_session import FakeSession
 
+from cnncli.engine.session import Examined
 from cnncli.errors import CnnError, InterruptedRunError, NumericError
 from cnncli.io.checkpoint import LAST, read_checkpoint
 from cnncli.io.datasets import load_dataset
@@ -117,8 +118,8 @@ def test_a_signal_ends_after_the_batch_and_saves_everything(tmp_path, number, co
 
 def test_the_plateau_follows_the_validation_loss_and_is_saved(tmp_path):
     class Stuck(FakeSession):
-        def evaluate(self, images, labels):
-            return 1.0, 0.5
+        def examine(self, images, labels):
+            return Examined(np.ones(len(labels)), np.zeros(len(labels), np.int64), np.zeros((len(labels), 10)))
 
     events = run_training(tmp_path / "run", Stuck, epochs=10, schedule="plateau", lr=0.1)
     rates = [event.lr for event in events if isinstance(event, EpochDone)]
