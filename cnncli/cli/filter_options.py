@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from cnncli.tasks.filter.options import FileOptions
 
 _PRINTED_DECIMALS = 4
-_PLAIN = {"R": 0, "G": 1, "B": 2, "RED": 0, "GREEN": 1, "BLUE": 2}
 
 _OPTIONS = (
     click.option(
@@ -167,7 +166,9 @@ class FilterCommand(click.Command):
             following = args[number + 1 : number + 2]
             if word == "--gray" and not (following and following[0].lower() in _grays()):
                 if following and following[0].isalnum() and not Path(following[0]).exists():
-                    _gray(following[0])
+                    from cnncli.tasks.filter.plan_words import parse_gray
+
+                    parse_gray(following[0])
                 given.append(_grays()[0])
         return super().parse_args(ctx, given)
 
@@ -189,11 +190,7 @@ def filter_plan(given: FilterArguments, *, printing: bool) -> FilterPlan:
     UsageError, InvalidInputError
         An option or a kernel that is not understood.
     """
-    from cnncli.filtering.plan import FilterPlan
-    from cnncli.filters.borders import parse_border
-    from cnncli.filters.conventions import convention
-    from cnncli.filters.geometry import parse_biases, parse_padding, parse_pair, parse_scale
-    from cnncli.tasks.filter.read_steps import parse_steps
+    from cnncli.tasks.filter.plan_words import PlanWords
 
     if not given.kernels:
         alone = given.gray or given.channels or given.depth or given.range_ != "auto" or given.dtype != "same"
@@ -202,29 +199,25 @@ def filter_plan(given: FilterArguments, *, printing: bool) -> FilterPlan:
     scale = "sum" if given.normalize else given.scale
     if given.normalize and given.scale:
         raise UsageError("--normalize and --scale exclude each other", hint="give one of them")
-    if given.nan_to is not None and not abs(given.nan_to) < float("inf"):
-        raise UsageError(f"{given.nan_to} is not a finite number", where="--nan-to", hint="try 0")
     dtype = {"8": "uint8", "16": "uint16", "float": "float32"}.get(given.depth or "", given.dtype)
     range_ = given.range_
     if printing and range_ == "auto" and dtype == "same" and not given.tool:
         range_ = "raw"
-    if given.tool:
-        convention(given.tool)
-    return FilterPlan(
-        steps=parse_steps(given.kernels, given.tool),
+    words = PlanWords(
         flip=given.flip,
-        padding=None if given.padding is None else parse_padding(given.padding),
-        border=None if given.border is None else parse_border(given.border),
-        stride=parse_pair(given.stride, "--stride"),
-        dilation=parse_pair(given.dilation, "--dilation"),
-        scale=None if scale is None else parse_scale(scale),
-        bias=parse_biases(given.bias),
+        padding=given.padding,
+        border=given.border,
+        stride=given.stride,
+        dilation=given.dilation,
+        scale=scale,
+        bias=given.bias,
         range=range_,
         dtype=dtype,
-        gray=_gray(given.gray),
-        channels=None if given.channels is None else _channels(given.channels),
-        convention=given.tool,
+        gray=given.gray,
+        channels=given.channels,
+        tool=given.tool,
     )
+    return words.plan(words.steps(given.kernels))
 
 
 def check_together(given: FilterArguments) -> None:
@@ -322,24 +315,6 @@ def parse_shard(text: str) -> tuple[int, int]:
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise UsageError(f"'{text}' is not I/N with 1 <= I <= N", where="--shard", hint="use --shard 3/64")
     return int(match[1]), int(match[2])
-
-
-def _gray(method: str | None) -> str | None:
-    if method is not None and method.lower() not in _grays():
-        raise UsageError(f"unknown method '{method}'", where="--gray", hint=f"choose {', '.join(_grays())}")
-    return method and method.lower()
-
-
-def _channels(text: str) -> tuple[int, ...]:
-    words: Sequence[str] = [word.strip().upper() for word in text.split(",")]
-    if len(words) == 1 and re.fullmatch("[RGB]{2,3}", words[0]):
-        words = list(words[0])
-    found = []
-    for word in words:
-        if word not in _PLAIN and not re.fullmatch(r"[0-9]{1,4}", word, re.ASCII):
-            raise UsageError(f"'{text}' is not understood", where="--channels", hint="use R,G,B or numbers from 0")
-        found.append(_PLAIN[word] if word in _PLAIN else int(word))
-    return tuple(found)
 
 
 def _grays() -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def load(
     named_so = job.source == "-" or os.path.splitext(job.source)[1].lower() in MATRIX_EXTENSIONS
     if named_so and is_text_matrix(data):
         values = parse_matrix(data, where).astype(np.float64)
-        return Loaded(_finite(Image(values, mode="matrix", format="MATRIX"), options, where), digest)
+        return Loaded(finite(Image(values, mode="matrix", format="MATRIX"), options, where), digest)
     image = decode_image(
         data, where, exif=options.exif, frame=options.frame, max_pixels=options.max_pixels, admit=admit
     )
@@ -97,7 +97,7 @@ def load(
         image = image.noted(f"{job.source} holds {image.format}, whatever its name says")
     if options.alpha == "drop" and image.alpha is not None:
         image = replace(image, alpha=None).noted("transparency dropped")
-    return Loaded(_finite(image, options, where), digest)
+    return Loaded(finite(image, options, where), digest)
 
 
 def apply(loaded: Loaded, plan: FilterPlan, options: FileOptions, *, compiled: bool | None = None) -> Filtered:
@@ -175,6 +175,30 @@ def store(index: int, job: Job, where: Destination, filtered: Filtered, options:
     )
 
 
+def finite(image: Image, options: FileOptions, where: str) -> Image:
+    """Return an image whose samples are finite, others replaced by ``--nan-to``.
+
+    Raises
+    ------
+    InvalidInputError
+        There are others, and nothing is given to replace them.
+    """
+    pixels = image.pixels
+    if pixels.dtype.kind != "f":
+        return image
+    bad = ~np.isfinite(pixels)
+    count = int(bad.sum())
+    if not count:
+        return image
+    if options.nan_to is None:
+        row, column, _ = np.argwhere(bad)[0]
+        message = f"{count} of {pixels.size} samples are not finite (first: row {row + 1}, column {column + 1})"
+        raise InvalidInputError(message, where=where, hint="use --nan-to NUMBER to replace them")
+    return replace(image, pixels=np.where(bad, pixels.dtype.type(options.nan_to), pixels)).noted(
+        f"{count} samples that were not finite became {options.nan_to:g}"
+    )
+
+
 def is_text_matrix(data: bytes) -> bool:
     """Whether bytes are text to be read as numbers; an npy array is an image of its own type."""
     return not looks_like_image(data)
@@ -232,24 +256,6 @@ def _encoded(image: Image, target: str, options: FileOptions) -> bytes | bytearr
 def _with_alpha(image: Image) -> NDArray:
     """Return the channels with the opacity as the last of them, where there is one."""
     return image.pixels if image.alpha is None else np.concatenate([image.pixels, image.alpha[..., None]], axis=2)
-
-
-def _finite(image: Image, options: FileOptions, where: str) -> Image:
-    """Refuse or replace samples that are no numbers."""
-    pixels = image.pixels
-    if pixels.dtype.kind != "f":
-        return image
-    bad = ~np.isfinite(pixels)
-    count = int(bad.sum())
-    if not count:
-        return image
-    if options.nan_to is None:
-        row, column, _ = np.argwhere(bad)[0]
-        message = f"{count} of {pixels.size} samples are not finite (first: row {row + 1}, column {column + 1})"
-        raise InvalidInputError(message, where=where, hint="use --nan-to NUMBER to replace them")
-    return replace(image, pixels=np.where(bad, pixels.dtype.type(options.nan_to), pixels)).noted(
-        f"{count} samples that were not finite became {options.nan_to:g}"
-    )
 
 
 def _rescaled(alpha: NDArray, dtype: np.dtype) -> NDArray:

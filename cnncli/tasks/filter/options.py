@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from cnncli.errors import UsageError
 from cnncli.io.images.encode import PNG_LEVEL, QUALITY
 from cnncli.io.images.image import MAX_PIXELS
 
@@ -81,3 +82,14 @@ class FileOptions:
     workers: int = _keeps_result(1)
     sync_folders: bool = _keeps_result(True)
     fail_fast: bool = _keeps_result(False)
+
+    def __post_init__(self) -> None:
+        """Refuse a replacement for NaN that is none.
+
+        Raises
+        ------
+        UsageError
+            It is not finite.
+        """
+        if self.nan_to is not None and not abs(self.nan_to) < float("inf"):
+            raise UsageError(f"{self.nan_to} is not a finite number", where="--nan-to", hint="try 0")

@@ -1,0 +1,1 @@
+"""What `import cnncli` offers to Python programs: the work of the commands, on arrays and with events as values."""
