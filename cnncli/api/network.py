@@ -77,16 +77,13 @@ class Network:
         depth : int, optional
             Open blocks down to this depth, 2 by default.
         """
-        wanted = {
-            "columns": columns, "notation": None, "formula": formula, "depth": depth, "per_repeat": False, "batch": 1,
-            "optimizer": None,
-        }  # fmt: skip
+        wanted = answers.ParamsOptions(self.name, formula=formula, columns=columns, depth=depth)
         notes = "".join(f"note: {note}\n" for note in answers.notes(self._model))
         return answers.render(answers.params_view(self._model, wanted), "plain") + notes
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``cnn params --json`` writes: every layer with shapes, counts and formula."""
-        return answers.as_json(self._model, {"depth": None, "optimizer": None, "batch": 1})
+        return answers.as_json(self._model, answers.ParamsOptions(self.name))
 
 
 class TrainedNetwork(Network):

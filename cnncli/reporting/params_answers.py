@@ -43,21 +43,21 @@ class ParamsOptions:
     """What was asked: one field for each argument and option of the command, by its name there."""
 
     source: str
-    layers: tuple[str, ...]
-    input_shape: Shape | None
-    classes: int | None
-    formula: bool
-    columns: str | None
-    depth: int | None
-    per_repeat: bool
-    compare: str | None
-    other: str | None
-    batch: int
-    optimizer: str | None
-    expected: tuple[str, ...]
-    notation: str | None
-    format_name: str
-    quiet: bool
+    layers: tuple[str, ...] = ()
+    input_shape: Shape | None = None
+    classes: int | None = None
+    formula: bool = False
+    columns: str | None = None
+    depth: int | None = None
+    per_repeat: bool = False
+    compare: str | None = None
+    other: str | None = None
+    batch: int = 1
+    optimizer: str | None = None
+    expected: tuple[str, ...] = ()
+    notation: str | None = None
+    format_name: str = "plain"
+    quiet: bool = False
 
 
 def read_model(source: str, layers: Sequence[str], input_shape: Shape | None, classes: int | None) -> Model:
