@@ -101,7 +101,7 @@ _BY_COMMAND: dict[str, dict[str, Completer]] = {
     "new": {"preset": _among(_presets)},
     "train": {
         "arch": _among(_presets, files=True), "arch_option": _among(_presets, files=True),
-        "dataset": _among(_data_sets),
+        "dataset": _among(_data_sets, files=True),
     },
     "predict": {"run": complete_files, "images": complete_files},
 }  # fmt: skip

@@ -34,6 +34,28 @@ class ShapeType(click.ParamType[Shape]):
             self.fail(f"{error.message}; {error.hint}", param, ctx)
 
 
+class SizeType(click.ParamType["tuple[int, int] | None"]):
+    """Height and width as ``64x48``, or one number for both; ``auto`` is None."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int] | None:
+        """Return (height, width)."""
+        if value == "auto" or isinstance(value, tuple):
+            return None if value == "auto" else value
+        sides = str(value).lower().split("x")
+        if len(sides) > 2 or not all(side.isascii() and side.isdigit() and 1 <= int(side) <= 4096 for side in sides):
+            self.fail(f"{value!r} is not HEIGHTxWIDTH of 1 to 4096 pixels, as in 64x48", param, ctx)
+        return int(sides[0]), int(sides[-1])
+
+
+class ChannelsType(click.Choice[int]):
+    """1 for gray, 3 for colour."""
+
+    def __init__(self) -> None:
+        super().__init__([1, 3])
+
+
 def output_option(command: Command) -> Command:
     """Add ``-o/--output`` and ``-f/--force``."""
     command = click.option("-f", "--force", is_flag=True, help="Overwrite an existing output.")(command)

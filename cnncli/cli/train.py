@@ -54,34 +54,40 @@ def command(**options: Any) -> None:
 def _train(given: TrainArguments) -> None:
     # here and not above: `cnn train --help` needs none of it
     from cnncli import threads
-    from cnncli.io.datasets import load_dataset
     from cnncli.model.sources import read_source
     from cnncli.optim.recipes import default_architecture
     from cnncli.reporting.progress import training_reporter
+    from cnncli.shapes import format_hwc
+    from cnncli.tasks.data.load import load_data
     from cnncli.tasks.train.events import Note
     from cnncli.tasks.train.options import TrainingOptions
-    from cnncli.tasks.train.plan import plan_training
+    from cnncli.tasks.train.plan import plan_training, written_input
     from cnncli.tasks.train.run_directory import check_run_directory
 
     if given.run_path is not None:
         check_run_directory(given.run_path, force=given.force)
     source = read_source(given.arch) if given.arch is not None else None
     notes: list[str] = []
+    chosen = {name: getattr(given, name) for name in TrainingOptions.__dataclass_fields__}
+    wanted = TrainingOptions(
+        **chosen
+        | {
+            "loss": given.loss.replace("-", "_"),
+            "arch": given.arch or "",
+            "threads": threads.resolve(given.threads),
+            "data_dir": given.data_path,
+        }
+    )
     with training_reporter(reporting_style(given), sys.stdout, sys.stderr) as reporter:
-        data = load_dataset(given.dataset, given.data_path, lambda line: reporter.show(Note(line)))
-        if source is None:
-            name = default_architecture(*data.image_shape[1:])
-            source = read_source(name)
-            notes.append(f"--arch {name} suits images of {data.image_shape[1]}x{data.image_shape[2]}")
-        chosen = {name: getattr(given, name) for name in TrainingOptions.__dataclass_fields__}
-        wanted = TrainingOptions(
-            **chosen
-            | {
-                "loss": given.loss.replace("-", "_"),
-                "arch": given.arch or source.where,
-                "threads": threads.resolve(given.threads),
-            }
+        shape = written_input(source) if source else None
+        data = load_data(
+            wanted.data, input_shape=shape, threads=wanted.threads, say=lambda line: reporter.show(Note(line))
         )
+        if source is None:
+            name = default_architecture(*data.image_shape)
+            source = read_source(name)
+            notes.append(f"--arch {name} suits images of {format_hwc(data.image_shape)}")
+            wanted = replace(wanted, arch=source.where)
         _run(plan_training(wanted, source, data), notes, given, reporter)
 
 

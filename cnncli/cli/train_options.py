@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
+from cnncli.cli.options import ChannelsType, SizeType
 from cnncli.errors import UsageError
-from cnncli.io.datasets.catalogue import DATASETS, find_entry
+from cnncli.io.datasets.catalogue import DATASETS, find_entry, is_own
 from cnncli.optim.optimizers import OPTIMIZERS
 from cnncli.optim.schedules import SCHEDULES
 
@@ -24,7 +25,13 @@ _OPTIONS = (
     click.option(
         "--arch", "arch_option", metavar="ARCH", help="Preset of `cnn new --list`, or YAML file [suits the data]."
     ),
-    click.option("-d", "--dataset", required=True, metavar="NAME", help="One of the data sets below."),
+    click.option(
+        "-d",
+        "--dataset",
+        required=True,
+        metavar="NAME|PATH",
+        help="A data set below, or a folder with the pictures of each class in a folder (or train/, val/, test/).",
+    ),
     click.option(
         "--data-dir",
         metavar="DIR",
@@ -39,6 +46,21 @@ _OPTIONS = (
         metavar="SHARE",
         help="Training images kept for validation; 0: none.",
     ),
+    click.option(
+        "--resize",
+        type=SizeType(),
+        metavar="HxW",
+        help="Input size for pictures of your own [the network's; else theirs; else 64x64].",
+    ),
+    click.option(
+        "--fit",
+        type=click.Choice(["pad", "crop", "stretch"]),
+        help="How pictures of your own are brought to that size [pad].",
+    ),
+    click.option(
+        "--channels", type=ChannelsType(), help="Gray or colour, of your own pictures [the network's; else theirs]."
+    ),
+    click.option("--skip-bad", is_flag=True, help="Leave out pictures that cannot be read."),
     click.option(
         "--augment",
         default="none",
@@ -184,6 +206,10 @@ class TrainArguments:
     shuffle: bool
     init_from: str | None
     augment: str
+    resize: tuple[int, int] | None
+    fit: str | None
+    channels: int | None
+    skip_bad: bool
     seed: int
     run_dir: str | None
     force: bool
@@ -253,6 +279,7 @@ def _check_texts(given: TrainArguments) -> None:
         "--run-dir": given.run_dir,
         "--data-dir": given.data_dir,
         "--init-from": given.init_from,
+        "--dataset": given.dataset,
     }.items():
         if value == "":
             raise UsageError(f"{name} is empty", hint="name one, or leave it away")
@@ -275,9 +302,11 @@ def _check_pairs(given: TrainArguments) -> None:
         first, second = (f"--{name.removeprefix('as_')}" for name in styles[:2])
         raise UsageError(f"{first} and {second} exclude each other", hint="give one of them")
     source = click.get_current_context().get_parameter_source("data_dir")
-    entry = find_entry(given.dataset)
-    if entry.is_bundled and source is click.core.ParameterSource.COMMANDLINE:
-        raise UsageError(f"--data-dir is not used: {entry.name} is bundled", hint="leave it away")
+    if source is click.core.ParameterSource.COMMANDLINE:
+        own = is_own(given.dataset)
+        if own or find_entry(given.dataset).is_bundled:
+            what = "names its files" if own else "is bundled"
+            raise UsageError(f"--data-dir is not used: {given.dataset} {what}", hint="leave it away")
 
 
 def _check_is_no_run(path: Path) -> None:

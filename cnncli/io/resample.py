@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 
-def resample(picture: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
+def resample(picture: NDArray[Any], height: int, width: int) -> NDArray[np.float64]:
     """Return `picture` at another size, with a triangle filter as wide as the reduction asks for.
 
     Parameters
     ----------
-    picture : ndarray of float64, (H, W) or (H, W, C)
-        Read only; computed in float32.
+    picture : ndarray, (H, W) or (H, W, C)
+        Numbers of any type. Read only; computed in float32.
     height, width : int
         At least 1 [px].
 

@@ -18,6 +18,14 @@ def default_epochs(steps_per_epoch: int) -> int:
     return min(max(_EPOCHS, -(-_FEWEST_STEPS // steps_per_epoch)), _MOST_EPOCHS)
 
 
-def default_architecture(height: int, width: int) -> str:
-    """Return the preset that suits images of this size."""
-    return "digits" if max(height, width) <= 16 else "lenet5"
+def default_architecture(channels: int, height: int, width: int) -> str:
+    """Return the preset that suits images of this form.
+
+    Examples
+    --------
+    >>> default_architecture(1, 28, 28), default_architecture(3, 64, 64)
+    ('lenet5', 'resnet20-cifar')
+    """
+    if max(height, width) <= 16:
+        return "digits"
+    return "lenet5" if channels == 1 else "resnet20-cifar"

@@ -45,5 +45,6 @@ def test_one_cycle_rises_during_its_warm_up():
 def test_defaults():
     assert default_epochs(844) == 10
     assert default_epochs(1) == 100
-    assert default_architecture(28, 28) == "lenet5"
-    assert default_architecture(8, 8) == "digits"
+    assert default_architecture(1, 28, 28) == "lenet5"
+    assert default_architecture(3, 8, 8) == "digits"
+    assert default_architecture(3, 32, 32) == "resnet20-cifar"

@@ -5,6 +5,7 @@ Nothing here imports NumPy: the help of a command needs the names, not the pixel
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -95,6 +96,22 @@ def load_dataset(name: str, data_dir: Path | None = None, say: Say = lambda _: N
         A copy that is damaged, or of another data set.
     """
     return find_entry(name).load(data_dir, say)
+
+
+def is_own(source: str) -> bool:
+    """Return True for a path to the user's own pictures, False for a name of the table.
+
+    Raises
+    ------
+    UsageError
+        Neither a name nor a path that exists, with the nearest name.
+    """
+    if source in DATASETS:
+        return False
+    if os.path.lexists(source) or os.sep in source:
+        return True
+    names = f"known are {', '.join(DATASETS)}; or give a folder of pictures"
+    raise UsageError(f"unknown data set {source!r}", hint=did_you_mean(source.lower(), DATASETS, names))
 
 
 def find_entry(name: str) -> Entry:

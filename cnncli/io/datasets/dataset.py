@@ -105,7 +105,7 @@ class Dataset:
         return channels, height, width
 
 
-def pixel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def pixel_statistics(images: NDArray[np.uint8], padding: int = 0) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation per channel of pixels scaled to 0..1.
 
     Both come from an exact histogram, so they do not depend on the order of the pixels. A channel without any
@@ -115,6 +115,8 @@ def pixel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tupl
     ----------
     images : ndarray of uint8, (N, H, W, C)
         Read only.
+    padding : int
+        How many of the pixels that are 0 in all channels lie beside the pictures: they are not counted.
     """
     means, deviations = [], []
     values = np.arange(256)
@@ -123,8 +125,9 @@ def pixel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tupl
         counts = np.zeros(256, np.int64)
         for start in range(0, flat.size, _CHUNK):
             counts += np.bincount(flat[start : start + _CHUNK], minlength=256)
+        counts[0] -= padding
         # Python integers: exact, so the same number on every machine
-        total, first, second = flat.size, int((counts * values).sum()), int((counts * values * values).sum())
+        total, first, second = flat.size - padding, int((counts * values).sum()), int((counts * values * values).sum())
         means.append(first / (total * 255))
         deviations.append(math.sqrt(total * second - first * first) / (total * 255) or 1.0)
     return tuple(means), tuple(deviations)

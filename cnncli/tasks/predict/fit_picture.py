@@ -43,7 +43,7 @@ def fit_picture(image: Image, wanted: Preprocessing, invert: str = "auto", where
 
     A picture that has it already passes unchanged. For digits, dark ink on a light ground is inverted, and a picture
     of another size is searched for its ink, which is scaled and centred as the makers of the data set did; other
-    pictures are scaled with their aspect kept and padded with the mean colour.
+    pictures are scaled as `wanted.fit` says.
 
     Parameters
     ----------
@@ -73,7 +73,8 @@ def fit_picture(image: Image, wanted: Preprocessing, invert: str = "auto", where
         notes.append("inverted")
     if pixels.shape[:2] == (height, width):
         return Fitted(np.ascontiguousarray(pixels), tuple(notes))
-    return Fitted(_letterbox(pixels, wanted, notes), tuple(notes))
+    fit = {"pad": _letterbox, "crop": _cut, "stretch": _stretch}[wanted.fit]
+    return Fitted(fit(pixels, wanted, notes), tuple(notes))
 
 
 def _eight_bit(image: Image, notes: list[str], where: str) -> NDArray[np.uint8]:
@@ -261,13 +262,42 @@ def _letterbox(pixels: NDArray[np.uint8], wanted: Preprocessing, notes: list[str
     """Scale with the aspect kept and pad with the mean colour."""
     channels, height, width = wanted.shape
     before = pixels.shape[:2]
-    scale = min(height / before[0], width / before[1])
-    size = max(1, round(before[0] * scale)), max(1, round(before[1] * scale))
-    ground = 0.0 if wanted.light_on_dark else np.asarray(wanted.mean) * 255
-    result = np.broadcast_to(np.rint(ground), (height, width, channels)).copy()
-    top, left = (height - size[0]) // 2, (width - size[1]) // 2
-    result[top : top + size[0], left : left + size[1]] = resample(pixels.astype(np.float64), *size)
+    rows, columns = letterbox_window(before, (height, width))
+    size = rows.stop - rows.start, columns.stop - columns.start
+    result = np.broadcast_to(np.array(wanted.ground, np.uint8), (height, width, channels)).copy()
+    result[rows, columns] = _scaled(pixels, size)
     padded = " and padded" if size != (height, width) else ""
     notes.append(f"scaled from {before[1]}x{before[0]} to {size[1]}x{size[0]}{padded}")
-    fitted: NDArray[np.uint8] = np.clip(np.rint(result), 0, 255).astype(np.uint8)
-    return fitted
+    return result
+
+
+def letterbox_window(before: tuple[int, ...], after: tuple[int, int]) -> tuple[slice, slice]:
+    """Return the rows and columns that a picture of `before` (height, width) fills in one of `after`."""
+    scale = min(after[0] / before[0], after[1] / before[1])
+    sizes = [max(1, round(side * scale)) for side in before[:2]]
+    starts = [(room - size) // 2 for room, size in zip(after, sizes, strict=True)]
+    rows, columns = (slice(start, start + size) for start, size in zip(starts, sizes, strict=True))
+    return rows, columns
+
+
+def _cut(pixels: NDArray[np.uint8], wanted: Preprocessing, notes: list[str]) -> NDArray[np.uint8]:
+    """Scale with the aspect kept until both sides are filled, and cut the middle out."""
+    _, height, width = wanted.shape
+    before = pixels.shape[:2]
+    scale = max(height / before[0], width / before[1])
+    size = max(height, round(before[0] * scale)), max(width, round(before[1] * scale))
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    notes.append(f"scaled from {before[1]}x{before[0]} to {size[1]}x{size[0]} and cut to {width}x{height}")
+    return np.ascontiguousarray(_scaled(pixels, size)[top : top + height, left : left + width])
+
+
+def _stretch(pixels: NDArray[np.uint8], wanted: Preprocessing, notes: list[str]) -> NDArray[np.uint8]:
+    """Scale height and width by themselves."""
+    _, height, width = wanted.shape
+    notes.append(f"scaled from {pixels.shape[1]}x{pixels.shape[0]} to {width}x{height}")
+    return _scaled(pixels, (height, width))
+
+
+def _scaled(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    scaled: NDArray[np.uint8] = np.clip(np.rint(resample(pixels, *size)), 0, 255).astype(np.uint8)
+    return scaled

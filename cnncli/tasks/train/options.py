@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from cnncli.errors import UsageError
 from cnncli.optim.optimizers import OPTIMIZERS, Recipe
+from cnncli.tasks.data.request import DataRequest
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class TrainingOptions:
         Run or checkpoint that gives the first weights.
     augment : str
         As `parse_augmentation` takes it.
+    data_dir, resize, fit, channels, skip_bad
+        As in a `DataRequest`.
     """
 
     arch: str
@@ -59,8 +63,20 @@ class TrainingOptions:
     shuffle: bool = True
     init_from: str | None = None
     augment: str = "none"
+    data_dir: Path | None = None
+    resize: tuple[int, int] | None = None
+    fit: str | None = None
+    channels: int | None = None
+    skip_bad: bool = False
     seed: int = 0
     threads: int = 1
+
+    @property
+    def data(self) -> DataRequest:
+        """Return what is asked of the data set."""
+        return DataRequest(
+            self.dataset, self.data_dir, self.resize, self.fit, self.channels, skip_bad=self.skip_bad, loss=self.loss
+        )
 
     @property
     def recipe(self) -> Recipe:

@@ -21,7 +21,7 @@ from cnncli.model.sources import Source
 from cnncli.model.vocabulary import vocabulary
 from cnncli.optim.optimizers import OPTIMIZERS, momentum_of
 from cnncli.optim.recipes import default_epochs
-from cnncli.shapes import format_hwc
+from cnncli.shapes import Shape, format_hwc
 from cnncli.tasks.free_memory import free_memory
 from cnncli.tasks.train.augmentation import UNCHANGED, Augmentation, parse_augmentation
 from cnncli.tasks.train.events import Prepared
@@ -254,6 +254,13 @@ def _fitted_model(source: Source, data: Dataset, options: TrainingOptions) -> tu
         what = "has no class weights" if outputs == 1 else f"of {count} classes needs one output, not {outputs}"
         raise InvalidInputError(f"binary cross-entropy {what}", where=source.where, hint="end with softmax")
     return model, loss, [f"{model.name}: {note}" for note in notes]
+
+
+def written_input(source: Source) -> Shape | None:
+    """Return the input (C, H, W) that an architecture file names; None where it names none or cannot be read."""
+    written = _written(source)
+    shape = None if written is None else written.input_shape
+    return shape if shape is not None and len(shape) == 3 else None
 
 
 def _written(source: Source) -> Document | None:

@@ -163,6 +163,11 @@ class RunRecord:
             "shuffle": options.shuffle,
             "init_from": options.init_from,
             "augment": plan.augmentation.text,
+            "source": options.dataset,
+            "resize": list(plan.data.image_shape[1:]) if options.resize else None,
+            "fit": options.fit,
+            "channels": options.channels,
+            "skip_bad": options.skip_bad,
             "data_sha256": plan.data.sha256,
             "seed": options.seed,
         }

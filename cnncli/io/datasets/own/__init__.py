@@ -1,0 +1,1 @@
+"""The user's own pictures and arrays: folders, archives, tables and ``.npz`` files."""

@@ -1,0 +1,1 @@
+"""Data sets: named ones, and the user's own pictures prepared once."""

@@ -1,0 +1,133 @@
+"""From what stands behind ``--dataset`` to a data set in memory, prepared as `cnn predict` prepares pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from cnncli.errors import InvalidInputError, UsageError
+from cnncli.io.datasets.catalogue import is_own, load_dataset
+from cnncli.io.datasets.dataset import Dataset, Split, pixel_statistics
+from cnncli.io.datasets.own.folder import folder_source
+from cnncli.io.datasets.own.source import PARTS, PictureSource, source_name
+from cnncli.io.preprocessing import Preprocessing
+from cnncli.shapes import Shape
+from cnncli.tasks.data.decode import Decoded, Failures, encoded_images, fill_padding, without
+from cnncli.tasks.data.form import Form, decode_in_form
+from cnncli.tasks.data.request import DataRequest
+
+_NAMED = 3  # pictures that a message names
+Say = Callable[[str], None]
+
+
+def load_data(
+    request: DataRequest, *, input_shape: Shape | None = None, threads: int = 1, say: Say = lambda _: None
+) -> Dataset:
+    """Return the data set that was asked for.
+
+    Parameters
+    ----------
+    request : DataRequest
+        What stands on the command line.
+    input_shape : (int, int, int), optional
+        C, H, W that the architecture names: the form of the user's own pictures where `request` names none.
+    threads : int
+        How many pictures are decoded at the same time.
+    say : callable
+        Takes a line of progress.
+
+    Raises
+    ------
+    UsageError
+        An unknown name, or options that this data set would not use.
+    UnavailableError, InvalidInputError, CnnError
+        Not on this machine; damaged; not to be read.
+    """
+    if not is_own(request.source):
+        for option in ("resize", "fit", "channels", "skip_bad"):
+            if getattr(request, option):
+                message = f"--{option.replace('_', '-')} is for pictures of your own, not for {request.source}"
+                raise UsageError(message, hint="leave it away")
+        return load_dataset(request.source, request.data_dir, say)
+    form = Form(request.resize, request.channels, request.fit or "pad", input_shape)
+    return _load_pictures(folder_source(request.source), form, request, threads)
+
+
+def _load_pictures(source: PictureSource, form: Form, request: DataRequest, threads: int) -> Dataset:
+    def where(number: int) -> str:
+        return f"{source.where.rstrip('/')}/{source.pictures[number].name}"
+
+    count = len(source.pictures)
+    decoded, wanted, told = decode_in_form(
+        lambda: encoded_images(source.contents(), where), count, form, where, threads=threads
+    )
+    notes, pictures = [*source.notes, *told], source.pictures
+    if decoded.failures:
+        message = _failed(decoded.failures, source)
+        if not request.skip_bad:
+            hint = "repair or remove them, or use --skip-bad"
+            raise InvalidInputError(message, where=source.where, hint=hint)
+        notes.append(f"{message}: left out")
+        bad = {number for number, _ in decoded.failures}
+        decoded = without(decoded, bad)
+        pictures = tuple(picture for number, picture in enumerate(pictures) if number not in bad)
+    source = replace(source, pictures=pictures, notes=tuple(notes))
+    _check_classes(source)
+    return _dataset(source, decoded, wanted)
+
+
+def _failed(failures: Failures, source: PictureSource) -> str:
+    words = [f"{source.pictures[number].name}: {error.message}" for number, error in failures[:_NAMED]]
+    more = "; ..." if len(failures) > _NAMED else ""
+    pictures = f"{len(failures)} of {len(source.pictures)} pictures cannot be read"
+    return f"{pictures} ({'; '.join(words)}{more})"
+
+
+def _check_classes(source: PictureSource) -> None:
+    """Refuse a class without training pictures, of which none could be read."""
+    if source.targets != "classes":
+        return
+    present = {picture.target for picture in source.pictures if picture.part == "train"}
+    for number, name in enumerate(source.classes):
+        if number not in present:
+            message = f"no picture of class {name!r} can be read for training"
+            raise InvalidInputError(message, where=source.where, hint="add pictures, or remove the class")
+
+
+def _dataset(source: PictureSource, decoded: Decoded, wanted: Preprocessing) -> Dataset:
+    parts = np.array([PARTS.index(picture.part) for picture in source.pictures])
+    labels = np.array(
+        [picture.target for picture in source.pictures], np.int64 if source.targets == "classes" else np.float64
+    )
+    ends = np.searchsorted(parts, [1, 2, 3])
+    train = decoded.images[: ends[0]]
+    mean, std = pixel_statistics(train, _padding(decoded, int(ends[0])))
+    wanted = replace(wanted, mean=mean, std=std)
+    fill_padding(decoded, wanted.ground)
+    splits = [
+        Split(decoded.images[start:end], labels[start:end]) for start, end in zip((0, *ends[:2]), ends, strict=True)
+    ]
+    return Dataset(
+        name=source_name(source.where),
+        train=splits[0],
+        validation=splits[1] if len(splits[1]) else None,
+        test=splits[2],
+        classes=source.classes,
+        mean=mean,
+        std=std,
+        notes=source.notes,
+        targets=source.targets,
+        fit=wanted.fit,
+    )
+
+
+def _padding(decoded: Decoded, count: int) -> int:
+    """Return how many pixels of the first `count` images lie beside the pictures."""
+    _, height, width, _ = decoded.images.shape
+    return sum(
+        height * width - (rows.stop - rows.start) * (columns.stop - columns.start)
+        for number, (rows, columns) in decoded.windows.items()
+        if number < count
+    )
