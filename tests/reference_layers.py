@@ -58,7 +58,7 @@ def _taps(layer: Any) -> Any:
     return [(a, b) for a in range(layer.kernel[0]) for b in range(layer.kernel[1])]
 
 
-def _bordered(x: Array, pads: Sequence[int], value: float = 0.0) -> Array:
+def bordered(x: Array, pads: Sequence[int], value: float = 0.0) -> Array:
     top, bottom, left, right = pads
     n, channels, height, width = x.shape
     out = np.full((n, channels, height + top + bottom, width + left + right), value)
@@ -68,21 +68,26 @@ def _bordered(x: Array, pads: Sequence[int], value: float = 0.0) -> Array:
 
 def convolution(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
     """y[f, i, j] = bias[f] + sum over c, a, b of weight[f, c, a, b] * x[c of the group, i*s + a*d, j*s + b*d]."""
-    x, weight = _bordered(xs[0], layer.padding), p["weight"]
+    x, weight = bordered(xs[0], layer.padding), p["weight"]
     filters, channels = weight.shape[:2]
-    reach = [d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.kernel, strict=True)]
-    rows = len(range(0, x.shape[2] - reach[0] + 1, layer.stride[0]))
-    columns = len(range(0, x.shape[3] - reach[1] + 1, layer.stride[1]))
+    rows, columns = (
+        (n - d * (k - 1) - 1) // s + 1
+        for n, s, d, k in zip(x.shape[2:], layer.stride, layer.dilation, layer.kernel, strict=True)
+    )
     y = np.zeros((len(x), filters, rows, columns))
     for f in range(filters):
         first = f // (filters // layer.groups) * channels
-        for i in range(rows):
-            for j in range(columns):
-                for a, b in _taps(layer):
-                    h, w = i * layer.stride[0] + a * layer.dilation[0], j * layer.stride[1] + b * layer.dilation[1]
-                    y[:, f, i, j] += x[:, first : first + channels, h, w] @ weight[f, :, a, b]
+        for a, b in np.ndindex(*layer.kernel):
+            below, right = tap(layer, a, b, rows, columns)
+            y[:, f] += np.tensordot(x[:, first : first + channels, below, right], weight[f, :, a, b], (1, 0))
         y[:, f] += p["bias"][f] if "bias" in p else 0.0
     return y
+
+
+def tap(layer: Any, a: int, b: int, rows: int, columns: int) -> tuple[slice, slice]:
+    """Return which rows and columns of the bordered image meet weight (a, b)."""
+    (sh, sw), (dh, dw) = layer.stride, layer.dilation
+    return slice(a * dh, a * dh + sh * (rows - 1) + 1, sh), slice(b * dw, b * dw + sw * (columns - 1) + 1, sw)
 
 
 def transposed(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
@@ -104,7 +109,7 @@ def transposed(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: P
                 for a, b in _taps(layer):
                     h, w = i * layer.stride[0] + a * layer.dilation[0], j * layer.stride[1] + b * layer.dilation[1]
                     y[:, first : first + per_group, h, w] += x[:, c, i, j, None] * weight[c, :, a, b]
-    y += _per_channel(p["bias"], y) if "bias" in p else 0.0
+    y += per_channel(p["bias"], y) if "bias" in p else 0.0
     return y[:, :, top : rows - bottom, left : columns - right]
 
 
@@ -117,7 +122,7 @@ def group_norm(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: P
         for c in range(0, x.shape[1], size):
             group = x[n, c : c + size]
             y[n, c : c + size] = (group - group.mean()) / np.sqrt(group.var() + layer.eps)
-    return _per_channel(p["weight"], x) * y + _per_channel(p["bias"], x)
+    return per_channel(p["weight"], x) * y + per_channel(p["bias"], x)
 
 
 def layer_norm(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
@@ -138,22 +143,36 @@ def _starts(length: int, size: int, stride: int, before: int, after: int, ceil: 
         starts.append(start)
 
 
+def windows(layer: Any, shape: Sequence[int]) -> tuple[list[slice], list[slice]]:
+    """Return the rows and the columns of a pool's windows over (N, C, H, W), without what lies outside of the image.
+
+    Adaptive pools have bins from floor(i * n / m) to ceil((i + 1) * n / m), global ones a single window.
+    """
+    axes = []
+    for axis, length in enumerate(shape[2:]):
+        if hasattr(layer, "size"):
+            size, (before, after) = layer.size[axis], layer.padding[2 * axis : 2 * axis + 2]
+            starts = _starts(length, size, layer.stride[axis], before, after, layer.ceil)
+            axes.append([slice(max(start, 0), start + size) for start in starts])
+        else:
+            bins = layer.out[axis] if hasattr(layer, "out") else 1
+            axes.append([slice(math.floor(i * length / bins), math.ceil((i + 1) * length / bins)) for i in range(bins)])
+    return axes[0], axes[1]
+
+
 def _pool(best: Callable[[Array], Array]) -> Callable[..., Array]:
     def forward(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
-        x, (top, bottom, left, right) = xs[0], layer.padding
-        rows = _starts(x.shape[2], layer.size[0], layer.stride[0], top, bottom, layer.ceil)
-        columns = _starts(x.shape[3], layer.size[1], layer.stride[1], left, right, layer.ceil)
-        y = np.zeros((*x.shape[:2], len(rows), len(columns)))
-        for i, h in enumerate(rows):
-            for j, w in enumerate(columns):
-                window = x[:, :, max(h, 0) : h + layer.size[0], max(w, 0) : w + layer.size[1]]
-                y[:, :, i, j] = best(window.reshape(*x.shape[:2], -1))
-        return y
+        rows, columns = windows(layer, xs[0].shape)
+        y = np.zeros((*xs[0].shape[:2], len(rows), len(columns)))
+        for i, j in np.ndindex(len(rows), len(columns)):
+            window = xs[0][:, :, rows[i], columns[j]]
+            y[:, :, i, j] = best(window.reshape(*y.shape[:2], -1))
+        return y if getattr(layer, "keep", True) else y[:, :, 0, 0]
 
     return forward
 
 
-def _per_channel(values: Array, x: Array) -> Array:
+def per_channel(values: Array, x: Array) -> Array:
     return values.reshape(-1, *(1,) * (x.ndim - 2))
 
 
@@ -162,8 +181,8 @@ def batch_norm(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: P
     x = xs[0]
     axes = (0, *range(2, x.ndim))
     mean, variance = (x.mean(axes), x.var(axes)) if place.is_training else (p["mean"], p["variance"])
-    scaled = (x - _per_channel(mean, x)) / np.sqrt(_per_channel(variance, x) + layer.eps)
-    return _per_channel(p["weight"], x) * scaled + _per_channel(p["bias"], x)
+    scaled = (x - per_channel(mean, x)) / np.sqrt(per_channel(variance, x) + layer.eps)
+    return per_channel(p["weight"], x) * scaled + per_channel(p["bias"], x)
 
 
 _MASK = 2**64 - 1
@@ -213,7 +232,7 @@ def _sigmoid(x: float) -> float:
 
 
 def _prelu(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
-    return np.where(xs[0] > 0, xs[0], _per_channel(p["slope"], xs[0]) * xs[0])
+    return np.where(xs[0] > 0, xs[0], per_channel(p["slope"], xs[0]) * xs[0])
 
 
 def _upsample(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
@@ -223,18 +242,6 @@ def _upsample(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Pl
     for i in range(height * rows):
         for j in range(width * columns):
             y[:, :, i, j] = xs[0][:, :, i // rows, j // columns]
-    return y
-
-
-def _average(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
-    if not hasattr(layer, "out"):
-        return _pool(lambda window: window.mean(-1))(layer, xs, p, place)
-    height, width = xs[0].shape[2:]
-    y = np.zeros((*xs[0].shape[:2], *layer.out))
-    for i, j in np.ndindex(*layer.out):
-        rows = slice(math.floor(i * height / layer.out[0]), math.ceil((i + 1) * height / layer.out[0]))
-        columns = slice(math.floor(j * width / layer.out[1]), math.ceil((j + 1) * width / layer.out[1]))
-        y[:, :, i, j] = xs[0][:, :, rows, columns].mean((2, 3))
     return y
 
 
@@ -254,7 +261,7 @@ def _cropped(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Pla
 
 def _local(layer: Any, xs: Sequence[Array], p: Mapping[str, Array], place: Place) -> Array:
     """y[f, i, j] = bias[f, i, j] + sum over c, a, b of weight[i*OW + j, f, c, a, b] * x[c, i*s + a, j*s + b]."""
-    x, weight = _bordered(xs[0], layer.padding), p["weight"]
+    x, weight = bordered(xs[0], layer.padding), p["weight"]
     rows = (x.shape[2] - layer.kernel[0]) // layer.stride[0] + 1
     columns = (x.shape[3] - layer.kernel[1]) // layer.stride[1] + 1
     y = np.zeros((len(x), weight.shape[1], rows, columns))
@@ -279,9 +286,9 @@ FORWARD: dict[str, Callable[..., Array]] = {
     "dense": lambda layer, xs, p, place: xs[0] @ p["weight"].T + p.get("bias", 0.0),
     "batchnorm": batch_norm,
     "maxpool": _pool(lambda window: window.max(-1)),
-    "avgpool": _average,
-    "globalavgpool": lambda layer, xs, p, place: xs[0].mean((2, 3), keepdims=layer.keep),
-    "globalmaxpool": lambda layer, xs, p, place: xs[0].max((2, 3), keepdims=layer.keep),
+    "avgpool": _pool(lambda window: window.mean(-1)),
+    "globalavgpool": _pool(lambda window: window.mean(-1)),
+    "globalmaxpool": _pool(lambda window: window.max(-1)),
     "locally_connected": _local,
     "multiply": _product,
     "crop": _cropped,
@@ -291,9 +298,9 @@ FORWARD: dict[str, Callable[..., Array]] = {
     "add": lambda layer, xs, p, place: np.sum(xs, 0),
     "concat": lambda layer, xs, p, place: np.concatenate(xs, 1),
     "lrn": response_norm,
-    "pad": lambda layer, xs, p, place: _bordered(xs[0], layer.padding),
+    "pad": lambda layer, xs, p, place: bordered(xs[0], layer.padding),
     "upsample": _upsample,
-    "relu": _each(lambda layer, x: max(x, 0.0)),
+    "relu": lambda layer, xs, p, place: np.maximum(xs[0], 0.0),
     "leaky_relu": _each(lambda layer, x: x if x > 0 else layer.slope * x),
     "prelu": _prelu,
     "elu": _each(lambda layer, x: x if x > 0 else layer.alpha * math.expm1(x)),

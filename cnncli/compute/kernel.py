@@ -36,7 +36,7 @@ _SIGNATURE = types.void(types.CPointer(types.int64), types.int64, types.int64)
 _REALS = {"float32": types.float32, "float64": types.float64}
 
 
-class Kernel:
+class CompiledKernel:
     """Arithmetic in compiled code, made on first use, once for each kind of number.
 
     Parameters
@@ -125,10 +125,10 @@ _functions: list[Any] = []  # code lives as long as the function
 
 
 def kernel(body: Callable[..., Any] | None = None, *, splits_channels: bool = False) -> Any:
-    """Make a Kernel of a function (decorator)."""
+    """Make a CompiledKernel of a function (decorator)."""
     if body is None:
-        return lambda function: Kernel(function, splits_channels=splits_channels)
-    return Kernel(body)
+        return lambda function: CompiledKernel(function, splits_channels=splits_channels)
+    return CompiledKernel(body)
 
 
 def _unpacker(wanted: Parameters, real: Any, splits_channels: bool) -> Any:

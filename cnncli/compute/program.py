@@ -20,7 +20,7 @@ from cnncli.compute.team_state import TASK_MASK
 
 
 class Compilable(Protocol):
-    """A `store.Routine`, or a `kernel.Kernel` that is at hand."""
+    """A `store.Routine`, or a `kernel.CompiledKernel` that is at hand."""
 
     def code(self, dtype: str = "float32") -> Code:
         """Return the code for one type of numbers."""

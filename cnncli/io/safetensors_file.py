@@ -83,7 +83,7 @@ def parse(data: bytes, where: str) -> tuple[dict[str, NDArray[Any]], dict[str, s
             _refuse(f"tensor {name!r} begins at byte {first}, expected {end}", where)
         end = last
     if end != len(data) - start:
-        _refuse(f"header promises {start + end} B, file has {len(data)} B", where)
+        _refuse(f"header declares {start + end} B, file has {len(data)} B", where)
     _check_digest(data, start, metadata, where)
     tensors = {}
     for (first, last), name in spans:
@@ -107,7 +107,7 @@ def _header(data: bytes, where: str) -> tuple[dict[str, Any], int]:
     if size > _LARGEST_HEADER:
         _refuse(f"header of {size} B, the limit is {_LARGEST_HEADER} B", where)
     if 8 + size > len(data):
-        _refuse(f"header promises {8 + size} B, file has {len(data)} B", where)
+        _refuse(f"header declares {8 + size} B, file has {len(data)} B", where)
     try:
         header = json.loads(data[8 : 8 + size].decode("utf-8"), object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:

@@ -14,7 +14,7 @@ from typing import Any
 from numba.extending import register_jitable
 
 from cnncli.compute.arguments import Block, ChannelReals, Maps, Partial, Real
-from cnncli.compute.kernel import Kernel
+from cnncli.compute.kernel import CompiledKernel
 from cnncli.kernels import activation_table
 from cnncli.kernels.activation_table import ACTIVATIONS, Activation
 from cnncli.kernels.simd.vector_math import compiled
@@ -26,13 +26,13 @@ for _formula in vars(activation_table).copy().values():
 
 
 @cache
-def __getattr__(name: str) -> Kernel:
+def __getattr__(name: str) -> CompiledKernel:
     """Return the kernel of a name (PEP 562)."""
     for suffix, make in (("_forward", _forward), ("_backward", _backward), ("_setting_gradient", _setting_gradient)):
         entry = ACTIVATIONS.get(name.removesuffix(suffix)) if name.endswith(suffix) else None
         if entry is not None:
             body, splits = make(entry)
-            return Kernel(body, name, splits_channels=splits)
+            return CompiledKernel(body, name, splits_channels=splits)
     raise AttributeError(name)
 
 

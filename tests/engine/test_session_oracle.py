@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from reference_network import run_network
+from reference_gradients import run_network
 from small_networks import NETWORKS, build
 
 from cnncli.engine.session import Session

@@ -6,7 +6,7 @@ from hashlib import blake2b
 
 import numpy as np
 import pytest
-from reference_network import run_network
+from reference_gradients import run_network
 from small_networks import build
 
 from cnncli.engine.session import Session

@@ -30,7 +30,7 @@ def dead_process() -> int:
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_fail_fast_speaks_once(tmp_path: Path, options: list[str]) -> None:
+def test_fail_fast_prints_one_error(tmp_path: Path, options: list[str]) -> None:
     """Children that are asked to stop, at whatever instant, end without the error path of the program."""
     for number in range(4):
         write(tmp_path / f"{number}.png", 8, 8)

@@ -264,9 +264,9 @@ def first(tensors: dict) -> str:
 CHECKPOINTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "75 empty": (lambda data: b"", "file is empty"),
     "75 seven bytes": (lambda data: data[:7], "not a checkpoint"),
-    "75 truncated": (lambda data: data[:-1000], "header promises .* B, file has .* B"),
-    "75 truncated header": (lambda data: data[:100], "header promises"),
-    "75 trailing bytes": (lambda data: data + b"x", "header promises"),
+    "75 truncated": (lambda data: data[:-1000], "header declares .* B, file has .* B"),
+    "75 truncated header": (lambda data: data[:100], "header declares"),
+    "75 trailing bytes": (lambda data: data + b"x", "header declares"),
     "76 header of 2^63": (lambda data: struct.pack("<Q", 2**63) + data[8:], "limit is 16777216 B"),
     "76 header of 200 MB": (lambda data: struct.pack("<Q", 200_000_000) + data[8:], "limit is 16777216 B"),
     "76 deep header": (lambda data: rebuilt(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", b""), "cannot be read"),

@@ -169,7 +169,7 @@ def test_npy_of_other_types_is_refused(array):
         read("k.npy", stream.getvalue())
 
 
-def test_npy_with_a_lying_header_is_refused_before_any_memory_is_taken():
+def test_npy_with_a_wrong_header_is_refused_before_any_memory_is_taken():
     stream = io.BytesIO()
     np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**9)})
     with pytest.raises(InvalidInputError, match="float64 = 8000000000000000000 B, the file has 0 B"):

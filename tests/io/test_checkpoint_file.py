@@ -204,7 +204,7 @@ def test_entries_that_do_not_fit(entry, text):
         (container(b"{"), "cannot be read"),
         (container(b'{"a": 1, "a": 2}'), "'a' twice"),
         (container({"__metadata__": {"a": 1}}), "not a table of texts"),
-        (container({}, b"x"), "header promises"),
+        (container({}, b"x"), "header declares"),
         (struct.pack("<Q", 2**63) + b"{}", "the limit is 16777216 B"),
     ],
 )

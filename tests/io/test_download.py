@@ -137,7 +137,7 @@ def test_wrong_bytes_are_never_kept(tmp_path, body, reason):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_mirror_that_falls_silent_is_given_up(tmp_path):
+def test_a_mirror_that_stops_sending_is_given_up(tmp_path):
     with Server({"/slow/a": stalled, "/a": CONTENT}) as server:
         with pytest.raises(UnavailableError, match=r"sent nothing for 0\.2 s"):
             fetch(tmp_path / "one", server.address + "slow/", stall_s=0.2)
@@ -190,7 +190,7 @@ def test_https_does_not_lead_to_http(tmp_path, monkeypatch):
     assert (folder / "a").read_bytes() == CONTENT
 
 
-def test_nobody_answers(tmp_path):
+def test_no_mirror_answers(tmp_path):
     with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:9: Connection refused"):
         fetch(tmp_path / "data", "http://127.0.0.1:9/")
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ import pytest
 
 from cnncli.compute.arguments import Maps, Operand, Partial
 from cnncli.compute.host import LANES
-from cnncli.compute.kernel import Kernel
+from cnncli.compute.kernel import CompiledKernel
 from cnncli.compute.program import Op, OpSequence, Program
 from cnncli.kernels.activation_table import ACTIVATIONS
 from cnncli.kernels.simd.elementary import exp, expm1, tanh
@@ -167,7 +167,7 @@ def vector_function(function, name):
         for w in range(x.width):
             vstore(y.data, w * LANES, call(vload(x.data, w * LANES)))
 
-    return Kernel(body, name, is_cached=False)
+    return CompiledKernel(body, name, is_cached=False)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cnncli.compute.arguments import Operand, Reals, pack
-from cnncli.compute.kernel import Kernel
+from cnncli.compute.kernel import CompiledKernel
 from cnncli.compute.linking import is_linkable, link, undefined_symbols
 
 FUNCTIONS = ["exp", "log", "tanh", "erf", "log1p", "expm1", "sqrt", "pow"]
@@ -21,7 +21,7 @@ def _mathematics(x: Reals, y: Reals) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_functions_of_the_mathematical_library_are_found(dtype):
-    made = Kernel(_mathematics, is_cached=False).compile(dtype)
+    made = CompiledKernel(_mathematics, is_cached=False).compile(dtype)
     assert is_linkable(made.code)
     x, y = np.full(1, 0.75, dtype), np.zeros(8, dtype)
     packed, _ = pack(made.takes, {"x": Operand(x), "y": Operand(y)}, "mathematics")
@@ -70,6 +70,6 @@ def test_what_is_no_object_file_is_not_linked(code):
 
 
 def test_a_missing_function_is_an_error():
-    made = Kernel(_mathematics, is_cached=False).compile("float32")
+    made = CompiledKernel(_mathematics, is_cached=False).compile("float32")
     with pytest.raises(ValueError, match="no such symbol"):
         link("nothing", made.code)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cnncli.compute.arguments import Block, Int64s, Operand, Worker
-from cnncli.compute.kernel import Kernel
+from cnncli.compute.kernel import CompiledKernel
 from cnncli.compute.program import Op, OpSequence, Program
 from cnncli.compute.team import Team
 
@@ -26,7 +26,7 @@ def _require(cells: Int64s, seen: Int64s, count: int) -> None:
         seen[0] += 1
 
 
-COUNT, REQUIRE = Kernel(_count, is_cached=False), Kernel(_require, is_cached=False)
+COUNT, REQUIRE = CompiledKernel(_count, is_cached=False), CompiledKernel(_require, is_cached=False)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
@@ -59,7 +59,7 @@ def _append(log: Int64s, task: Block) -> None:
     log[log[0]] = task
 
 
-APPEND = Kernel(_append, is_cached=False)
+APPEND = CompiledKernel(_append, is_cached=False)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -103,7 +103,7 @@ def _slowly(cells: Int64s, count: int) -> None:
     cells[1] += 1
 
 
-SLOWLY = Kernel(_slowly, is_cached=False)
+SLOWLY = CompiledKernel(_slowly, is_cached=False)
 
 
 class Bell(threading.Condition):

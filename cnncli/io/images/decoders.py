@@ -17,7 +17,7 @@ from cnncli.io.images.pnm import read_pnm
 from cnncli.io.images.tiff import exif as tiff_exif
 from cnncli.io.images.tiff import read as tiff_read
 from cnncli.io.images.tiff import samples as tiff_samples
-from cnncli.io.images.tiff.libtiff import complaints
+from cnncli.io.images.tiff.libtiff import reported_errors
 
 Decoder = Callable[[bytes, DecodeOptions], Image]
 
@@ -56,7 +56,7 @@ def read_png(data: bytes, options: DecodeOptions) -> Image:
 
 def read_tiff(data: bytes, options: DecodeOptions) -> Image:
     """Decode a page of a TIFF by Pillow if that holds it bit for bit, else by tifffile."""
-    with complaints() as damaged:
+    with reported_errors() as damaged:
         image = _either_tiff(data, options)
     if damaged:
         image = image.noted(f"damaged data was met and repaired by libtiff ({damaged[0]}): parts may be wrong")

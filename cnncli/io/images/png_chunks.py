@@ -67,7 +67,7 @@ def _check_packed(header: PngHeader, packed: int, where: str) -> None:
     bits = header.width * header.depth * _SAMPLES.get(header.colour_type, 1)
     needed = header.height * (bits // 8)
     if needed > _DEFLATE_RATIO * (packed + 16):
-        message = f"PNG header promises {header.width}x{header.height}, which {packed} B of data cannot fill"
+        message = f"PNG header declares {header.width}x{header.height}, which {packed} B of data cannot fill"
         raise InvalidInputError(message, where=where, hint="delete it or fetch it again")
 
 

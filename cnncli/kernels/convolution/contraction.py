@@ -9,7 +9,7 @@ import numba
 import numpy as np
 
 from cnncli.compute.arguments import Block, Part, Partial, Parts, Real, Reals
-from cnncli.compute.kernel import Kernel
+from cnncli.compute.kernel import CompiledKernel
 from cnncli.kernels.convolution.loops import LoopNest
 from cnncli.kernels.simd.tile import make_tile
 from cnncli.kernels.simd.vectors import LANES, offset
@@ -29,7 +29,7 @@ def _taps_inside(reach: Any, base: Any, step: Any, taps: Any) -> Any:
 
 
 @cache
-def contract(rows: int, columns: int, neighbours: int) -> Kernel:
+def contract(rows: int, columns: int, neighbours: int) -> CompiledKernel:
     """Return the kernel of a tile of `rows` x `columns` vectors; its rows may be shared out over parts."""
     tile = make_tile(rows, columns, b_column=LANES if neighbours else None)
 
@@ -56,11 +56,11 @@ def contract(rows: int, columns: int, neighbours: int) -> Kernel:
                         nest.b_steps[0], nest.b_steps[1], nest.b_steps[2], 0,
                     )  # fmt: skip
 
-    return Kernel(body, f"contract{rows}x{columns}x{neighbours}")
+    return CompiledKernel(body, f"contract{rows}x{columns}x{neighbours}")
 
 
 @cache
-def contract_lanes(rows: int, columns: int, neighbours: int) -> Kernel:
+def contract_lanes(rows: int, columns: int, neighbours: int) -> CompiledKernel:
     """Return the kernel of a lane-summing tile of `rows` x `columns`, which divides the loops."""
     tile = make_tile(rows, columns, lane_sum=True, b_column=LANES if neighbours else None)
 
@@ -89,4 +89,4 @@ def contract_lanes(rows: int, columns: int, neighbours: int) -> Kernel:
                             )  # fmt: skip
             keep = 1
 
-    return Kernel(body, f"contract_lanes{rows}x{columns}x{neighbours}")
+    return CompiledKernel(body, f"contract_lanes{rows}x{columns}x{neighbours}")

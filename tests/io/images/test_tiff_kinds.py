@@ -80,11 +80,10 @@ def test_16_bit_colour_keeps_both_bytes_everywhere(channels, order, compression,
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 6, 7, 8, 16, 64])
-@pytest.mark.parametrize("alpha", [False, True], ids=["", "alpha"])
+@pytest.mark.parametrize(
+    ("channels", "alpha"), [(1, True), (2, False), (3, True), (4, False), (5, True), (63, True), (64, False)]
+)
 def test_feature_maps_come_back(channels: int, dtype: str, alpha: bool) -> None:
-    if channels + alpha > 64:
-        return
     pixels = (RNG.random((9, 8, channels + alpha)) * 250).astype(dtype)
     opacity = pixels[..., -1].copy() if alpha else None
     written = bytes(encode_image(Image(pixels[..., :channels].copy(), alpha=opacity), "TIFF"))
@@ -299,8 +298,8 @@ def test_valid_kinds_without_a_decoder_are_not_called_damaged(tags: dict, what: 
     (header(4, 4, 16, compression=8), (b"no deflate",), "damaged"),
     (header(4, 4, 16, compression=5), (b"\xff" * 9,), "damaged"),
     (header(4, 4, 16, rows=1), (bytes(8),), "truncated"),
-    (header(9000, 9000, 16), (bytes(32),), "promises"),
-    (header(9000, 9000, 16, 3, 2, compression=5), (bytes(32),), "promises"),
+    (header(9000, 9000, 16), (bytes(32),), "declares"),
+    (header(9000, 9000, 16, 3, 2, compression=5), (bytes(32),), "declares"),
     (header(4, 4, 16) | {322: 65535, 323: 65535}, (bytes(32),), "damaged"),
     (header(4, 4, 16, 1, 3), (bytes(32),), "palette"),
     (header(4, 4, 16) | {256: (4, 4)}, (bytes(32),), "its header contradicts itself"),

@@ -11,7 +11,7 @@ from typing import Any
 
 # module, format, arguments (a va_list, which Python cannot read)
 _Handler = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)
-_heard = threading.local()
+_thread = threading.local()
 
 
 def codec_is_there(compression: int) -> bool:
@@ -21,25 +21,25 @@ def codec_is_there(compression: int) -> bool:
 
 
 @contextmanager
-def complaints() -> Iterator[list[str]]:
+def reported_errors() -> Iterator[list[str]]:
     """Collect the names of the decoders that found an error in this thread; libtiff prints nothing any more.
 
     libtiff repairs what it can (a bad code word in a fax ends the line), prints a line and returns success.
     """
     found: list[str] = []
     if (library := _library()) is not None:
-        library.TIFFSetErrorHandler(_hear)
+        library.TIFFSetErrorHandler(_record)
         library.TIFFSetWarningHandler(None)
-    _heard.names = found
+    _thread.names = found
     try:
         yield found
     finally:
-        _heard.names = None
+        _thread.names = None
 
 
 @_Handler
-def _hear(module: bytes | None, _format: bytes | None, _arguments: Any) -> None:
-    names = getattr(_heard, "names", None)
+def _record(module: bytes | None, _format: bytes | None, _arguments: Any) -> None:
+    names = getattr(_thread, "names", None)
     if names is not None:
         names.append((module or b"libtiff").decode("ascii", "replace"))
 

@@ -72,10 +72,10 @@ def read_samples(page: Any, data: bytes, where: str) -> NDArray:
     Raises
     ------
     InvalidInputError
-        Truncated, or promising more than its data can fill.
+        Truncated, or or declaring more samples than its data can fill.
     """
     layout = _layout(page, where)
-    _check_promise(layout, len(data))
+    _check_size(layout, len(data))
     height, width, _ = layout.shape
     rows, columns = layout.piece
     out = np.zeros(layout.shape, _holder(layout.bits))  # pieces that were never written are 0 (GDAL's sparse files)
@@ -116,12 +116,12 @@ def _layout(page: Any, where: str) -> _Layout:
     )
 
 
-def _check_promise(layout: _Layout, size: int) -> None:
+def _check_size(layout: _Layout, size: int) -> None:
     """Refuse a size that the data cannot fill, before anything is allocated for it."""
     height, width, channels = layout.shape
-    promised = ceil(height * width * channels * layout.bits / 8)
-    if layout.compression in _EXPANSION and promised > _EXPANSION[layout.compression] * size:
-        message = f"TIFF header promises {promised} B of samples, the file has {size} B"
+    declared = ceil(height * width * channels * layout.bits / 8)
+    if layout.compression in _EXPANSION and declared > _EXPANSION[layout.compression] * size:
+        message = f"TIFF header declares {declared} B of samples, the file has {size} B"
         raise InvalidInputError(message, where=layout.where, hint="delete it or fetch it again")
 
 
