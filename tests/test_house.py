@@ -21,6 +21,7 @@ PACKAGE = ROOT / "cnncli"
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
 CONTRACTS = SETTINGS["tool"]["importlinter"]["contracts"]
 MODULES = sorted(PACKAGE.rglob("*.py"))
+GUIDE = (ROOT / "CONTRIBUTING.md").read_text()
 
 
 def name_of(path: Path) -> str:
@@ -66,6 +67,20 @@ def test_imports_go_to_lower_layers():
             if folder and target and target != folder and level[target] <= level[folder]:
                 wrong.append(f"{name_of(path)} imports {module}")
     assert wrong == []
+
+
+def test_the_contributing_guide_shows_the_same_layers():
+    layers = next(contract["layers"] for contract in CONTRACTS if contract["type"] == "layers")
+    wanted = [{name.strip().removeprefix("cnncli.") for name in line.split("|")} for line in layers]
+    picture = next(block for block in GUIDE.split("```")[1::2] if "reporting" in block)
+    shown = [re.split(r"\s{2,}", line.strip())[0] for line in picture.strip().splitlines()]
+    assert [{name.strip() for name in line.split("|")} for line in shown] == wanted
+
+
+def test_the_contributing_guide_names_files_that_exist():
+    named = re.findall(r"`((?:cnncli|tests|samples|benchmarks)/[\w./-]+)`", GUIDE)
+    assert len(named) > 10
+    assert [path for path in named if "NAME" not in path and not (ROOT / path).exists()] == []
 
 
 def test_third_party_packages_are_imported_only_where_allowed():
@@ -187,6 +202,16 @@ def test_a_folder_holds_at_most_fifteen_files():
     count = Counter(path.parent for path in MODULES if path.name != "__init__.py")
     crowded = {folder.relative_to(PACKAGE).as_posix() for folder, files in count.items() if files > 15}
     assert crowded <= MANY_FILES.keys()
+
+
+def test_options_of_commands_are_fields_and_not_looked_up_by_name():
+    found = []
+    for path in (path for path in MODULES if path.parent in (PACKAGE / "cli", PACKAGE / "reporting")):
+        lines = path.read_text().splitlines()
+        found += [
+            f"{path.name}: {line.strip()}" for line in lines if re.search(r"\b(options|given|arguments)\[[\"']", line)
+        ]
+    assert found == []
 
 
 def test_init_files_only_import_and_assign():
