@@ -9,6 +9,7 @@ from cnncli.model import Model, parse_model
 SIZE, CLASSES, COUNT, STEPS = (8, 8, 3), 4, 20, 30
 RATES = {"momentum": 0.01, "adam": 1e-3}
 
+# no bias before batch normalisation: its gradient is 0, and Adam would divide rounding by rounding
 NETWORKS = {
     "vgg with batch normalisation": """
   - conv: {filters: 6, kernel: 3, padding: 1, bn: true, activation: relu, repeat: 2}
@@ -76,16 +77,19 @@ NETWORKS = {
   - flatten
   - dense: {units: 12, activation: relu}
   - dense: classes""",
-    "convolution, normalisation, dropout of nothing": """
-  - conv: {filters: 6, kernel: 3, activation: relu}
+    "one sigmoid unit": """
+  - conv: {filters: 6, kernel: 3, bias: false}
   - batchnorm
+  - relu
+  - maxpool: 2
+  - dropout: 0
+  - conv: {filters: 5, kernel: 3, padding: 1, bias: false}
+  - batchnorm
+  - relu
   - maxpool: 2
   - dropout: 0
   - flatten
-  - dense: {units: 8, activation: relu}
-  - batchnorm
-  - dropout: 0
-  - dense: classes""",
+  - dense: {units: 1, activation: sigmoid}""",
     "dilation": """
   - conv: {filters: 6, kernel: 3, dilation: 2, padding: 2, activation: relu}
   - conv: {filters: 6, kernel: 3, dilation: 3, padding: 3, bn: true, activation: relu}
@@ -120,11 +124,20 @@ NETWORKS = {
 }
 
 
+def text_of(name: str, classes: int = CLASSES, size: tuple[int, int, int] = SIZE) -> str:
+    """Return one of the networks in YAML."""
+    ending = "" if NETWORKS[name].endswith("sigmoid}") else "\n  - softmax"
+    return f"cnn: 1\nname: net\ninput: {list(size)}\nclasses: {classes}\nlayers:{NETWORKS[name]}{ending}\n"
+
+
 def network(name: str) -> Model:
     """Return one of the networks."""
-    height, width, channels = SIZE
-    head = f"cnn: 1\nname: net\ninput: [{height}, {width}, {channels}]\nclasses: {CLASSES}\nlayers:"
-    return parse_model(f"{head}{NETWORKS[name]}\n  - softmax\n", f"{name}.yaml")
+    return parse_model(text_of(name), f"{name}.yaml")
+
+
+def targets(model: Model, labels: np.ndarray) -> np.ndarray:
+    """Return the labels that fit the end of a network: one unit knows two classes."""
+    return labels % 2 if model.output_shape == (1,) else labels
 
 
 def setting(model: Model, seed: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -89,16 +89,42 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         Missing, damaged, of another program or a newer format, with a class name twice, or with weights that are not
         finite.
     """
-    where = str(path)
-    if Path(path).is_dir():
-        where = str(Path(path) / BEST)
-        if not Path(where).exists():
-            last = Path(path) / LAST
-            hint = "name a run directory of `cnn train` or a .safetensors file"
-            if last.exists():
-                hint = f"no epoch of this run was finished; {last} holds the weights it stopped with"
-            raise InvalidInputError(f"holds no {BEST}", where=str(path), hint=hint)
+    where = _file_of(path)
     tensors, metadata = parse(read_regular_file(where, _LARGEST_FILE), where)
+    return _checkpoint(tensors, metadata, where)
+
+
+def read_weights(path: Path | str) -> Mapping[str, NDArray[Any]]:
+    """Return the tensors of a checkpoint, of the best one of a run directory, or of another program's safetensors file.
+
+    Raises
+    ------
+    InvalidInputError
+        As `read_checkpoint` does for what cnn has written; of other files, damaged or with weights that are not finite.
+    """
+    where = _file_of(path)
+    tensors, metadata = parse(read_regular_file(where, _LARGEST_FILE), where)
+    if metadata.get("format", "").startswith("cnncli"):
+        return _checkpoint(tensors, metadata, where).parameters
+    _refuse_infinite(tensors, where)
+    return tensors
+
+
+def _file_of(path: Path | str) -> str:
+    """Return the name of the file: in a run directory that of the best checkpoint."""
+    if not Path(path).is_dir():
+        return str(path)
+    if not (Path(path) / BEST).exists():
+        last = Path(path) / LAST
+        hint = "name a run directory of `cnn train` or a .safetensors file"
+        if last.exists():
+            hint = f"no epoch of this run was finished; {last} holds the weights it stopped with"
+        raise InvalidInputError(f"holds no {BEST}", where=str(path), hint=hint)
+    return str(Path(path) / BEST)
+
+
+def _checkpoint(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str], where: str) -> Checkpoint:
+    """Return what a file holds, after checking it."""
     _check_format(metadata, where)
     try:
         classes = _from_json(metadata["classes"])
@@ -115,15 +141,20 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         _refuse(f"class name {twice!r} stands twice", where)
     if not isinstance(training, dict):
         _refuse("its training facts are not a table", where)
+    _refuse_infinite(tensors, where)
     parameters, optimizer = {}, {}
     for name, array in tensors.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            _refuse(f"tensor {name!r} holds values that are not finite", where)
         if name.startswith(_OPTIMIZER):
             optimizer[name.removeprefix(_OPTIMIZER)] = array
         else:
             parameters[name] = array
     return Checkpoint(parameters, architecture, tuple(classes), preprocessing, training, optimizer)
+
+
+def _refuse_infinite(tensors: Mapping[str, NDArray[Any]], where: str) -> None:
+    for name, array in tensors.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            _refuse(f"tensor {name!r} holds values that are not finite", where)
 
 
 def check_parameters(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]], where: str) -> None:

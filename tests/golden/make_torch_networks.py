@@ -7,13 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from golden_networks import CLASSES, NETWORKS, RATES, STEPS, first_parameters, network, setting
+from golden_networks import NETWORKS, RATES, STEPS, first_parameters, network, setting, targets
 from torch_network import TorchNetwork
 
 OPTIMIZERS = {
     "momentum": lambda p: torch.optim.SGD(p, RATES["momentum"], 0.9),
     "adam": lambda p: torch.optim.Adam(p, RATES["adam"]),
 }
+
+
+def loss_of(y, labels):
+    if y.shape[1] == 1:
+        return torch.nn.functional.binary_cross_entropy(y[:, 0], labels.double())
+    return torch.nn.functional.cross_entropy(y, labels)
 
 
 def flat(tensors):
@@ -35,7 +41,7 @@ for name in NETWORKS:
         x = torch.tensor(images.transpose(0, 3, 1, 2) / 255 / 0.5 - 1)
         for step in range(STEPS):
             optimizer.zero_grad()
-            loss = torch.nn.functional.cross_entropy(peer(x), torch.tensor(labels % CLASSES))
+            loss = loss_of(peer(x), torch.tensor(targets(model, labels)))
             loss.backward()
             losses.append(loss.item())
             if step == 0:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from golden_networks import COUNT, NETWORKS, RATES, first_parameters, network, setting
+from golden_networks import COUNT, NETWORKS, RATES, first_parameters, network, setting, targets
 
 from cnncli.engine.session import Session
 
@@ -20,7 +20,7 @@ def test_a_network_is_trained_as_torch_trained_it(name, rule):
     session = Session(model, batch_size=COUNT, threads=2, optimizer=rule, mean=(0.5,), std=(0.5,))
     session.parameters[:] = first_parameters(model)
     for step, wanted in enumerate(GOLDEN[f"{name}: {rule}: losses"]):
-        loss, _ = session.train_batch(images, labels, np.arange(COUNT), RATES[rule], (0, step))
+        loss, _ = session.train_batch(images, targets(model, labels), np.arange(COUNT), RATES[rule], (0, step))
         assert loss / COUNT == pytest.approx(wanted, rel=1e-4), step
         if step == 0:
             gradient = GOLDEN[f"{name}: gradient"]

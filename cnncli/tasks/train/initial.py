@@ -7,14 +7,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError
-from cnncli.io.checkpoint import read_checkpoint
+from cnncli.io.checkpoint import read_weights
 from cnncli.model import Model
 
 _NAMED = 4  # tensors that a note names
 
 
 def initial_weights(source: str, model: Model) -> tuple[dict[str, NDArray[Any]], list[str]]:
-    """Return the tensors of a run or checkpoint that a network has, too, by name, and notes on the others.
+    """Return the tensors of a run or safetensors file that a network has, too, by name, and notes on the others.
 
     Weights and running statistics fit where name and shape are the same. What does not fit, such as the head of a
     network for other classes, keeps the first values that the seed gives.
@@ -24,7 +24,7 @@ def initial_weights(source: str, model: Model) -> tuple[dict[str, NDArray[Any]],
     InvalidInputError
         It cannot be read, or nothing in it fits.
     """
-    found = read_checkpoint(source).parameters
+    found = read_weights(source)
     slots = {slot.name: slot for slot in (*model.slots, *model.state_slots)}
     fits = {name: found[name] for name, slot in slots.items() if name in found and found[name].shape == slot.shape}
     if not fits:

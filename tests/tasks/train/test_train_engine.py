@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from faults.installed import run
+from safetensors.numpy import save_file
 
 from cnncli.engine.session import Session
 from cnncli.io.checkpoint import read_checkpoint
@@ -153,6 +154,23 @@ def test_a_run_begins_with_the_weights_of_another_one(tmp_path):
     assert np.array_equal(found["fc1/weight"], first["fc1/weight"])
     fresh = Session(parse_model((tmp_path / "other.yaml").read_text()), batch_size=1, threads=1).named()
     assert np.array_equal(found["fc2/weight"], fresh["fc2/weight"])
+
+
+def test_a_run_begins_with_the_weights_of_another_program(tmp_path):
+    rng = np.random.default_rng(0)
+    weight = rng.normal(0, 1, (10, 64))
+    save_file({"fc1/weight": weight, "fc1/bias": np.ones(10)}, tmp_path / "foreign.safetensors")
+    (tmp_path / "net.yaml").write_text(LINEAR)
+    options = ["train", "net.yaml", "-d", "digits", "-e", "0", "--init-from", "foreign.safetensors", "--plain", "-o"]
+    done = run([*options, "a"], tmp_path)
+    assert done.code == 0, done.err
+    assert "note: 1 of 1 tensors begin as in foreign.safetensors" in done.err
+    assert "fc1/bias of foreign.safetensors" in done.err
+    found = read_checkpoint(tmp_path / "a/last.safetensors").parameters
+    assert np.array_equal(found["fc1/weight"], weight.astype(np.float32))
+    save_file({"fc1/weight": np.full((10, 64), np.nan)}, tmp_path / "foreign.safetensors")
+    refused = run([*options, "b"], tmp_path)
+    assert (refused.code, "not finite" in refused.err, (tmp_path / "b").exists()) == (3, True, False)
 
 
 def test_weights_of_which_none_fits_are_refused(tmp_path):

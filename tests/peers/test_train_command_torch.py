@@ -1,0 +1,82 @@
+"""`cnn train` from foreign weights on a foreign data set in IDX files, against PyTorch: losses and last arrays."""
+
+import csv
+import gzip
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the [peers] extra")
+
+from command_line import run_cnn  # noqa: E402
+from golden_networks import NETWORKS, RATES, first_parameters, text_of  # noqa: E402
+from safetensors.numpy import load_file, save_file  # noqa: E402
+from torch_network import TorchNetwork  # noqa: E402
+
+from cnncli.model import parse_model  # noqa: E402
+
+SIZE, COUNT, BATCH, EPOCHS = 8, 50, 20, 10  # 30 steps, every third one on 10 images
+START = "conv: {name: start, filters: 3, kernel: 1}"
+MAKE = {
+    "momentum": lambda p: torch.optim.SGD(p, RATES["momentum"], 0.9),
+    "adam": lambda p: torch.optim.Adam(p, RATES["adam"]),
+}
+
+
+def idx(array):
+    return gzip.compress(bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.tobytes())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "mnist").mkdir()
+    rng = np.random.default_rng(4)
+    labels = (np.arange(COUNT) * 7 % 10).astype(np.uint8)
+    images = (rng.integers(0, 200, (COUNT, SIZE, SIZE)) + labels[:, None, None] * 5).astype(np.uint8)
+    for split, count in {"train": COUNT, "t10k": 10}.items():
+        (folder / f"mnist/{split}-images-idx3-ubyte.gz").write_bytes(idx(images[:count]))
+        (folder / f"mnist/{split}-labels-idx1-ubyte.gz").write_bytes(idx(labels[:count]))
+    return folder, images, labels
+
+
+@pytest.mark.parametrize("rule", RATES)
+@pytest.mark.parametrize("name", [name for name in NETWORKS if "sigmoid" not in name])
+def test_a_run_is_the_one_of_torch(name, rule, data, tmp_path):
+    folder, images, labels = data
+    arch, first, run = tmp_path / "net.yaml", tmp_path / "first.safetensors", tmp_path / "run"
+    # IDX files hold gray images; the networks begin with three channels
+    arch.write_text(text_of(name, 10, (SIZE, SIZE, 1)).replace("layers:", f"layers:\n  - {START}"))
+    model = parse_model(arch.read_text(), str(arch))
+    values = first_parameters(model)
+    arrays = {s.name: values[s.offset : s.offset + s.size].reshape(s.shape) for s in model.slots}
+    arrays |= {s.name: np.full(s.shape, float(s.name.endswith("variance")), np.float32) for s in model.state_slots}
+    save_file(arrays, first)
+    result = run_cnn(
+        "train", arch, "-d", "mnist", "--data-dir", folder, "--init-from", first, "--no-shuffle", "-e", EPOCHS,
+        "-b", BATCH, "--optimizer", rule, "--lr", RATES[rule], "--schedule", "constant", "--val-split", 0,
+        "--run-dir", run, "-j", 2, "-q",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    with (run / "history.csv").open() as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    torch.set_num_threads(1)  # two for arrays so small wait for each other
+    peer = TorchNetwork(model, arrays, torch.float64)
+    optimizer = MAKE[rule](peer.parameters())
+    x, y = torch.tensor((images[:, None] - images.mean()) / images.std()), torch.tensor(labels.astype(int))
+    wanted = []
+    for _ in range(EPOCHS):
+        total = 0.0
+        for part in (slice(i, i + BATCH) for i in range(0, COUNT, BATCH)):
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(peer(x[part]), y[part])
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(y[part])
+        wanted.append(total / COUNT)
+    np.testing.assert_allclose(losses, wanted, rtol=1e-4)
+    last = load_file(run / "last.safetensors")
+    assert set(last) >= set(arrays)
+    for key in arrays:
+        value = getattr(peer, key.replace("/", ":")).detach().numpy()
+        np.testing.assert_allclose(last[key], value, rtol=1e-4, atol=1e-4 * np.abs(value).max(), err_msg=key)
