@@ -42,19 +42,9 @@ def read_regular_file(path: Path | str, max_bytes: int) -> bytes:
         Permission denied or an input error of the disk.
     """
     name = os.fspath(path)
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", name):
-        raise InvalidInputError("downloads are not supported", where=name, hint="fetch the file first")
-    try:
-        # a FIFO without a writer would block here for ever
-        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError) as error:
-        raise read_error(name, error) from None
+    descriptor = open_regular_file(name)
     try:
         status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            raise InvalidInputError("is a directory", where=name, hint="name a file inside it")
-        if not stat.S_ISREG(status.st_mode):
-            raise InvalidInputError("is not a regular file", where=name, hint="use - to read a stream")
         if status.st_size > max_bytes:
             hint = "choose a smaller file"
             raise InvalidInputError(f"file has {status.st_size} B, the limit is {max_bytes} B", where=name, hint=hint)
@@ -67,6 +57,33 @@ def read_regular_file(path: Path | str, max_bytes: int) -> bytes:
         raise read_error(name, error) from None
     finally:
         os.close(descriptor)
+
+
+def open_regular_file(name: str) -> int:
+    """Return the descriptor of a regular file, open for reading.
+
+    Raises
+    ------
+    InvalidInputError, CnnError
+        As `read_regular_file`, but of any size.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", name):
+        raise InvalidInputError("downloads are not supported", where=name, hint="fetch the file first")
+    try:
+        # a FIFO without a writer would block here for ever
+        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise read_error(name, error) from None
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise InvalidInputError("is a directory", where=name, hint="name a file inside it")
+        if not stat.S_ISREG(mode):
+            raise InvalidInputError("is not a regular file", where=name, hint="use - to read a stream")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def write_atomically(

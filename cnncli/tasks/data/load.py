@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from cnncli.errors import InvalidInputError, UsageError
+from cnncli.io.atomic import open_regular_file
 from cnncli.io.datasets.catalogue import is_own, load_dataset
 from cnncli.io.datasets.dataset import Dataset, Split, pixel_statistics
+from cnncli.io.datasets.own.archive import ARCHIVES, archive_source
+from cnncli.io.datasets.own.arrays import Arrays, read_arrays
 from cnncli.io.datasets.own.folder import folder_source
 from cnncli.io.datasets.own.source import PARTS, PictureSource, source_name
+from cnncli.io.datasets.own.table import table_source
+from cnncli.io.images.image import Image
 from cnncli.io.preprocessing import Preprocessing
 from cnncli.shapes import Shape
 from cnncli.tasks.data.decode import Decoded, Failures, encoded_images, fill_padding, without
@@ -52,16 +60,70 @@ def load_data(
                 raise UsageError(message, hint="leave it away")
         return load_dataset(request.source, request.data_dir, say)
     form = Form(request.resize, request.channels, request.fit or "pad", input_shape)
-    return _load_pictures(folder_source(request.source), form, request, threads)
+    if request.source.lower().endswith(".npz"):
+        return _load_arrays(read_arrays(request.source, request.loss), form, request, threads)
+    return _load_pictures(_source(request), form, request, threads)
+
+
+def _source(request: DataRequest) -> PictureSource:
+    lower = request.source.lower()
+    if lower.endswith(ARCHIVES):
+        return archive_source(request.source)
+    if lower.endswith(".csv"):
+        return table_source(request.source, request.loss)
+    if not Path(request.source).is_dir():
+        os.close(open_regular_file(request.source))  # a missing file has its own error
+        kinds = "a folder of pictures, a zip or tar of one, an .npz file or a .csv table"
+        raise InvalidInputError("is no data set by its name", where=request.source, hint=f"give {kinds}")
+    return folder_source(request.source)
+
+
+def _load_arrays(arrays: Arrays, form: Form, request: DataRequest, threads: int) -> Dataset:
+    """Return arrays as they are, or brought to another form as `cnn predict` would bring pictures to it."""
+    if request.skip_bad:
+        raise UsageError("--skip-bad is for files of pictures", where=request.source, hint="leave it away")
+    parts, fit = dict(arrays.parts), form.fit
+    _, height, width, channels = parts["train"].images.shape
+    wanted = form.size or (height, width), form.channels or channels
+    if wanted == ((height, width), channels) and request.fit:
+        raise UsageError(f"--fit {fit} has nothing to fit: no --resize", hint="leave it away")
+    if wanted != ((height, width), channels):
+        form = replace(form, size=wanted[0], channels=wanted[1])
+        pixels = [picture for part in parts.values() for picture in part.images]
+        decoded, prepared, _ = decode_in_form(
+            lambda: ((number, partial(Image, picture)) for number, picture in enumerate(pixels)),
+            len(pixels),
+            form,
+            lambda number: f"{request.source}: image {number}",
+            threads=threads,
+        )
+        mean, std = pixel_statistics(decoded.images[: len(parts["train"])], _padding(decoded, len(parts["train"])))
+        fill_padding(decoded, replace(prepared, mean=mean, std=std).ground)
+        start = 0
+        for name, part in parts.items():
+            parts[name] = Split(decoded.images[start : start + len(part)], part.labels)
+            start += len(part)
+    else:
+        mean, std = pixel_statistics(parts["train"].images)
+    train = parts["train"]
+    return Dataset(
+        name=source_name(request.source),
+        train=train,
+        validation=parts.get("validation"),
+        test=parts.get("test", train.first(0)),
+        classes=arrays.classes,
+        mean=mean,
+        std=std,
+        notes=arrays.notes,
+        targets=arrays.targets,
+        fit=fit,
+    )
 
 
 def _load_pictures(source: PictureSource, form: Form, request: DataRequest, threads: int) -> Dataset:
-    def where(number: int) -> str:
-        return f"{source.where.rstrip('/')}/{source.pictures[number].name}"
-
     count = len(source.pictures)
     decoded, wanted, told = decode_in_form(
-        lambda: encoded_images(source.contents(), where), count, form, where, threads=threads
+        lambda: encoded_images(source.contents(), source.path), count, form, source.path, threads=threads
     )
     notes, pictures = [*source.notes, *told], source.pictures
     if decoded.failures:

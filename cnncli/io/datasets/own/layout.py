@@ -12,7 +12,7 @@ from cnncli.errors import InvalidInputError
 from cnncli.io.datasets.own.source import PARTS, Labelled, check_class_names, in_order
 from cnncli.io.images.formats import IMAGE_EXTENSIONS
 
-_PART_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+PART_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 _HINT = "put the pictures of each class into a folder with its name: DIR/cat/1.jpg, or DIR/train/cat/1.jpg"
 _NAMED = 3  # files that a note names
 
@@ -81,7 +81,7 @@ def arrange(listing: Listing, where: str) -> Layout:
     inner = [name.removeprefix(top) for name in names]
     inner_folders = [name.removeprefix(top) for name in folders if name.startswith(top)]
     heads = {name.split("/")[0] for name in inner if "/" in name}
-    split = {head for head in heads if head.lower() in _PART_NAMES}
+    split = {head for head in heads if head.lower() in PART_NAMES}
     if split and not any(head.lower() == "train" for head in split):
         words = ", ".join(f"{head}/" for head in sorted(split))
         raise InvalidInputError(f"holds {words} but no train/", where=where, hint=_HINT)
@@ -106,8 +106,8 @@ def _in_parts(names: Sequence[str]) -> tuple[_Found, list[str]]:
     for name in names:
         head, _, rest = name.partition("/")
         label, slash, _ = rest.partition("/")
-        if slash and head.lower() in _PART_NAMES:
-            found.append((_PART_NAMES[head.lower()], label, name))
+        if slash and head.lower() in PART_NAMES:
+            found.append((PART_NAMES[head.lower()], label, name))
         else:
             beside.append(name)
     return found, beside
@@ -125,7 +125,7 @@ def _surrounding(names: Sequence[str]) -> str:
         inner = [name.removeprefix(top) for name in names]
         heads = {name.split("/")[0] for name in inner}
         is_around = len(heads) == 1 and all(name.count("/") >= 2 for name in inner)
-        if not is_around or next(iter(heads)).lower() in _PART_NAMES:
+        if not is_around or next(iter(heads)).lower() in PART_NAMES:
             return top
         top += f"{next(iter(heads))}/"
 
@@ -138,7 +138,7 @@ def _checked_classes(found: _Found, folders: Collection[str], *, is_split: bool,
     check_class_names(classes, where)
     for folder in sorted(folders):
         pieces = folder.split("/")
-        part = _PART_NAMES.get(pieces[0].lower(), "") if is_split else "train"
+        part = PART_NAMES.get(pieces[0].lower(), "") if is_split else "train"
         if part and len(pieces) == 1 + is_split and pieces[-1] not in members[part]:
             hint = "put pictures into it, or remove it"
             raise InvalidInputError(f"class {folder!r} holds no pictures", where=where, hint=hint)

@@ -54,6 +54,8 @@ class PictureSource:
         As in a `Dataset`.
     notes : tuple of str
         What was left out.
+    base : str or None
+        In front of the names of pictures in messages; None: `where`.
     """
 
     where: str
@@ -62,6 +64,12 @@ class PictureSource:
     contents: Callable[[], Contents]
     targets: str = "classes"
     notes: tuple[str, ...] = ()
+    base: str | None = None
+
+    def path(self, number: int) -> str:
+        """Return the name of a picture for messages."""
+        base = self.where if self.base is None else self.base
+        return f"{base.rstrip('/')}/{self.pictures[number].name}" if base else self.pictures[number].name
 
 
 def source_name(where: str) -> str:
