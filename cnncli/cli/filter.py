@@ -18,6 +18,7 @@ from cnncli.cli.filter_options import (
     file_options,
     filter_options,
     filter_plan,
+    label,
     parse_shard,
 )
 from cnncli.errors import PartialFailureError, UsageError
@@ -61,7 +62,7 @@ def _filter(given: FilterArguments) -> int:
     # NumPy's linear algebra starts its threads at import, which takes longer than a small filter, and is not used here
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from cnncli import threads
-    from cnncli.tasks.filter.names import Job, kernel_label, plan_jobs, remove_abandoned
+    from cnncli.tasks.filter.names import Job, plan_jobs, remove_abandoned
     from cnncli.tasks.filter.one_file import check_target, is_text_matrix
     from cnncli.tasks.filter.target import default_extension
 
@@ -81,9 +82,8 @@ def _filter(given: FilterArguments) -> int:
     if printing:
         jobs = [Job(source.path, None) for source in sources]
     else:
-        label = kernel_label(given.kernels) + ("-compare" if given.compare else "")
         extension, split = default_extension(plan), given.split_channels
-        jobs = plan_jobs(sources, given.output, label, default_extension=extension, split_channels=split)
+        jobs = plan_jobs(sources, given.output, label(given), default_extension=extension, split_channels=split)
     check_encoding(given, [job.target for job in jobs])
     if given.shard:  # of jobs that were checked together: the shards of a batch may run at the same time
         part, parts = parse_shard(given.shard)
@@ -124,7 +124,7 @@ def _run(
     from cnncli.reporting.filter_report import FilterReport
 
     report = FilterReport(
-        " + ".join(_in_words(step) for step in plan.steps),
+        " + ".join(_in_words(step) for step in plan.steps) or "no kernel",
         len(jobs),
         sys.stdout,
         sys.stderr,

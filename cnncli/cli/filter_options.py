@@ -192,10 +192,8 @@ def filter_plan(given: FilterArguments, *, printing: bool) -> FilterPlan:
     """
     from cnncli.tasks.filter.plan_words import PlanWords
 
-    if not given.kernels:
-        alone = given.gray or given.channels or given.depth or given.range_ != "auto" or given.dtype != "same"
-        hint = "add -k identity for the other options alone" if alone else "try -k sobel"
-        raise UsageError("no kernel is given", where="-k", hint=f"{hint}; `cnn kernels` lists the names")
+    if not given.kernels and not _without_kernels(given):
+        raise UsageError("no kernel is given", where="-k", hint="try -k sobel; `cnn kernels` lists the names")
     scale = "sum" if given.normalize else given.scale
     if given.normalize and given.scale:
         raise UsageError("--normalize and --scale exclude each other", hint="give one of them")
@@ -218,6 +216,21 @@ def filter_plan(given: FilterArguments, *, printing: bool) -> FilterPlan:
         tool=given.tool,
     )
     return words.plan(words.steps(given.kernels))
+
+
+def label(given: FilterArguments) -> str:
+    """Return what is done as a part of file names: the kernels, or the options that need none."""
+    from cnncli.tasks.filter.names import kernel_label
+
+    return kernel_label(given.kernels or _without_kernels(given)) + ("-compare" if given.compare else "")
+
+
+def _without_kernels(given: FilterArguments) -> list[str]:
+    """Return words for the options that change a picture without any kernel."""
+    dtype = {"8": "uint8", "16": "uint16", "float": "float32"}.get(given.depth or "", given.dtype)
+    words = ["gray" if given.gray else "", (given.channels or "").lower(), given.range_, dtype]
+    words.append("opaque" if given.alpha == "drop" else "")
+    return [word for word in words if word not in ("", "auto", "same")]
 
 
 def check_together(given: FilterArguments) -> None:

@@ -28,6 +28,7 @@ from cnncli.filtering.apply import FilterPlan, FilterResult, apply_filter, run_s
 from cnncli.filtering.direct import worth_compiling_alone
 from cnncli.filtering.kernel_stage import KernelStage, build_stages
 from cnncli.filtering.plan import resolve_plan
+from cnncli.filtering.rank import RankStage
 from cnncli.filtering.stages import GrayStage, PointStage, PoolStage, Rows, SourceStage, Stage, WindowStage, joined
 from cnncli.filters.borders import Border
 from cnncli.filters.kernel import Kernel
@@ -36,6 +37,7 @@ from cnncli.threads import available
 
 #: colours (H, W, C) and their opacity (H, W, 1) from 0 to the white of its type; None where all of it is opaque
 Layer: TypeAlias = tuple[Rows, Rows | None]
+_STEPS = 65535  # of opacity, in a weighted median
 _NOTHING = 1e-6  # relative to a kernel's sum: smaller differences are rounding errors
 
 
@@ -194,6 +196,38 @@ class _Pool(_Window):
         return values, pooled
 
 
+class _Rank(_Window):
+    """The least, largest or middle colour of what is visible, in the middle each counted by its opacity."""
+
+    plain: RankStage
+
+    def __init__(self, plain: RankStage, source: _LayerStage, white: float, filter_alpha: bool) -> None:
+        super().__init__(plain, source, white)
+        self.filter_alpha = filter_alpha
+        self.full = copy(plain)  # for opacities: outside of the picture, a constant is opaque
+        if plain.border.kind in ("zero", "constant"):
+            self.full.border = Border("constant", white)
+
+    def weighted(self, colours: Rows, opacity: Rows, places: NDArray[np.int64], height: int) -> tuple[Rows, Rows]:
+        """Return the value of each window among its visible colours, the centre where none is, and the opacity."""
+        plain = self.plain
+        weights = arithmetic.pad(opacity, places, plain.column_index, self.white)
+        padded = arithmetic.pad(colours, places, plain.column_index, plain.border.value)
+        centre = _centre(plain, opacity, places, height, self.white)
+        shown = self.full.respond(opacity, places, height) if self.filter_alpha else centre
+        if plain.kind == "median":
+            counted = np.rint(np.clip(weights[..., 0] / self.white, 0, 1) * _STEPS).astype(np.int64)
+            values = plain.picked(padded, height, np.ascontiguousarray(counted))
+            visible = ~np.isnan(values)
+        else:
+            hidden = padded.dtype.type(np.inf if plain.kind == "minimum" else -np.inf)
+            values = plain.picked(np.where(weights > 0, padded, hidden), height)
+            visible = np.isfinite(values)
+        if not visible.all():
+            values = np.where(visible, values, _centre(plain, colours, places, height, plain.border.value))
+        return values, shown
+
+
 class _Part:
     """The positive or the negative numbers of a two-dimensional kernel, for a weighted mean."""
 
@@ -276,7 +310,7 @@ class _Kernel(_Window):
         number = colours.dtype.type
         for i, part in enumerate(parts):
             if hidden[i].any():
-                instead = self._centre(colours, places, height, self.plain.border.value) * number(part.sum)
+                instead = _centre(self.plain, colours, places, height, self.plain.border.value) * number(part.sum)
                 if len(parts) > 1:
                     other = sums[1 - i] * number(part.sum / parts[1 - i].sum)
                     instead = np.where(hidden[1 - i], instead, other)
@@ -288,20 +322,20 @@ class _Kernel(_Window):
 
     def _opacity(self, opacity: Rows, places: NDArray[np.int64], height: int) -> Rows:
         if self.filtered is None:
-            return self._centre(opacity, places, height, self.white)
+            return _centre(self.plain, opacity, places, height, self.white)
         values = self.filtered.respond(opacity, places, height) / opacity.dtype.type(self.filtered_sum)
         return np.asarray(np.clip(values, 0, opacity.dtype.type(self.white)))
 
-    def _centre(self, block: Rows, places: NDArray[np.int64], height: int, outside: float) -> Rows:
-        """Return the pixel at the centre of each window."""
-        (down, across), (rows, columns) = self.plain.geometry.centre, self.plain.geometry.stride
-        size = self.plain.shape[1]
-        return arithmetic.pad(
-            block,
-            places[down : down + (height - 1) * rows + 1 : rows],
-            self.plain.column_index[across : across + (size - 1) * columns + 1 : columns],
-            outside,
-        )
+
+def _centre(plain: WindowStage, block: Rows, places: NDArray[np.int64], height: int, outside: float) -> Rows:
+    """Return the pixel at the centre of each window."""
+    (down, across), (rows, columns) = plain.geometry.centre, plain.geometry.stride
+    return arithmetic.pad(
+        block,
+        places[down : down + (height - 1) * rows + 1 : rows],
+        plain.column_index[across : across + (plain.shape[1] - 1) * columns + 1 : columns],
+        outside,
+    )
 
 
 def _layers(plain: Stage, alpha: NDArray, white: float, filter_alpha: bool) -> _LayerStage:
@@ -312,6 +346,8 @@ def _layers(plain: Stage, alpha: NDArray, white: float, filter_alpha: bool) -> _
         return _Point(plain, _layers(plain.source, alpha, white, filter_alpha))
     if isinstance(plain, PoolStage):
         return _Pool(plain, _layers(plain.source, alpha, white, filter_alpha), white)
+    if isinstance(plain, RankStage):
+        return _Rank(plain, _layers(plain.source, alpha, white, filter_alpha), white, filter_alpha)
     if isinstance(plain, KernelStage):
         return _Kernel(plain, _layers(plain.source, alpha, white, filter_alpha), white, filter_alpha)
     raise TypeError(f"no opacity for {type(plain).__name__}")

@@ -16,7 +16,7 @@ from cnncli.filtering.kernel_stage import KernelStage, build_stages
 from cnncli.filtering.pixels import LEVELS, Mapper, Tally, bins, equalizing_curve
 from cnncli.filtering.plan import FilterPlan, ResolvedPlan, full_scale, resolve_plan
 from cnncli.filtering.stages import Stage, WindowStage
-from cnncli.filters.steps import KernelStep
+from cnncli.filters.steps import KernelStep, RankStep
 from cnncli.threads import available
 
 __all__ = ["FilterPlan", "FilterResult", "apply_filter"]
@@ -40,7 +40,7 @@ class FilterResult:
     clipped : float
         Their share of all values, 0 to 1.
     range, operation, padding, border : str
-        What was done, in words; `operation` is empty where no step is a kernel.
+        What was done, in words; `operation` is empty where no step is a kernel, `padding` where none has windows.
     notes : tuple of str
         What a user should know: the convention, the centre of even kernels.
     white : float
@@ -67,8 +67,9 @@ class FilterResult:
     @property
     def summary(self) -> str:
         """What was done, on one line."""
-        kernels = f"{self.operation} · {self.padding}, border={self.border} · " if self.operation else ""
-        return f"{kernels}range={self.range}"
+        operation = f"{self.operation} · " if self.operation else ""
+        windows = f"{self.padding}, border={self.border} · " if self.padding else ""
+        return f"{operation}{windows}range={self.range}"
 
     @property
     def clip_report(self) -> str:
@@ -261,7 +262,7 @@ def _busiest_row(stage: Stage) -> tuple[int, int]:
 
 
 def _result(out: NDArray, tally: Tally, resolved: ResolvedPlan, pixels: NDArray) -> FilterResult:
-    kernels = any(isinstance(step, KernelStep) for step in resolved.plan.steps)
+    kernels, ranks = (any(isinstance(s, kind) for s in resolved.plan.steps) for kind in (KernelStep, RankStep))
     return FilterResult(
         out,
         tally.minimum,
@@ -270,7 +271,7 @@ def _result(out: NDArray, tally: Tally, resolved: ResolvedPlan, pixels: NDArray)
         tally.above,
         resolved.range,
         resolved.operation_text if kernels else "",
-        resolved.padding_text,
+        resolved.padding_text if kernels or ranks else "",
         str(resolved.border),
         resolved.notes,
         full_scale(pixels.dtype),

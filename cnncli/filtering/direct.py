@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from cnncli.filtering.kernel_stage import KernelStage
 from cnncli.filtering.pixels import Mapper, Tally
 from cnncli.filtering.plan import FilterPlan, ResolvedPlan, full_scale
 from cnncli.filtering.stages import SourceStage, Stage
-from cnncli.filters.steps import KernelStep, PointStep, PoolStep, Step
+from cnncli.filters.steps import KernelStep, PointStep, PoolStep, RankStep, Step
 
 _SMALL = 30_000_000  # products that NumPy does in about the time that loading compiled code takes
 _EXACT = 2**24  # whole numbers below it are exact in float32
@@ -39,6 +40,7 @@ def worth_compiling_alone(pixels: NDArray[Any], plan: FilterPlan, resolved: Reso
     if not _exact(plan.steps, plan, resolved, pixels.dtype):
         return True
     products = sum(step.kernel.numerators.size for step in plan.steps if isinstance(step, KernelStep))
+    products += sum(prod(step.size) for step in plan.steps if isinstance(step, RankStep) and step.kind == "median")
     return pixels.size * products > _SMALL
 
 
@@ -64,7 +66,7 @@ def _exact(steps: tuple[Step, ...], plan: FilterPlan, resolved: ResolvedPlan, dt
         elif isinstance(step, PointStep):
             if step.kind not in _WHOLE_STEPS or any(v != int(v) for v in step.values if np.isfinite(v)):
                 return False
-        elif not (isinstance(step, PoolStep) and step.kind == "maxpool"):
+        elif not (isinstance(step, RankStep) or (isinstance(step, PoolStep) and step.kind == "maxpool")):
             return False
     return bound < _EXACT
 

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from cnncli.errors import ShapeError
 from cnncli.filtering.plan import ResolvedPlan, full_scale
+from cnncli.filtering.rank import RankStage
 from cnncli.filtering.stages import GrayStage, PointStage, PoolStage, SourceStage, Stage, WindowStage
 from cnncli.filters.borders import Border
 from cnncli.filters.geometry import Geometry, resolve
 from cnncli.filters.kernel import Kernel
-from cnncli.filters.steps import GrayStep, KernelStep, PoolStep, Step
+from cnncli.filters.steps import GrayStep, KernelStep, PoolStep, RankStep, Step
 from cnncli.kernels.image_filter import with_numpy as arithmetic
 from cnncli.shapes import Pair
 
@@ -183,6 +184,8 @@ def _stage(source: Stage, step: Step, resolved: ResolvedPlan, white: float, comp
         )
     if isinstance(step, PoolStep):
         return PoolStage(source, step)
+    if isinstance(step, RankStep):
+        return RankStage(source, step, resolved, compiled)
     if isinstance(step, GrayStep):
         return GrayStage(source, step.method)
     return PointStage(source, step, white)

@@ -13,7 +13,7 @@ from cnncli.filters.borders import Border
 from cnncli.filters.conventions import Convention, convention
 from cnncli.filters.geometry import Padding, Scale
 from cnncli.filters.kernel import Kernel
-from cnncli.filters.steps import KernelStep, PointStep, Step
+from cnncli.filters.steps import KernelStep, PointStep, RankStep, Step
 from cnncli.shapes import Pair
 
 RANGES = ("auto", "clip", "abs", "minmax", "shift", "raw", "equalize")
@@ -209,23 +209,33 @@ def middle(white: float) -> float:
 
 
 def _check_used(plan: FilterPlan) -> None:
-    """Refuse options of kernels where no step is a kernel."""
+    """Refuse options of kernels where no step is a kernel, and of windows where none has one."""
+    ranks = [step.name for step in plan.steps if isinstance(step, RankStep)]
+    if ranks and plan.convention not in (None, "scipy"):
+        hint = "drop it; the others follow scipy.ndimage only"
+        raise UsageError(
+            f"{plan.convention} is reproduced for kernels, and {ranks[0]} is none", where="--as", hint=hint
+        )
     if any(isinstance(step, KernelStep) for step in plan.steps):
         return
-    given = {
-        "--flip": plan.flip is not None,
+    windows = {
         "--padding": plan.padding is not None,
         "--border": plan.border is not None,
         "--stride": plan.stride != (1, 1),
         "--dilation": plan.dilation != (1, 1),
+    }
+    given = {
+        "--flip": plan.flip is not None,
         "--scale": plan.scale is not None,
         "--bias": plan.bias not in (0.0, (0.0,)),
+        **({} if ranks else windows),
     }
     for option, is_given in given.items():
         if is_given:
             names = " and ".join(step.name for step in plan.steps)
+            none = f"{names} is none" if names else "none is given"
             hint = "pools have their own: maxpool:3,s=2,p=1" if option in ("--padding", "--stride") else "drop it"
-            raise UsageError(f"it is for kernels, and {names} is none", where=option, hint=hint)
+            raise UsageError(f"it is for kernels, and {none}", where=option, hint=hint)
 
 
 def _result_dtype(plan: FilterPlan, rule: Convention | None, dtype: np.dtype) -> np.dtype:
@@ -270,8 +280,8 @@ def _kernel_notes(steps: tuple[Step, ...]) -> tuple[str, ...]:
 def _window_notes(steps: tuple[Step, ...], padding: Padding, dilation: Pair) -> tuple[str, ...]:
     notes = []
     for step in steps:
-        if isinstance(step, KernelStep):
-            height, width = step.kernel.size
+        if isinstance(step, KernelStep | RankStep):
+            height, width = step.kernel.size if isinstance(step, KernelStep) else step.size
             if padding == "same" and (height % 2 == 0 or width % 2 == 0):
                 centre = f"row {(height + 1) // 2}, column {(width + 1) // 2}"
                 notes.append(f"{step.name} is {height}x{width}: its centre is {centre} (counted from 1)")

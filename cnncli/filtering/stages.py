@@ -115,6 +115,8 @@ class PointStage(Stage):
             return powers / powers.sum(axis=2, keepdims=True)
         if kind == "abs":
             return np.abs(x)
+        if kind == "invert":
+            return x.dtype.type(self.white) - x
         if kind == "round":
             return np.rint(x)
         if kind == "threshold":

@@ -6,7 +6,7 @@ from cnncli.filters.geometry import Geometry, parse_padding, parse_pair, parse_s
 from cnncli.filters.kernel import Kernel
 from cnncli.filters.kernel_text import parse_kernel_file, parse_literal, parse_matrix
 from cnncli.filters.named import CATALOGUE, named_kernel
-from cnncli.filters.steps import GrayStep, KernelStep, PointStep, PoolStep, Step, parse_steps
+from cnncli.filters.steps import GrayStep, KernelStep, PointStep, PoolStep, RankStep, Step, parse_steps
 
 __all__ = [
     "CATALOGUE",
@@ -19,6 +19,7 @@ __all__ = [
     "KernelStep",
     "PointStep",
     "PoolStep",
+    "RankStep",
     "Step",
     "convention",
     "named_kernel",

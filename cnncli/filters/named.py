@@ -175,12 +175,13 @@ def read_arguments(name: str, text: str, parameters: tuple[str, ...]) -> dict[st
 _NOT_LINEAR = "is not a sum of products, as kernels are: use scipy.ndimage or OpenCV"
 # words that people try, and what to write in place of them
 _ELSEWHERE = {
-    **dict.fromkeys(("median", "rank", "percentile", "bilateral", "canny", "nlmeans"), f"it {_NOT_LINEAR}"),
-    **dict.fromkeys(("dilate", "dilation", "max", "maximum"), "the largest of 3x3 pixels is maxpool:3,s=1,p=1"),
-    **dict.fromkeys(("erode", "erosion", "min", "minimum", "opening", "closing"), f"it {_NOT_LINEAR}"),
-    **dict.fromkeys(("equalize", "equalise", "equalization"), "write -k identity --range equalize"),
-    **dict.fromkeys(("minmax", "normalize", "normalise", "stretch"), "write -k identity --range minmax"),
-    **dict.fromkeys(("invert", "negate", "negative"), 'write -k "-1" --bias 255 for 8 bits'),
+    **dict.fromkeys(("rank", "percentile", "bilateral", "canny", "nlmeans"), f"it {_NOT_LINEAR}"),
+    "opening": "write -k minimum:3 -k maximum:3",
+    "closing": "write -k maximum:3 -k minimum:3",
+    "despeckle": "write -k median:3",
+    **dict.fromkeys(("equalize", "equalise", "equalization"), "write --range equalize, which needs no kernel"),
+    **dict.fromkeys(("minmax", "normalize", "normalise", "stretch"), "write --range minmax, which needs no kernel"),
+    **dict.fromkeys(("negate", "negative"), "write -k invert"),
 }
 
 

@@ -40,9 +40,9 @@ class PointStep:
     """Change each value by itself, or with ``softmax`` each pixel.
 
     ``relu`` and the activations of `cnncli.kernels.activation_table` with their settings, ``softmax`` (over the
-    channels), ``abs``, ``threshold`` (high where the value is at least the level, else 0), ``round`` (half to even),
-    ``clip`` (low, high). Infinity is the full scale of the image (255, 65535 or 1) as a high, and minus infinity the
-    middle of it (128, 32768 or 0.5) as a level.
+    channels), ``abs``, ``invert`` (full scale less the value), ``threshold`` (high where the value is at least the
+    level, else 0), ``round`` (half to even), ``clip`` (low, high). Infinity is the full scale of the image (255, 65535
+    or 1) as a high, and minus infinity the middle of it (128, 32768 or 0.5) as a level.
     """
 
     kind: str
@@ -79,6 +79,22 @@ class PoolStep:
 
 
 @dataclass(frozen=True)
+class RankStep:
+    """Take the least, the largest or the middle value of each window, channel by channel.
+
+    Padding, border, stride and dilation are those of kernels.
+    """
+
+    kind: str  # minimum, maximum or median
+    size: Pair
+
+    @property
+    def name(self) -> str:
+        """The step as a user may type it."""
+        return f"{self.kind}:{pair_text(self.size)}"
+
+
+@dataclass(frozen=True)
 class GrayStep:
     """Add the colours with the weights of GRAY_WEIGHTS; one channel stays as it is."""
 
@@ -90,7 +106,8 @@ class GrayStep:
         return f"gray:{self.method}"
 
 
-Step: TypeAlias = KernelStep | PointStep | PoolStep | GrayStep
+Step: TypeAlias = KernelStep | PointStep | PoolStep | RankStep | GrayStep
+_RANK_LIMITS = {"median": 255, "minimum": 65535, "maximum": 65535}
 
 # kind -> (names of its values, their defaults)
 _POINTS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
@@ -101,11 +118,12 @@ _POINTS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     },
     "softmax": ((), ()),
     "abs": ((), ()),
+    "invert": ((), ()),
     "threshold": (("level", "high"), (-math.inf, math.inf)),
     "round": ((), ()),
     "clip": (("low", "high"), (0.0, math.inf)),
 }
-STEP_NAMES = (*_POINTS, "maxpool", "avgpool", "gray")
+STEP_NAMES = (*_POINTS, *_RANK_LIMITS, "maxpool", "avgpool", "gray")
 STEP_PURPOSES = {
     "relu": "negative values become 0",
     **{
@@ -115,9 +133,13 @@ STEP_PURPOSES = {
     },
     "softmax": "shares of the channels in each pixel: exp(x) / sum of exp(x)",
     "abs": "absolute values",
+    "invert": "full scale less the value: a negative",
     "threshold[:level,high]": "high (full scale) from the level (half) on, else 0",
     "round": "nearest whole number, half to even",
     "clip[:low,high]": "limit to an interval (0, full scale)",
+    "median[:N|:NxM]": "middle value of each window (3x3): removes specks, keeps edges",
+    "minimum[:N|:NxM]": "least value of each window (3x3): erosion",
+    "maximum[:N|:NxM]": "largest value of each window (3x3): dilation",
     "maxpool:N[,s=N,p=N]": "largest value of each window (stride = size)",
     "avgpool:N[,s=N,p=N]": "mean of each window, padding left out",
     "gray[:bt601|bt709|mean]": "one channel from three",
@@ -172,11 +194,14 @@ def _parse_step(
     kind = word.strip().lower().replace("-", "_")
     kind = {"leakyrelu": "leaky_relu", "swish": "silu", "hardswish": "hard_swish", "hardsigmoid": "hard_sigmoid",
             "grey": "gray", "grayscale": "gray", "max_pool": "maxpool", "avg_pool": "avgpool",
-            "meanpool": "avgpool"}.get(kind, kind)  # fmt: skip
+            "meanpool": "avgpool", "min": "minimum", "erode": "minimum", "erosion": "minimum", "max": "maximum",
+            "dilate": "maximum", "dilation": "maximum"}.get(kind, kind)  # fmt: skip
     if kind in _POINTS:
         return _point(kind, arguments)
     if kind in ("maxpool", "avgpool"):
         return _pool(kind, arguments)
+    if kind in _RANK_LIMITS:
+        return _rank(kind, arguments)
     if kind == "gray":
         method = arguments.strip().lower() or "bt601"
         if method not in GRAY_WEIGHTS:
@@ -218,13 +243,22 @@ def _pool(kind: str, arguments: str) -> PoolStep:
     return PoolStep(kind, size, stride, (down, down, across, across))
 
 
-def _pair(kind: str, what: str, text: str, least: int) -> Pair:
+def _rank(kind: str, arguments: str) -> RankStep:
+    """Read nothing, ``5`` or ``3x5``."""
+    size = _pair(kind, "size", arguments or "3", 1, f"{kind}:3")
+    limit = _RANK_LIMITS[kind]
+    if max(size) > limit:
+        raise UsageError(f"{kind}: a window of {pair_text(size)} is larger than {limit}x{limit}", hint="repeat it")
+    return RankStep(kind, size)
+
+
+def _pair(kind: str, what: str, text: str, least: int, example: str = "") -> Pair:
     numbers = []
     for word in text.strip().lower().split("x"):
         try:
             value = to_float(word)
         except ValueError as error:
-            raise UsageError(f"{kind}: {what}: {error}", hint=f"write {kind}:2,s=2") from None
+            raise UsageError(f"{kind}: {what}: {error}", hint=f"write {example or kind + ':2,s=2'}") from None
         if value != int(value) or not least <= value <= 65535:
             raise UsageError(f"{kind}: {what} must be a whole number from {least} on, not {word}")
         numbers.append(int(value))

@@ -15,11 +15,10 @@ IMAGE = Path(__file__).parent.parent.parent / "samples/img.png"
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("median", "is not a sum of products"),
-        ("erode", "is not a sum of products"),
-        ("dilate", "maxpool:3,s=1,p=1"),
-        ("equalize", "-k identity --range equalize"),
-        ("invert", '-k "-1" --bias 255'),
+        ("percentile", "is not a sum of products"),
+        ("opening", "-k minimum:3 -k maximum:3"),
+        ("median", "median is a step without a kernel"),
+        ("equalize", "write --range equalize, which needs no kernel"),
         ("gaussian:50", "gaussian with sigma 50 has 301x301 numbers, the limit is 255x255; use a sigma up to 42"),
         ("unsharp:1,50", "use a sigma up to 42, size=255"),
         ("gabor:0,80", "481x481"),
@@ -33,19 +32,35 @@ def test_other_words(name, words):
 def test_what_the_hints_name_works(tmp_path):
     source = tmp_path / "img.png"
     shutil.copy(IMAGE, source)
-    for arguments in (["maxpool:3,s=1,p=1"], ["identity", "--range", "equalize"], ["gaussian:42"],
-                      ["gaussian:50,255"], ["identity", "--range", "minmax"]):  # fmt: skip
+    for arguments in (["minimum:3", "-k", "maximum:3"], ["gaussian:42"], ["gaussian:50,255"]):
         done = run_cnn("filter", source, "-k", *arguments, "-o", tmp_path / "o.png", "-f")
         assert done.code == 0, (arguments, done.err)
-    assert run_cnn("filter", source, "-k", "-1", "--bias", "255", "--range", "clip", "-o", tmp_path / "n.png").code == 0
-    inverted = decode_image((tmp_path / "n.png").read_bytes(), "n").pixels
-    assert np.array_equal(inverted, 255 - decode_image(source.read_bytes(), "s").pixels)
 
 
-def test_options_without_a_kernel(tmp_path):
-    for option in (["--gray"], ["--range", "equalize"], ["--depth", "16"], ["--channels", "R"]):
-        expect_error(run_cnn("filter", IMAGE, *option), 2, "no kernel is given; add -k identity")
+def test_options_that_need_no_kernel(tmp_path):
+    pixels = decode_image(IMAGE.read_bytes(), "s").pixels
+    for words, name, same_as in (
+        (["--gray"], "gray", ["-k", "gray"]),
+        (["--range", "equalize"], "equalize", ["-k", "identity", "--range", "equalize"]),
+        (["--range", "minmax", "--gray", "mean"], "gray-minmax", ["-k", "gray:mean", "--range", "minmax"]),
+        (["--depth", "16"], "uint16", ["-k", "identity", "--dtype", "uint16"]),
+        (["--channels", "R"], "r", ["-k", "identity", "--channels", "0"]),
+        (["--alpha", "drop"], "opaque", ["-k", "identity"]),
+    ):
+        done = run_cnn("filter", IMAGE, *words, "-o", f"{tmp_path}/")
+        assert done.code == 0, done.err
+        other = run_cnn("filter", IMAGE, *same_as, "-o", tmp_path / "other.png", "-f")
+        assert other.code == 0, other.err
+        assert (tmp_path / f"img-{name}.png").read_bytes() == (tmp_path / "other.png").read_bytes()
+    assert run_cnn("filter", IMAGE, "-k", "invert", "-o", tmp_path / "n.png").code == 0
+    assert np.array_equal(decode_image((tmp_path / "n.png").read_bytes(), "n").pixels, 255 - pixels)
+    matrix = run_cnn("filter", "-", "--gray", stdin="1 2\n3 4\n")
+    assert matrix.out.split() == ["1", "2", "3", "4"]
+
+
+def test_nothing_to_do_is_refused():
     expect_error(run_cnn("filter", IMAGE), 2, "no kernel is given; try -k sobel")
+    expect_error(run_cnn("filter", IMAGE, "--gray", "-p", "1"), 2, "--padding: it is for kernels, and none is given")
 
 
 def test_sizes_that_do_not_fit(tmp_path):
