@@ -79,6 +79,7 @@ def command(
     checkpoint = read_checkpoint(run)
     where = run if run.endswith(".safetensors") else f"{run}/{BEST}"
     model = checkpoint_model(checkpoint, where)
+    _check_targets(checkpoint.training.get("targets", "classes"), where)
     # one argument at a time: a picture that is named twice has two rows
     paths = [source.path for name in images for source in expand_inputs([name], recursive=recursive)]
 
@@ -94,6 +95,17 @@ def command(
     chosen = "jsonl" if as_json or style == "json" else style or ("table" if sys.stdout.isatty() else "jsonl")
     write_predictions(summary.collect(results), chosen, sys.stdout, top=top_k, with_probs=probs)
     summary.finish()
+
+
+def _check_targets(targets: object, where: str) -> None:
+    """Refuse options that choose among classes where the network does not."""
+    if targets == "classes":
+        return
+    for option in ("top_k", "probs"):
+        source = click.get_current_context().get_parameter_source(option)
+        if source is not click.core.ParameterSource.DEFAULT:
+            message = f"--{option.replace('_', '-')} is for classes, and this network answers with {targets}"
+            raise UsageError(message, where=where, hint="leave it away")
 
 
 def _read(path: str, *, exif: bool) -> Image:

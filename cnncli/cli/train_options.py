@@ -30,7 +30,8 @@ _OPTIONS = (
         "--dataset",
         required=True,
         metavar="NAME|PATH",
-        help="A data set below, or a folder with the pictures of each class in a folder (or train/, val/, test/).",
+        help="A data set below; or a folder with the pictures of each class in a folder (or train/, val/, test/), a "
+        "zip or tar of one, .npz arrays, a .csv table of path,label.",
     ),
     click.option(
         "--data-dir",
@@ -123,10 +124,10 @@ _OPTIONS = (
     ),
     click.option(
         "--loss",
-        type=click.Choice(["auto", "cross-entropy", "binary-cross-entropy"]),
+        type=click.Choice(["auto", "cross-entropy", "binary-cross-entropy", "mse"]),
         default="auto",
         show_default=True,
-        help="auto: binary for one output, else cross-entropy.",
+        help="auto: binary for one output, else cross-entropy; mse for targets that are numbers.",
     ),
     click.option(
         "--label-smoothing",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
-from cnncli.language.tree import MapNode
+from cnncli.language.tree import ListNode, MapNode, ScalarNode, TreeNode
 
 
 def restate(text: str, tree: MapNode, values: Mapping[str, str]) -> str:
@@ -51,3 +52,40 @@ def restate(text: str, tree: MapNode, values: Mapping[str, str]) -> str:
             last -= 1  # comments and blank lines before the next key stay
         lines[first:last] = [line]
     return "".join(lines)
+
+
+def without_last_layer(text: str, tree: TreeNode, kind: str) -> str:
+    r"""Return `text` without its last layer where that is `kind`, on a line of its own and without options.
+
+    Parameters
+    ----------
+    text : str
+        The file.
+    tree : TreeNode
+        Its tree.
+    kind : str
+        As in ``softmax``.
+
+    Returns
+    -------
+    str
+        The same text where the last layer is another one, or shares its line.
+
+    Examples
+    --------
+    >>> from cnncli.language.tree import read_tree
+    >>> text = "layers:\n  - flatten\n  - softmax  # end\n"
+    >>> without_last_layer(text, read_tree(text, "a"), "softmax")
+    'layers:\n  - flatten\n'
+    """
+    entries = tree.entries if isinstance(tree, MapNode) else ()
+    layers = next((node for key, node in entries if key.text == "layers"), None)
+    if not isinstance(layers, ListNode) or not layers.items:
+        return text
+    last = layers.items[-1]
+    lines = text.splitlines(keepends=True)
+    if not isinstance(last, ScalarNode) or last.text != kind:
+        return text
+    if not re.fullmatch(rf"\s*-\s+{kind}\s*(#.*)?", lines[last.mark.line - 1].rstrip("\n")):
+        return text
+    return "".join(lines[: last.mark.line - 1] + lines[last.mark.line :])

@@ -57,6 +57,13 @@ def json_row(result: Prediction | FailedPicture, top: int, *, with_probs: bool) 
         error = result.error
         body = {"code": int(error.exit_code), "message": error.message, "hint": error.hint}
         return {"schema": SCHEMA, "path": result.path, "error": body}
+    if result.targets != "classes":
+        kind = "values" if result.targets == "numbers" else "probs"
+        named = {name: _rounded(value) for name, value in zip(result.classes, result.probs, strict=True)}
+        several: dict[str, Any] = {"schema": SCHEMA, "path": result.path, kind: named}
+        if kind == "probs":
+            several["labels"] = result.applying()
+        return several | ({"notes": list(result.notes)} if result.notes else {})
     row: dict[str, Any] = {
         "schema": SCHEMA,
         "path": result.path,
@@ -75,6 +82,14 @@ def json_row(result: Prediction | FailedPicture, top: int, *, with_probs: bool) 
 def _write_csv(results: list[Prediction | FailedPicture], out: TextIO, top: int, with_probs: bool) -> None:
     classes = next((result.classes for result in results if isinstance(result, Prediction)), ())
     top = min(top, len(classes))
+    if any(isinstance(result, Prediction) and result.targets != "classes" for result in results):
+        write_line(_csv_line(["path", *classes, "error"]), out)
+        for result in results:
+            if isinstance(result, FailedPicture):
+                write_line(_csv_line([result.path, *[""] * len(classes), result.error.message]), out)
+            else:
+                write_line(_csv_line([result.path, *map(_rounded, result.probs), ""]), out)
+        return
     head = ["path", "label", "index", "prob"]
     head += [f"{word}{n}" for n in range(2, top + 1) for word in ("label", "prob")]
     head += [f"p({name})" for name in classes] if with_probs else []
@@ -118,6 +133,8 @@ def _write_plain(results: list[Prediction | FailedPicture], out: TextIO, top: in
 
 def _cells(results: list[Prediction | FailedPicture], top: int, with_probs: bool) -> tuple[list[str], list[list[str]]]:
     """Return titles and rows of texts."""
+    if any(isinstance(result, Prediction) and result.targets != "classes" for result in results):
+        return ["image", "answer"], [[printable(result.path), _answer(result)] for result in results]
     titles = ["image", "label", "prob", "every class" if with_probs else "next"]
     rows = []
     for result in results:
@@ -131,6 +148,15 @@ def _cells(results: list[Prediction | FailedPicture], top: int, with_probs: bool
         rows.append([path, printable(result.label), f"{result.probs[result.index]:.2%}", rest])
     count = 4 if any(row[3] for row in rows) else 3
     return titles[:count], [row[:count] for row in rows]
+
+
+def _answer(result: Prediction | FailedPicture) -> str:
+    """Return the numbers of a network that does not choose among classes, each with its name."""
+    if isinstance(result, FailedPicture):
+        return f"error: {printable(result.error.message)}"
+    form = "{} {:.6g}" if result.targets == "numbers" else "{} {:.2%}"
+    pairs = zip(result.classes, result.probs.tolist(), strict=True)
+    return "  ".join(form.format(printable(name), value) for name, value in pairs)
 
 
 def _rounded(prob: float) -> float:

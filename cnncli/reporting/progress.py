@@ -80,8 +80,8 @@ class QuietReporter:
         """Write the result line of a `Finished` event; ignore all others."""
         if isinstance(event, Finished):
             words = {
-                "test_acc": "-" if event.test_acc is None else f"{event.test_acc:.4f}",
-                "test_loss": "-" if event.test_loss is None else f"{event.test_loss:.4f}",
+                "test_acc": _number(event.test_acc),
+                "test_loss": _number(event.test_loss),
                 "best_epoch": event.best_epoch,
                 "run": event.run_dir,
             }
@@ -160,7 +160,8 @@ class TerminalReporter(PlainReporter):
         """Draw a row, move the bar, or write a line above it."""
         if isinstance(event, Progress):
             left = event.elapsed_s * (event.steps / event.step - 1)
-            state = f"loss {event.loss:.4f}  {event.acc:6.1%}  ETA {left:.0f} s"
+            share = "" if event.acc is None else f"  {event.acc:6.1%}"
+            state = f"loss {event.loss:.4f}{share}  ETA {left:.0f} s"
             self._move(f"{_epoch(event)} ", event.step, event.steps, state)
         elif isinstance(event, Evaluating):
             head = f"{_epoch(event)} " if event.part == "validation" else "        "
@@ -218,9 +219,9 @@ def _terminal_row(row: EpochDone) -> dict[str, str]:
     return {
         "epoch": _epoch(row),
         "loss": f"{row.loss:.4f}",
-        "acc": f"{row.acc:.2%}",
-        "val_loss": "-" if row.val_loss is None else f"{row.val_loss:.4f}",
-        "val_acc": "-" if row.val_acc is None else f"{row.val_acc:.2%}",
+        "acc": _share(row.acc),
+        "val_loss": _number(row.val_loss),
+        "val_acc": _share(row.val_acc),
         "best": "*" if row.is_best else "",
         "lr": f"{row.lr:.2g}",
         "img/s": f"{row.images_per_s:,.0f}",
@@ -228,9 +229,17 @@ def _terminal_row(row: EpochDone) -> dict[str, str]:
     }
 
 
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"
+
+
 def _plain_progress(event: Progress | Evaluating) -> str:
     if isinstance(event, Progress):
-        values = f"step={event.step}/{event.steps} loss={event.loss:.4f} acc={event.acc:.4f}"
+        values = f"step={event.step}/{event.steps} loss={event.loss:.4f} acc={_number(event.acc)}"
     else:
         values = f"{event.part}={event.done}/{event.images}"
     return f"epoch={event.epoch}/{event.epochs} {values}"
@@ -240,9 +249,9 @@ def _plain_row(row: EpochDone) -> dict[str, str]:
     values = {
         "epoch": f"{row.epoch}/{row.epochs}",
         "loss": f"{row.loss:.4f}",
-        "acc": f"{row.acc:.4f}",
-        "val_loss": "-" if row.val_loss is None else f"{row.val_loss:.4f}",
-        "val_acc": "-" if row.val_acc is None else f"{row.val_acc:.4f}",
+        "acc": _number(row.acc),
+        "val_loss": _number(row.val_loss),
+        "val_acc": _number(row.val_acc),
         "lr": f"{row.lr:.3g}",
         "images_per_s": f"{row.images_per_s:.0f}",
         "elapsed_s": f"{row.elapsed_s:.2f}",
@@ -255,5 +264,7 @@ def _ending(event: Finished) -> str:
     best = f"best epoch {event.best_epoch}"
     if event.val_acc is not None:
         best += f", val {event.val_acc:.2%}"
-    test = "no test images" if event.test_acc is None else f"test accuracy {event.test_acc:.2%}"
+    test = "no test images" if event.test_loss is None else f"test loss {event.test_loss:.4f}"
+    if event.test_acc is not None:
+        test = f"test accuracy {event.test_acc:.2%}"
     return f"{test} · {best} · {event.elapsed_s:.1f} s{early}"

@@ -37,6 +37,9 @@ class Prediction:
         Names of the classes.
     notes : tuple of str
         What was done to the picture.
+    targets : str
+        As in a `Dataset`: the network chose among classes, or `probs` are those of labels that may apply together, or
+        numbers that it estimates.
     """
 
     path: str
@@ -44,6 +47,7 @@ class Prediction:
     probs: NDArray[Any]
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    targets: str = "classes"
 
     @property
     def index(self) -> int:
@@ -54,6 +58,10 @@ class Prediction:
     def label(self) -> str:
         """Return the name of the most probable class."""
         return self.classes[self.index]
+
+    def applying(self) -> list[str]:
+        """Return the labels with a probability of one half or more."""
+        return [name for name, prob in zip(self.classes, self.probs, strict=True) if prob >= 0.5]
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """Return names and probabilities of the most probable classes."""
@@ -100,10 +108,12 @@ def load_weights(session: Session, checkpoint: Checkpoint) -> None:
 
 def make_engine_session(model: Model, checkpoint: Checkpoint, *, batch_size: int, threads: int) -> Session:
     """Return the compiled engine for prediction."""
+    from cnncli.engine.losses import LOSSES, Objective
     from cnncli.engine.session import Session  # imports numba, so not before it is needed
 
     prep = checkpoint.preprocessing
-    return Session(model, batch_size=batch_size, threads=threads, mean=prep.mean, std=prep.std)
+    objective = Objective(loss if (loss := checkpoint.training.get("loss")) in LOSSES else "auto")
+    return Session(model, batch_size=batch_size, threads=threads, mean=prep.mean, std=prep.std, objective=objective)
 
 
 def predict(
@@ -147,15 +157,16 @@ def predict(
             if failed is not None:
                 yield FailedPicture(path, failed)
             else:
-                yield _answer(path, next(rows), checkpoint.classes, notes)
+                yield _answer(path, next(rows), checkpoint, notes)
 
 
 def _answer(
-    path: str, probs: NDArray[Any], classes: tuple[str, ...], notes: tuple[str, ...]
+    path: str, probs: NDArray[Any], checkpoint: Checkpoint, notes: tuple[str, ...]
 ) -> Prediction | FailedPicture:
     if not np.isfinite(probs).all():
         hint = "its weights are too large for float32; train it again with a lower --lr"
         return FailedPicture(path, NumericError("the network answers with NaN", where=path, hint=hint))
+    classes, targets = checkpoint.classes, str(checkpoint.training.get("targets", "classes"))
     if len(probs) < len(classes):  # one unit of binary cross-entropy: the probability of the second of two classes
         probs = np.array([1 - probs[0], probs[0]])
-    return Prediction(path, np.argsort(-probs, kind="stable"), probs, classes, notes)
+    return Prediction(path, np.argsort(-probs, kind="stable"), probs, classes, notes, targets)

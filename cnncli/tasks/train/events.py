@@ -44,14 +44,14 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Progress:
-    """Inside an epoch, a few times per second; `loss` and `acc` are means so far."""
+    """Inside an epoch, a few times per second; `loss` and `acc` are means so far, `acc` None as in `EpochDone`."""
 
     epoch: int
     epochs: int
     step: int
     steps: int
     loss: float
-    acc: float
+    acc: float | None
     elapsed_s: float
 
 
@@ -80,6 +80,8 @@ class EpochDone:
 
     Attributes
     ----------
+    acc : float or None
+        Share of right answers; None where targets are numbers.
     val_loss, val_acc : float or None
         None without validation images.
     lr : float
@@ -95,7 +97,7 @@ class EpochDone:
     epoch: int
     epochs: int
     loss: float
-    acc: float
+    acc: float | None
     val_loss: float | None
     val_acc: float | None
     lr: float

@@ -197,7 +197,7 @@ class _Training:
             epoch=state.epoch,
             epochs=plan.epochs,
             loss=state.loss_sum / state.seen,
-            acc=state.correct / state.seen,
+            acc=self._accuracy(state.correct / state.seen),
             val_loss=val_loss,
             val_acc=val_acc,
             lr=state.lr,
@@ -230,7 +230,13 @@ class _Training:
             raise self._not_finite(f"{name} became {loss}", state.epoch, state.step, state.lr)
         return (None, None) if is_empty else (loss, acc)
 
-    def _evaluate(self, split: Split, state: _Epoch | None) -> Generator[TrainingEvent, None, tuple[float, float]]:
+    def _accuracy(self, share: float) -> float | None:
+        """Return a share of right answers; None where no answer is right or wrong."""
+        return None if self.plan.data.targets == "numbers" else share
+
+    def _evaluate(
+        self, split: Split, state: _Epoch | None
+    ) -> Generator[TrainingEvent, None, tuple[float, float | None]]:
         """Return mean loss and accuracy; a signal ends it between slices."""
         size = _EVALUATION_BATCHES * self.plan.options.batch_size
         part, epochs = "validation" if state else "test", self.plan.epochs
@@ -247,7 +253,8 @@ class _Training:
                 hits += int(found.hits.sum())
             if self.stop.number:
                 raise self._interrupted(state) if state else self._stopped("stopped before the test images were done")
-        return math.fsum(losses) / len(split), hits / len(split)  # an exact sum: `cnn eval` finds the same bits
+        share = self._accuracy(hits / len(split))
+        return math.fsum(losses) / len(split), share  # an exact sum: `cnn eval` finds the same bits
 
     def _finish(self, stopped_early: bool) -> Iterator[TrainingEvent]:
         plan, record = self.plan, self.record
@@ -273,7 +280,7 @@ class _Training:
         yield done
 
     def _progress(self, state: _Epoch) -> Progress:
-        mean_loss, mean_acc = state.loss_sum / state.seen, state.correct / state.seen
+        mean_loss, mean_acc = state.loss_sum / state.seen, self._accuracy(state.correct / state.seen)
         plan = self.plan
         return Progress(
             state.epoch, plan.epochs, state.step, plan.steps, mean_loss, mean_acc, time.perf_counter() - state.began

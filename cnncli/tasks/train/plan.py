@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnncli.errors import CnnError, InvalidInputError
+from cnncli.errors import CnnError, InvalidInputError, UsageError
 from cnncli.io.datasets.dataset import Dataset, Split
 from cnncli.io.preprocessing import Preprocessing
 from cnncli.language.document import Document, parse_document
+from cnncli.language.restate import without_last_layer
 from cnncli.language.tree import read_tree
 from cnncli.model import Model, parse_model
 from cnncli.model.sources import Source
@@ -138,7 +139,7 @@ def plan_training(options: TrainingOptions, source: Source, data: Dataset) -> Tr
     notes += data.notes
     if options.batch_size > len(order):
         notes.append(f"the batch of {options.batch_size} is larger than the {len(order)} training images")
-    if len(set(train.labels[order].tolist())) == 1:
+    if data.targets == "classes" and len(set(train.labels[order].tolist())) == 1:
         label = data.classes[int(train.labels[order[0]])]
         notes.append(f"all {len(order)} training images are of class {label!r}: there is nothing to tell apart")
     epochs = default_epochs(steps) if options.epochs is None else options.epochs
@@ -171,7 +172,8 @@ def _held_out(data: Dataset, train: Split, options: TrainingOptions) -> tuple[ND
     if data.validation is not None:
         validation = data.validation if options.limit is None else data.validation.first(options.limit)
         return np.arange(len(train)), validation
-    order, held_out = stratified_split(train.labels, options.val_split, options.seed)
+    labels = train.labels if data.targets == "classes" else np.zeros(len(train), np.int64)
+    order, held_out = stratified_split(labels, options.val_split, options.seed)
     return order, Split(train.images[held_out], train.labels[held_out])
 
 
@@ -233,27 +235,55 @@ def _fitted_model(source: Source, data: Dataset, options: TrainingOptions) -> tu
     """Return the network for the data, the name of its loss, and notes."""
     from cnncli.engine.losses import Objective, loss_name
 
+    source, asked, said = _for_targets(source, data, options)
     shape, count = data.image_shape, len(data.classes)
     written = _written(source)
     notes = []
     if written is not None and written.input_shape not in (None, shape):
         notes.append(f"input {format_hwc(shape)} of {data.name} in place of {format_hwc(written.input_shape or ())}")
     if written is not None and written.classes not in (None, count):
-        notes.append(f"{count} classes of {data.name} in place of {written.classes}")
+        what = "classes" if data.targets == "classes" else "outputs"
+        notes.append(f"{count} {what} of {data.name} in place of {written.classes}")
     try:
         model = parse_model(source.text, source.where, input_shape=shape, classes=count)
     except CnnError as error:
         message = f"{error.message} ({', '.join(notes)})" if notes else error.message
         raise InvalidInputError(message, where=error.where, hint=error.hint) from None
     outputs = math.prod(model.output_shape)
-    if outputs != count and not (outputs == 1 and count == 2):
-        message = f"{model.name} has {outputs} outputs, {data.name} has {count} classes"
+    if outputs != count and not (outputs == 1 and count == 2 and data.targets == "classes"):
+        message = f"{model.name} has {outputs} outputs, {data.name} has {count} {data.targets}"
         raise InvalidInputError(message, where=source.where, hint="end with `dense: classes` and `softmax`")
-    loss = loss_name(model, Objective(options.loss, options.label_smoothing))
-    if loss == "binary_cross_entropy" and (options.class_weights or outputs != 1):
+    loss = loss_name(model, Objective(asked, options.label_smoothing))
+    if data.targets == "classes" and loss == "binary_cross_entropy" and (options.class_weights or outputs != 1):
         what = "has no class weights" if outputs == 1 else f"of {count} classes needs one output, not {outputs}"
         raise InvalidInputError(f"binary cross-entropy {what}", where=source.where, hint="end with softmax")
-    return model, loss, [f"{model.name}: {note}" for note in notes]
+    return model, loss, [f"{model.name}: {note}" for note in (*notes, *said)]
+
+
+def _for_targets(source: Source, data: Dataset, options: TrainingOptions) -> tuple[Source, str, list[str]]:
+    """Return the network without the softmax that the targets have no use for, the loss that they need, and notes."""
+    kinds = {"labels": ("binary_cross_entropy", "labels that may apply together"), "numbers": ("mse", "numbers")}
+    if data.targets == "classes":
+        if options.loss == "mse":
+            message = f"--loss mse needs numbers for targets, those of {data.name} are classes"
+            raise UsageError(message, hint="leave it away, or give a table or arrays with numbers")
+        return source, options.loss, []
+    loss, words = kinds[data.targets]
+    if options.loss not in ("auto", loss):
+        message = f"--loss {options.loss.replace('_', '-')} needs classes, the targets of {data.name} are {words}"
+        raise UsageError(message, hint=f"use --loss {loss.replace('_', '-')}")
+    for option in ("class_weights", "label_smoothing"):
+        if getattr(options, option):
+            message = f"--{option.replace('_', '-')} needs classes, the targets of {data.name} are {words}"
+            raise UsageError(message, hint="leave it away")
+    notes = [f"the targets of {data.name} are {words}: loss {loss.replace('_', '-')}"]
+    try:
+        text = without_last_layer(source.text, read_tree(source.text, source.where), "softmax")
+    except CnnError:  # `parse_model` reports it better
+        return source, loss, notes
+    if text != source.text:
+        notes.append("its softmax is left out")
+    return replace(source, text=text), loss, notes
 
 
 def written_input(source: Source) -> Shape | None:

@@ -61,11 +61,9 @@ class RunRecord:
 
     def is_better(self, val_loss: float | None, val_acc: float | None) -> bool:
         """Return True where these values beat the best epoch so far."""
-        if self.best is None or val_acc is None or val_loss is None:
+        if self.best is None or val_loss is None or self.best.val_loss is None:
             return True
-        if self.best.val_acc is None or self.best.val_loss is None:
-            return True
-        return (val_acc, -val_loss) > (self.best.val_acc, -self.best.val_loss)
+        return (val_acc or 0, -val_loss) > (self.best.val_acc or 0, -self.best.val_loss)
 
     def add(self, row: EpochDone) -> None:
         """Add a finished epoch to the history, and remember it if it is the best one."""
@@ -145,6 +143,7 @@ class RunRecord:
             "dataset": plan.data.name,
             "epochs": plan.epochs,
             "batch_size": options.batch_size,
+            "targets": plan.data.targets,
             "loss": plan.loss,
             "label_smoothing": options.label_smoothing,
             "class_weights": options.class_weights,
