@@ -61,6 +61,15 @@ NETWORKS = {
         "- flatten",
         "- dense: classes",
     ),
+    "wide enough for fewer multiplications": (
+        [7, 5, 1],
+        "- conv: {filters: 18, kernel: 3, padding: 1, activation: relu}",
+        "- conv: {filters: 37, kernel: 3, padding: [2, 1, 0, 1], activation: relu}",
+        "- conv: {filters: 17, kernel: 3, padding: 2}",
+        "- conv: {filters: 18, kernel: 3}",
+        "- flatten",
+        "- dense: classes",
+    ),
     "lopsided padding": (
         [7, 7, 2],
         "- conv: {filters: 3, kernel: 4, padding: [3, 0, 1, 2]}",

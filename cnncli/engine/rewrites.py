@@ -13,11 +13,15 @@ Rewrite: TypeAlias = Callable[[Sequence[Step]], list[Step]]
 
 
 def drop_dead(steps: Sequence[Step]) -> list[Step]:
-    """Leave out steps whose results nobody reads; a step that writes no value is read from outside."""
+    """Leave out steps whose results nobody reads; one that writes a table, or no value, is read from outside."""
     kept: list[Step] = []
     read: set[Value] = set()  # with everything that a value which is read lies in
     for step in reversed(steps):
-        if not step.writes or any(value.is_pinned or read & set(_homes(value)) for value in step.writes):
+        if (
+            not step.writes
+            or step.tables_written
+            or any(value.is_pinned or read & set(_homes(value)) for value in step.writes)
+        ):
             kept.append(step)
             for value in step.reads:
                 read.update(_homes(value))
@@ -50,7 +54,7 @@ def fold_scaling(steps: Sequence[Step]) -> list[Step]:
         makers = [one for one in steps if set(one.tables_written) & set(step.tables_read)]
         first += [*makers, *prepare]
         replaced |= dict.fromkeys(makers, None)
-        replaced[before], replaced[step] = replace(folded, writes=step.writes), None
+        replaced[before], replaced[step] = replace(folded, writes=(*step.writes, *folded.writes[1:])), None
     rest = (replaced.get(step, step) for step in steps)
     return [*first, *(step for step in rest if step is not None)]
 

@@ -12,6 +12,7 @@ from cnncli.layers.base import MAX_KERNEL, Example, Layer, Option, Param, Window
 from cnncli.layers.convolution import ConvLoops
 from cnncli.layers.recording import Scope, Step, Table
 from cnncli.layers.windows import DILATION, PADDING, ROUND, STRIDE, round_up, slide, with_pads
+from cnncli.layers.winograd import Winograd
 from cnncli.shapes import Pads, Pair, Shape, pair_text
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
         Example({"filters": 6, "kernel": (3, 2), "stride": (2, 1), "groups": 3}, ((3, 7, 5),)),
         Example({"filters": 2, "kernel": (5, 3), "padding": (2, 1, 0, 1), "bias": False}),
         Example({"filters": 2, "kernel": (3, 3), "dilation": (2, 2), "padding": "same"}),
+        Example({"filters": 17, "kernel": (3, 3), "padding": (1, 1, 2, 0)}, ((16, 5, 4),)),
     )
 
     def out_shape(self, *xs: Shape) -> Shape:
@@ -125,6 +127,13 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
         """Record the loops that fill y; they can rectify as they write."""
         (x,) = xs
         y, loops = g.value(self.out_shape(x.shape)), self._loops(x.shape)
+        winograd = self._winograd(x.shape)
+        if winograd is not None:
+            weights = winograd.transform(g.node, f"{g.label} weights")
+            g.steps.append(weights)
+            step = self._minimal(g, winograd, x, y, weights.tables_written[0])
+            step.folded = lambda scale, shift: self._folded_minimal(step, winograd, loops, scale, shift)
+            return y
 
         def emit(b: Bound) -> list[Op]:
             bias = b.weights["bias"] if self.bias else b.zero
@@ -134,8 +143,49 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
         step.folded = lambda scale, shift: self._folded(step, loops, scale, shift)
         return y
 
+    def _minimal(self, g: Graph, winograd: Winograd, x: Value, y: Value, weights: Table) -> Step:
+        """Record the forward pass with transformed weights."""
+
+        def emit(b: Bound) -> list[Op]:
+            bias = b.weights["bias"] if self.bias else b.zero
+            return winograd.correlate(
+                b, b.tables[weights], bias,
+                pads=self.padding, has_bias=self.bias, relu="relu" in b.absorbed,
+            )  # fmt: skip
+
+        scratch = winograd.scratch(g)
+        return g.step(
+            "forward", [x], [y, scratch], emit, tables_read=[weights], halos=[winograd.halo], epilogues=["relu"],
+            is_parallel=True,
+        )  # fmt: skip
+
+    def _folded_minimal(
+        self, step: Step, winograd: Winograd, loops: ConvLoops, scale: Table, shift: Table
+    ) -> list[Step]:
+        """Return the step with scaled weights, after one that scales them and one that transforms them."""
+        before, weight, bias = self._scaled_weights(step, loops, scale, shift)
+        weights = winograd.transform(step.node, f"{step.name} weights", weight)
+
+        def emit(b: Bound) -> list[Op]:
+            return winograd.correlate(
+                b, b.tables[weights.tables_written[0]], b.tables[bias],
+                pads=self.padding, has_bias=True, relu="relu" in b.absorbed,
+            )  # fmt: skip
+
+        tables = (*weights.tables_written, bias)
+        return [before, weights, replace(step, emit=emit, tables_read=tables, folded=None)]
+
     def _folded(self, step: Step, loops: ConvLoops, scale: Table, shift: Table) -> list[Step]:
         """Return the step with scaled weights, after one that scales them."""
+        before, weight, bias = self._scaled_weights(step, loops, scale, shift)
+
+        def emit(b: Bound) -> list[Op]:
+            return loops.forward(b.reads[0], b.writes[0], b.tables[weight], b.tables[bias], True, "relu" in b.absorbed)
+
+        return [before, replace(step, emit=emit, tables_read=(weight, bias), folded=None)]
+
+    def _scaled_weights(self, step: Step, loops: ConvLoops, scale: Table, shift: Table) -> tuple[Step, Table, Table]:
+        """Return the step that scales the weights for `step`, and the tables that it writes: weight and bias."""
         size = loops.channels // self.groups * prod(self.kernel)
         weight, bias = Table(size * self.filters, f"{step.name} weight"), Table(self.filters, f"{step.name} bias")
         per_task = max(1, 4096 // size)
@@ -149,39 +199,66 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
             sizes = {"size": size, "per_task": per_task, "filters": self.filters}
             return [Op("norms.batchnorm.fold_into_convolution", source | factors | target | sizes)]
 
-        def emit(b: Bound) -> list[Op]:
-            return loops.forward(b.reads[0], b.writes[0], b.tables[weight], b.tables[bias], True, "relu" in b.absorbed)
-
         tasks = -(-self.filters // per_task)
         before = Step(
             f"{step.name}: scale weights", (), (), scale_weights, (scale, shift), (weight, bias), Scope.BATCH,
             tasks=tasks, node=step.node,
         )  # fmt: skip
-        return [before, replace(step, emit=emit, tables_read=(weight, bias), folded=None)]
+        return before, weight, bias
 
     def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:
         """Record the loops that fill dweight, dbias and, where wanted, dx."""
         (x,) = xs
-        loops = self._loops(x.shape)
-        params = self.params(x.shape)
-        dweight = g.parameter_gradient("weight", params["weight"].size)
-
-        def emit_weight(b: Bound) -> list[Op]:
-            return loops.weight_gradient(b.reads[0], b.reads[1], b.partials[dweight])
-
-        g.step("dweight", [x, dy], [], emit_weight, tables_written=[dweight], halos=[self.padding], is_parallel=True)
+        winograd = self._winograd(x.shape)
+        if winograd is not None:
+            winograd.weight_gradient(g, x, dy, "weight")
+        else:
+            self._weight_gradient(g, x, dy)
         if self.bias:
             g.bias_gradient("bias", dy)
         if not g.wants_gradient(x):
             return (None,)
         dx = g.value(x.shape)
+        if winograd is not None:
+            self._minimal_input_gradient(g, winograd, dy, dx)
+            return (dx,)
+        loops = self._loops(x.shape)
 
-        def emit_input(b: Bound) -> list[Op]:
+        def emit(b: Bound) -> list[Op]:
             return loops.input_gradient(b.reads[0], b.writes[0], b.weights["weight"], b.zero)
 
         halo = loops.gradient_halo(x.shape, self.out_shape(x.shape))
-        g.step("dx", [dy], [dx], emit_input, halos=[halo], is_parallel=True)
+        g.step("dx", [dy], [dx], emit, halos=[halo], is_parallel=True)
         return (dx,)
+
+    def _weight_gradient(self, g: Graph, x: Value, dy: Value) -> None:
+        """Record the loops that fill dweight."""
+        loops, size = self._loops(x.shape), self.params(x.shape)["weight"].size
+        dweight = g.parameter_gradient("weight", size)
+
+        def emit(b: Bound) -> list[Op]:
+            return loops.weight_gradient(b.reads[0], b.reads[1], b.partials[dweight])
+
+        g.step("dweight", [x, dy], [], emit, tables_written=[dweight], halos=[self.padding], is_parallel=True)
+
+    def _minimal_input_gradient(self, g: Graph, winograd: Winograd, dy: Value, dx: Value) -> None:
+        """Record the convolution of dy with transformed weights, turned round."""
+        weights = winograd.transform(g.node, f"{g.label} weights turned", is_turned=True)
+        g.steps.append(weights)
+        table = weights.tables_written[0]
+
+        def emit(b: Bound) -> list[Op]:
+            return winograd.correlate(
+                b, b.tables[table], b.zero,
+                pads=winograd.turned_padding, has_bias=False, relu=False,
+            )  # fmt: skip
+
+        scratch = winograd.scratch(g, is_turned=True)
+        halos = [winograd.turned_halo]
+        g.step("dx", [dy], [dx, scratch], emit, tables_read=[table], halos=halos, is_parallel=True)
+
+    def _winograd(self, x: Shape) -> Winograd | None:
+        return Winograd.of(self.window(), self.groups, x, self.out_shape(x))
 
     def _loops(self, x: Shape) -> ConvLoops:
         return ConvLoops(self.window(), x[0], self.filters, self.groups)

@@ -18,7 +18,9 @@ from cnncli.kernels.simd.vectors import ELEMENTS, LANES, load_vector, multiply_a
 
 
 @cache
-def make_tile(rows: int, columns: int, *, lane_sum: bool = False, b_column: int | None = LANES) -> Any:
+def make_tile(
+    rows: int, columns: int, *, lane_sum: bool = False, adds: bool = False, b_column: int | None = LANES
+) -> Any:
     """Return the tile of `rows` x `columns` accumulators as a function for compiled code.
 
     Its arguments, all strides in elements::
@@ -30,7 +32,7 @@ def make_tile(rows: int, columns: int, *, lane_sum: bool = False, b_column: int 
     steps of A and B along them. Every result is raised to at least `low` (0 rectifies, minus infinity leaves it; NaN
     stays).
     With `lane_sum` the result is one number per (i, j), added to what C holds if `keep` is not 0; `bias` and `low` are
-    not read. Without it `keep` is not read.
+    not read. With `adds` the results are vectors, and the same holds of them. Without either `keep` is not read.
     Where `b_column` is known here, the argument of that name is not read: neighbouring columns then cost no register.
     """
 
@@ -47,7 +49,7 @@ def make_tile(rows: int, columns: int, *, lane_sum: bool = False, b_column: int 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             if b_column is not None:
                 args = [*args[:3], ir.Constant(ir.IntType(64), b_column), *args[4:]]
-            _Tile(builder, element, rows, columns, lane_sum).emit(args)
+            _Tile(builder, element, rows, columns, lane_sum=lane_sum, adds=adds).emit(args)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -58,8 +60,8 @@ def make_tile(rows: int, columns: int, *, lane_sum: bool = False, b_column: int 
 class _Tile:
     """Writes the LLVM code of one tile."""
 
-    def __init__(self, builder: Any, element: Any, rows: int, columns: int, lane_sum: bool) -> None:
-        self.builder, self.element, self.lane_sum = builder, element, lane_sum
+    def __init__(self, builder: Any, element: Any, rows: int, columns: int, *, lane_sum: bool, adds: bool) -> None:
+        self.builder, self.element, self.lane_sum, self.adds = builder, element, lane_sum, adds
         self.rows, self.columns = range(rows), range(columns)
         vector = ir.VectorType(element, LANES)
         self.sums = [[cgutils.alloca_once(builder, vector) for _ in self.columns] for _ in self.rows]
@@ -69,14 +71,14 @@ class _Tile:
         counts, a_steps, b_steps = args[10:13], args[13:16], args[16:19]
         for i in self.rows:
             start = ir.Constant(ir.VectorType(self.element, LANES), None)
-            if not self.lane_sum:
+            if not (self.lane_sum or self.adds):
                 start = splat(self.builder, self._number(self._moved(bias, self._times(bias_row, i))))
             for j in self.columns:
                 self.builder.store(start, self.sums[i][j])
         row_steps = [self._times(a_row, i) for i in self.rows]
         column_steps = [self._times(b_column, j) for j in self.columns]
         self._loops(counts, a, b, a_steps, b_steps, row_steps, column_steps)
-        floor = None if self.lane_sum else splat(self.builder, low)
+        floor = None if self.lane_sum or self.adds else splat(self.builder, low)
         keeps = self.builder.icmp_signed("!=", args[19], ir.Constant(ir.IntType(64), 0))
         for i in self.rows:
             for j in self.columns:
@@ -87,6 +89,10 @@ class _Tile:
                     zero = ir.Constant(self.element, 0.0)
                     before = self.builder.select(keeps, self._number(target), zero)
                     self.builder.store(self.builder.fadd(before, sum_lanes(self.builder, value)), target)
+                elif self.adds:
+                    zero = ir.Constant(value.type, None)
+                    before = self.builder.select(keeps, load_vector(self.builder, c, place, self.element), zero)
+                    store_vector(self.builder, self.builder.fadd(before, value), c, place)
                 else:
                     low_lanes = self.builder.fcmp_ordered("<", value, floor)
                     store_vector(self.builder, self.builder.select(low_lanes, floor, value), c, place)

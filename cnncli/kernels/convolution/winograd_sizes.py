@@ -1,0 +1,73 @@
+"""Sizes of the loops and buffers of winograd.py: plain integers, without Numba."""
+
+from __future__ import annotations
+
+from cnncli.compute.host import LANES
+from cnncli.shapes import Shape
+
+#: filters of a panel of transformed weights: the rows of the register tile
+ROWS = 4
+#: channels whose weights are transformed at the same time, a vector of them and the panel's filters
+GROUP = LANES // ROWS
+#: channels that are added up in registers; sums of so many are then added: it fits the first cache, and rounds less
+DEPTH = 64
+#: numbers that transformed tiles may take: about half of a second cache of 1 MiB
+_ROOM = 1 << 18
+
+
+def tiles(shape: Shape) -> int:
+    """Return how many tiles of 2x2 cover maps (C, H, W)."""
+    return -(-shape[1] // 2) * -(-shape[2] // 2)
+
+
+def columns_of(count: int) -> int:
+    """Return the tiles that the register tile takes at a time, where there are `count`: the fewest wasted."""
+    few, many = {16: (4, 6)}.get(LANES, (2, 3))
+    return few if -(-count // few) * (few * ROWS + 1) <= -(-count // many) * (many * ROWS + 1) else many
+
+
+def chunk_of(count: int, channels: int, filters: int) -> int:
+    """Return the tiles that are transformed, multiplied and transformed back before the next ones."""
+    columns = columns_of(count)
+    fit = _ROOM // (16 * LANES * (channels + filters))
+    return max(1, min(fit // columns, -(-count // columns))) * columns
+
+
+def scratch_size(chunk: int, channels: int, filters: int) -> int:
+    """Return the vectors that `winograd.correlate` takes for a chunk of tiles."""
+    return 16 * (channels * chunk + 1) + 16 * (padded(filters, ROWS) * chunk + 1)
+
+
+def weights_size(channels: int, filters: int) -> int:
+    """Return the numbers of transformed weights."""
+    return 16 * padded(filters, ROWS) * padded(channels, GROUP)
+
+
+def product_tile(channels: int) -> tuple[int, int]:
+    """Return filters and vectors of channels of the weight gradient's register tile."""
+    vectors = -(-channels // LANES)
+    if LANES == 16:
+        return (6, 4) if vectors >= 4 else (8, 2) if vectors >= 2 else (8, 1)
+    return (3, 4) if vectors >= 4 else (4, 2) if vectors >= 2 else (8, 1)
+
+
+def products_shape(channels: int, filters: int) -> tuple[int, int]:
+    """Return filters and channels of the products of the weight gradient, padded to whole register tiles."""
+    rows, columns = product_tile(channels)
+    return padded(filters, rows), padded(channels, columns * LANES)
+
+
+def product_chunk(count: int, channels: int, filters: int) -> int:
+    """Return the tiles that `winograd.weight_products` transforms and multiplies before the next ones."""
+    fit = _ROOM // (4 * LANES * sum(products_shape(channels, filters)))
+    return max(1, min(fit, 8, count))
+
+
+def products_scratch_size(chunk: int, channels: int, filters: int) -> int:
+    """Return the vectors that `winograd.weight_products` takes for a chunk of tiles."""
+    return 4 * (sum(products_shape(channels, filters)) * chunk + 2) + 4 * LANES
+
+
+def padded(count: int, multiple: int) -> int:
+    """Return the next multiple."""
+    return -(-count // multiple) * multiple
