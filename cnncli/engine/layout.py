@@ -34,6 +34,8 @@ class Layout:
     dtype : {"float32", "float64"}
     is_counted_only : bool
         Allocate no large array: only `size_bytes` is wanted.
+    is_stepwise : bool
+        Every step can be run by itself, for all images.
 
     Raises
     ------
@@ -51,8 +53,9 @@ class Layout:
         *,
         objective: Objective = PLAIN,
         is_counted_only: bool = False,
+        is_stepwise: bool = False,
     ) -> None:
-        self.model, self.threads, self.dtype = model, threads, dtype
+        self.model, self.threads, self.dtype, self._is_stepwise = model, threads, dtype, is_stepwise
         self.blocks = blocks = -(-batch_size // LANES)
         self.loss = loss_name(model, objective)
         self.memory = Memory(dtype, is_counted_only=is_counted_only)
@@ -112,7 +115,8 @@ class Layout:
             return [Op("gather.gather_images", {"x": b.writes[0], **operands})]
 
         recorded.graph.steps.insert(0, Step("images", (), (recorded.input,), emit))
-        return Plan(recorded, self.threads, self.dtype).bind(self.memory, self.weights, self.signals)
+        plan = Plan(recorded, self.threads, self.dtype, is_stepwise=self._is_stepwise)
+        return plan.bind(self.memory, self.weights, self.signals)
 
     def _targets(self) -> Targets:
         labels, losses, hits = (Operand(array, task_step=LANES) for array in (self.labels, self.losses, self.hits))
@@ -127,7 +131,17 @@ def session_bytes(
     threads: int,
     recipe: Recipe | None = None,
     objective: Objective = PLAIN,
+    is_stepwise: bool = False,
 ) -> int:
     """Return the bytes that a session of these arguments is going to allocate, exactly, without allocating them."""
-    layout = Layout(model, batch_size, threads, recipe, "float32", objective=objective, is_counted_only=True)
+    layout = Layout(
+        model,
+        batch_size,
+        threads,
+        recipe,
+        "float32",
+        objective=objective,
+        is_counted_only=True,
+        is_stepwise=is_stepwise,
+    )
     return layout.size_bytes

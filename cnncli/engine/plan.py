@@ -60,9 +60,11 @@ class Plan:
     record : Record
     threads : int
     dtype : str
+    is_stepwise : bool
+        Every step of blocks has a phase of its own, so that each can be run by itself.
     """
 
-    def __init__(self, record: Record, threads: int, dtype: str) -> None:
+    def __init__(self, record: Record, threads: int, dtype: str, *, is_stepwise: bool = False) -> None:
         graph = record.graph
         self.threads, self.dtype, self.blocks = threads, np.dtype(dtype), graph.blocks
         self.together = -(-graph.blocks // graph.groups)
@@ -75,7 +77,7 @@ class Plan:
         self.phases = phases_of(steps)
         # where blocks are fewer than threads, a block is shared out: layer by layer instead of block by block
         self.parts = -(-2 * threads // self.tasks) if self.tasks < threads and _is_worth_sharing(record) else 1
-        if self.parts > 1:
+        if self.parts > 1 or is_stepwise:
             self.phases = one_step_each(self.phases)
         self.placement = place(self.phases, self.blocks, LANES)
         self.tables = list(
@@ -188,6 +190,18 @@ class BoundPlan:
             return self.plan.tasks
         parts = [op.shared_out(self.plan.parts, str(self.plan.dtype)).parts for op in self._ops(step)]
         return self.plan.blocks * (sum(parts) if step.is_parallel else min(parts, default=1))
+
+    def steps(self) -> Iterator[Step]:
+        """Yield every step in the order in which they run, those that change running statistics last."""
+        for phase in self.plan.phases:
+            yield from (*phase.block_steps, *phase.batch_steps)
+        yield from self.plan.updates
+
+    def alone(self, step: Step) -> list[list[OpSequence]]:
+        """Return the phases of one step."""
+        if step.scope is Scope.BATCH:
+            return [[self._sequence(step)]]
+        return list(self._sequences(Phase([step])))
 
     @cached_property
     def phases(self) -> list[list[OpSequence]]:

@@ -1,4 +1,4 @@
-"""The plan of a network as a table, and its speed as a line."""
+"""The plan of a network and the times of its layers as tables."""
 
 from __future__ import annotations
 
@@ -26,10 +26,43 @@ def plan_table(summary: PlanSummary) -> Table:
     return Table(columns, rows, footer=footer)
 
 
-def speed_line(name: str, batch_size: int, threads: int, speed: Speed) -> str:
-    """Return both speeds in one line."""
-    rates = f"training {speed.train_images_per_s:,.0f} images/s · prediction {speed.infer_images_per_s:,.0f} images/s"
-    return f"{name} · batch {batch_size} · {threads} threads · {rates}\n"
+def speed_table(title: str, speed: Speed) -> Table:
+    """Return one row per layer and pass; below them the speed of the whole network."""
+    columns = [
+        Column("Layer"),
+        Column("Pass"),
+        Column("ms", "right"),
+        Column("GFLOP/s", "right"),
+        Column("of peak", "right"),
+        Column("Bytes", "right"),
+    ]
+    rows = [
+        [
+            " + ".join((layer.name, *layer.absorbed)),
+            layer.which,
+            _ms(layer.ms),
+            "-" if layer.gflops is None else f"{layer.gflops:,.1f}",
+            "-" if layer.peak_share is None else f"{layer.peak_share:.0%}",
+            f"{layer.bytes:,}",
+        ]
+        for layer in speed.layers
+    ]
+    total = ["all, one by one", "", _ms(sum(layer.ms for layer in speed.layers)), "", "", ""]
+    footer = [f"{title} · peak {speed.peak_gflops:,.0f} GFLOP/s (float32 multiply-adds in registers)"]
+    footer += [
+        f"{_threads(rate.threads)}: training {rate.train_images_per_s:,.0f} images/s · "
+        f"prediction {rate.infer_images_per_s:,.0f} images/s"
+        for rate in speed.scaling
+    ]
+    return Table(columns, rows, total, footer)
+
+
+def _ms(value: float) -> str:
+    return f"{value:,.3f}" if value < 100 else f"{value:,.1f}"
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def _mib(size: int) -> str:

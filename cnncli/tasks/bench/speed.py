@@ -1,40 +1,152 @@
-"""Images per second of a network on this machine, training and predicting, on random images."""
+"""What a network does on this machine: images per second, and the time of every layer beside the processor's peak."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnncli.model import Model
+from cnncli.errors import CnnError
+from cnncli.model import Model, Node
+from cnncli.optim.optimizers import Recipe
+from cnncli.tasks.free_memory import free_memory
+
+if TYPE_CHECKING:  # the engine imports Numba
+    from cnncli.engine.session import Session
+    from cnncli.engine.step_times import StepTime
 
 _ROUNDS = 5
-_SECONDS = 1.0  # per round, or one step
+_SECONDS = 0.4  # per round, or one step
+_SHARE_OF_MEMORY = 0.8
 
 
 @dataclass(frozen=True)
-class Speed:
-    """Medians of five rounds after a warm-up [images/s]."""
+class LayerTime:
+    """One pass of a layer over a batch, every step of it by itself with all threads.
 
+    Parameters
+    ----------
+    name, kind : str
+        Of the node; ``images``, ``loss`` and ``optimizer`` are no layers.
+    which : {"forward", "dweight", "dx", "update"}
+        The output, the gradients of the parameters, that of the input, the optimizer and running statistics.
+    absorbed : tuple of str
+        Work of other layers that is done besides: ``relu``.
+    ms : float
+    gflops : float or None
+        Multiply-adds of the layer, two FLOP each [GFLOP/s]; None for layers without.
+    peak_share : float or None
+        Of `peak_gflops`.
+    bytes : int
+        Of feature maps read and written by its steps, and of its parameters.
+    """
+
+    name: str
+    kind: str
+    which: str
+    absorbed: tuple[str, ...]
+    ms: float
+    gflops: float | None
+    peak_share: float | None
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Images per second with a number of threads."""
+
+    threads: int
     train_images_per_s: float
     infer_images_per_s: float
 
 
-def measure_speed(model: Model, *, batch_size: int, threads: int) -> Speed:
-    """Return how many images per second are trained on (Adam) and predicted, with whole batches of random images."""
+@dataclass(frozen=True)
+class Speed:
+    """Medians of five rounds after a warm-up [images/s], with all threads and with fewer; the time of every layer."""
+
+    train_images_per_s: float
+    infer_images_per_s: float
+    peak_gflops: float
+    scaling: tuple[Rate, ...]
+    layers: tuple[LayerTime, ...]
+
+
+def measure_speed(model: Model, *, batch_size: int, threads: int, is_training: bool = True) -> Speed:
+    """Return how fast a network is trained (Adam) and predicts, with whole batches of random images.
+
+    Parameters
+    ----------
+    model : Model
+    batch_size, threads : int
+        Fewer threads are measured, too: 1, 2, 4, ...
+    is_training : bool
+        Time the layers of training; otherwise of prediction.
+
+    Raises
+    ------
+    InvalidInputError
+        A layer that cannot be run.
+    CnnError
+        More memory than this machine has.
+    """
+    from cnncli.engine.step_times import peak_gflops, time_steps
+
+    recipe = Recipe("adam") if is_training else None
+    _check_memory(model, batch_size, threads)
+    scaling = tuple(_measured(model, batch_size, count) for count in _thread_counts(threads))
+    peak = peak_gflops(threads)
+    times = time_steps(model, batch_size=batch_size, threads=threads, recipe=recipe)
+    peak = max(peak, peak_gflops(threads))  # before and after: another program may have been in the way
+    layers = tuple(_layers(model, times, batch_size, peak))
+    return Speed(scaling[-1].train_images_per_s, scaling[-1].infer_images_per_s, peak, scaling, layers)
+
+
+def _thread_counts(most: int) -> Iterator[int]:
+    count = 1
+    while count < most:
+        yield count
+        count *= 2
+    yield most
+
+
+def _check_memory(model: Model, batch_size: int, threads: int) -> None:
+    from cnncli.engine.layout import session_bytes
+
+    recipe = Recipe("adam")
+    sizes = (
+        session_bytes(model, batch_size=batch_size, threads=threads, recipe=recipe, is_stepwise=is_stepwise)
+        for is_stepwise in (False, True)
+    )
+    needed, free = max(sizes) + batch_size * prod(model.input_shape), free_memory()
+    if needed > _SHARE_OF_MEMORY * free:
+        message = f"this needs {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free"
+        raise CnnError(message, hint="use a smaller --batch or a smaller network")
+
+
+def _measured(model: Model, batch_size: int, threads: int) -> Rate:
     from cnncli.engine.session import Session
 
     session = Session(model, batch_size=batch_size, threads=threads, optimizer="adam")
     random = np.random.default_rng(0)
     channels, height, width = model.input_shape
     images = random.integers(0, 256, (batch_size, height, width, channels), dtype=np.uint8)
-    labels = random.integers(0, model.output_shape[0], batch_size)
-    picks = np.arange(batch_size)
-    train = _rate(lambda: session.train_batch(images, labels, picks, 1e-4, (0, 0)), batch_size)
-    return Speed(train, _rate(lambda: session.predict(images), batch_size))
+    train = _rate(_training(session, images, random), batch_size)
+    return Rate(threads, train, _rate(lambda: session.predict(images), batch_size))
+
+
+def _training(session: Session, images: np.ndarray, random: np.random.Generator) -> Callable[[], object]:
+    from cnncli.engine.losses import LOSSES, PLAIN, loss_name
+
+    count, (classes,) = len(images), session.model.output_shape
+    is_rows = LOSSES[loss_name(session.model, PLAIN)].has_rows
+    labels = random.integers(0, 2, (count, classes)) if is_rows else random.integers(0, classes, count)
+    picks = np.arange(count)
+    return lambda: session.train_batch(images, labels, picks, 1e-4, (0, 0))
 
 
 def _rate(work: Callable[[], object], images: int) -> float:
@@ -47,3 +159,43 @@ def _rate(work: Callable[[], object], images: int) -> float:
             steps += 1
         rates.append(steps * images / (time.perf_counter() - begin))
     return statistics.median(rates)
+
+
+def _layers(model: Model, times: list[StepTime], batch_size: int, peak: float) -> Iterator[LayerTime]:
+    """Yield one entry per layer and pass, in the order in which they begin."""
+    found: dict[tuple[str, str], list[StepTime]] = {}
+    is_backward = False
+    for step in times:
+        is_backward |= step.name == "loss"
+        name = model.nodes[step.node].name if step.node >= 0 else step.name
+        found.setdefault((name, _pass(step, is_backward)), []).append(step)
+    for (name, which), steps in found.items():
+        node = model.nodes[steps[0].node] if steps[0].node >= 0 else None
+        seconds = sum(step.seconds for step in steps)
+        flops = 2 * node.macs * batch_size if node and which != "update" else 0
+        gflops = flops / seconds / 1e9 if flops and seconds else None
+        absorbed = tuple(dict.fromkeys(other for step in steps for other in step.absorbed))
+        yield LayerTime(
+            name=name,
+            kind=node.layer.kind if node else "",
+            which=which,
+            absorbed=absorbed,
+            ms=1e3 * seconds,
+            gflops=gflops,
+            peak_share=gflops / peak if gflops else None,
+            bytes=sum(step.bytes for step in steps) + (4 * _parameters(node) if node else 0),
+        )
+
+
+def _pass(step: StepTime, is_backward: bool) -> str:
+    if step.node < 0:
+        return "update" if step.name == "optimizer" else "forward"
+    if step.name.endswith("running statistics"):
+        return "update"
+    if not is_backward:
+        return "forward"
+    return "dx" if step.name.split()[-1] in ("dx", "dy") else "dweight"
+
+
+def _parameters(node: Node) -> int:
+    return sum(param.size for param in node.params.values())
