@@ -39,9 +39,6 @@ def command(
 ) -> None:
     r"""Measure how fast a network runs, layer by layer, or print how its work is planned.
 
-    Each layer is timed by itself with the whole batch; "of peak" compares it with the multiply-adds that the
-    processor does in registers, measured in the same run. Random images, float32, Adam.
-
     \b
     Examples:
       cnn bench                       LeNet-5, batches of 64
@@ -49,6 +46,9 @@ def command(
       cnn bench my.yaml --predict     the layers of prediction
       cnn bench my.yaml --json        for programs
       cnn bench vgg16 -b 16 --plan    phases, steps, tasks, bytes, lifetimes
+
+    Each layer is timed by itself with the whole batch; "of peak" compares it with the multiply-adds that the
+    processor does in registers, measured in the same run. Random images, float32, Adam.
     """
     from cnncli.model import load_model
     from cnncli.reporting import bench_report
