@@ -16,7 +16,7 @@ from PIL import ImageCms
 from cnncli.errors import CnnError, InvalidInputError
 from cnncli.io.images.decode import decode_image
 from cnncli.io.images.encode import check_holds, encode_image
-from cnncli.io.images.formats import format_of
+from cnncli.io.images.formats import FORMATS, format_of
 from cnncli.io.images.image import Image
 
 RNG = np.random.default_rng(20261120)
@@ -31,27 +31,26 @@ def samples(height: int, width: int, channels: int, dtype: str) -> np.ndarray:
     return noise
 
 
+LOSSLESS = [format for format in FORMATS.values() if format.name not in ("JPEG", "TEXT")]
 ROUND_TRIPS = [
-    *[("PNG", d, channels, alpha) for d in ("uint8", "uint16") for channels in (1, 3) for alpha in (False, True)],
-    *[("TIFF", d, channels, a) for d in ("uint8", "uint16", "float32") for channels in (1, 3) for a in (False, True)],
-    *[("TIFF", "uint8", 5, False), ("TIFF", "float32", 2, False)],
-    *[("BMP", "uint8", channels, False) for channels in (1, 3)],
-    *[("WEBP", "uint8", 3, alpha) for alpha in (False, True)],
-    ("GIF", "uint8", 1, False),
-    *[("PGM", dtype, 1, False) for dtype in ("uint8", "uint16")],
-    *[("PPM", dtype, 3, False) for dtype in ("uint8", "uint16")],
-    *[("NPY", dtype, channels, False) for dtype in ("uint8", "uint16", "float32", "float64") for channels in (1, 3, 7)],
-]  # fmt: skip
+    (format.name, dtype, channels, alpha)
+    for format in LOSSLESS
+    for dtype in format.depths
+    for channels in sorted({1, 3, 7} & set(format.channels))
+    for alpha in (False, True)[: 1 + (format.alpha and format.name != "NPY")]  # in an array it is one more channel
+]
 
 
 @pytest.mark.parametrize(("format", "dtype", "channels", "alpha"), ROUND_TRIPS)
-@pytest.mark.parametrize("size", [(1, 1), (5, 7), (61, 40)], ids=str)
+@pytest.mark.parametrize("size", [(1, 1), (61, 40)], ids=str)
 def test_round_trip(format: str, dtype: str, channels: int, alpha: bool, size: tuple[int, int]) -> None:
     pixels = samples(*size, channels, dtype)
     opacity = samples(*size, 1, dtype)[..., 0] if alpha else None
     data = bytes(encode_image(Image(pixels, alpha=opacity), format, quality=100, threads=2))
     back = decode_image(data, "x")
     assert back.pixels.dtype == dtype
+    if format == "WEBP":  # has no gray
+        pixels = np.broadcast_to(pixels, (*size, 3))
     np.testing.assert_array_equal(back.pixels, pixels)
     assert (back.alpha is None) == (opacity is None)
     if opacity is not None:
