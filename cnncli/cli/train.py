@@ -16,13 +16,19 @@ from cnncli.cli.train_options import (
     check_arguments,
     reporting_style,
     train_options,
+    typed_options,
 )
 from cnncli.errors import InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
+    from cnncli.io.datasets.dataset import Dataset
+    from cnncli.model.sources import Source
     from cnncli.reporting.progress import TrainingReporter
     from cnncli.tasks.train.events import Finished
+    from cnncli.tasks.train.options import TrainingOptions
     from cnncli.tasks.train.plan import TrainingPlan
+    from cnncli.tasks.train.resume import SavedRun
+    from cnncli.tasks.train.run_directory import RunDirectory
 
 
 @click.command("train", cls=TrainCommand)
@@ -37,31 +43,38 @@ def command(**options: Any) -> None:
       cnn train --dataset mnist --epochs 5 --run-dir m  LeNet-5, about 99 %
       cnn train my.yaml --dataset mnist --lr 0.0005     a network of your own
       cnn train --dataset mnist --dry-run               only the plan
+      cnn train --resume runs/lenet5-mnist-1            go on after Ctrl-C
+      cnn train --resume runs/digits-1 --epochs 100     make a run longer
 
     The run directory holds config.yaml, model.yaml, best.safetensors, last.safetensors, history.csv and result.json.
-    The same options and seed give the same best.safetensors with any number of threads. Ctrl-C saves and stops; a run
-    cannot be continued later.
+    The same options and seed give the same best.safetensors with any number of threads. Ctrl-C saves and stops, kill
+    -USR1 saves and goes on; --resume continues, after a power cut too, and ends with the same weights.
     """
+    from cnncli.reporting.progress import training_reporter
+
     given = TrainArguments(**options)
     if given.arch is not None and given.arch_option not in (None, given.arch):
         raise UsageError(f"two architectures: {given.arch} and --arch {given.arch_option}", hint="give one of them")
-    given = replace(given, arch=given.arch_option if given.arch is None else given.arch)
+    arch = given.arch_option if given.arch is None else given.arch
+    given = replace(given, arch=arch, loss=given.loss.replace("-", "_"))
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a request to save: nothing to save before the first step
     check_arguments(given)
-    _train(given)
+    with training_reporter(reporting_style(given), sys.stdout, sys.stderr) as reporter:
+        if given.resume is None:
+            _train(given, reporter)
+        else:
+            _resume(given, Path(given.resume), reporter)
 
 
-def _train(given: TrainArguments) -> None:
+def _train(given: TrainArguments, reporter: TrainingReporter) -> None:
+    """Begin a new run."""
     # here and not above: `cnn train --help` needs none of it
     from cnncli import threads
     from cnncli.model.sources import read_source
     from cnncli.optim.recipes import default_architecture
-    from cnncli.reporting.progress import training_reporter
     from cnncli.shapes import format_hwc
-    from cnncli.tasks.data.load import load_data
-    from cnncli.tasks.train.events import Note
     from cnncli.tasks.train.options import TrainingOptions
-    from cnncli.tasks.train.plan import plan_training, written_input
+    from cnncli.tasks.train.plan import plan_training
     from cnncli.tasks.train.run_directory import check_run_directory
 
     if given.run_path is not None:
@@ -69,33 +82,63 @@ def _train(given: TrainArguments) -> None:
     source = read_source(given.arch) if given.arch is not None else None
     notes: list[str] = []
     chosen = {name: getattr(given, name) for name in TrainingOptions.__dataclass_fields__}
-    wanted = TrainingOptions(
-        **chosen
-        | {
-            "loss": given.loss.replace("-", "_"),
-            "arch": given.arch or "",
-            "threads": threads.resolve(given.threads),
-            "data_dir": given.data_path,
-        }
+    folder = None if given.data_dir is None else Path(given.data_dir)
+    decided = {"arch": given.arch or "", "threads": threads.resolve(given.threads), "data_dir": folder}
+    wanted = TrainingOptions(**chosen | decided)
+    data = _load(wanted, source, reporter)
+    if source is None:
+        name = default_architecture(*data.image_shape)
+        source = read_source(name)
+        notes.append(f"--arch {name} suits images of {format_hwc(data.image_shape)}")
+    plan = plan_training(replace(wanted, arch=source.where), source, data)
+    _run(plan, notes, given, reporter)
+
+
+def _resume(given: TrainArguments, folder: Path, reporter: TrainingReporter) -> None:
+    """Continue a run."""
+    from cnncli import threads
+    from cnncli.model.sources import read_source
+    from cnncli.tasks.train.events import Note, NothingToDo
+    from cnncli.tasks.train.plan import plan_training, prepared
+    from cnncli.tasks.train.resume import check_architecture, read_saved_run, with_changes
+    from cnncli.tasks.train.run_directory import RunDirectory
+
+    with RunDirectory(folder, is_continued=True) as run:
+        saved = read_saved_run(folder)
+        if given.arch is not None:
+            check_architecture(saved, read_source(given.arch))
+        saved = with_changes(saved, typed_options(given), override=given.override)
+        if text := saved.already_finished():
+            reporter.show(NothingToDo(text, folder))
+            return
+        if given.threads is None:  # this may be a smaller machine
+            saved = replace(
+                saved, options=replace(saved.options, threads=min(saved.options.threads, threads.resolve(None)))
+            )
+        plan = plan_training(saved.options, saved.source, _load(saved.options, saved.source, reporter), saved)
+        reporter.show(prepared(plan, run.path, is_dry_run=given.dry_run))
+        for text in (*saved.notes, run.note, *(plan.notes if given.dry_run else ())):
+            if text:
+                reporter.show(Note(text))
+        if not given.dry_run:
+            _train_in(run, plan, reporter, saved)
+
+
+def _load(options: TrainingOptions, source: Source | None, reporter: TrainingReporter) -> Dataset:
+    """Return the data set of a run, whether it begins or is continued."""
+    from cnncli.tasks.data.load import load_data
+    from cnncli.tasks.train.events import Note
+    from cnncli.tasks.train.plan import written_input
+
+    shape = written_input(source) if source else None
+    return load_data(
+        options.data, input_shape=shape, threads=options.threads, say=lambda line: reporter.show(Note(line))
     )
-    with training_reporter(reporting_style(given), sys.stdout, sys.stderr) as reporter:
-        shape = written_input(source) if source else None
-        data = load_data(
-            wanted.data, input_shape=shape, threads=wanted.threads, say=lambda line: reporter.show(Note(line))
-        )
-        if source is None:
-            name = default_architecture(*data.image_shape)
-            source = read_source(name)
-            notes.append(f"--arch {name} suits images of {format_hwc(data.image_shape)}")
-            wanted = replace(wanted, arch=source.where)
-        _run(plan_training(wanted, source, data), notes, given, reporter)
 
 
 def _run(plan: TrainingPlan, notes: list[str], given: TrainArguments, reporter: TrainingReporter) -> None:
     """Train as planned, or on a dry run build all that training needs and write nothing."""
-    from cnncli.tasks.stop_request import ignore_signals
-    from cnncli.tasks.train.events import Finished, Note
-    from cnncli.tasks.train.loop import make_engine_session, train
+    from cnncli.tasks.train.events import Note
     from cnncli.tasks.train.plan import prepared
     from cnncli.tasks.train.run_directory import RunDirectory, default_run_directory, open_default_run_directory
 
@@ -112,14 +155,23 @@ def _run(plan: TrainingPlan, notes: list[str], given: TrainArguments, reporter: 
         for text in (*notes, run.note):
             if text:
                 reporter.show(Note(text))
-        try:
-            for event in train(plan, run, make_engine_session):
-                reporter.show(event)
-                if isinstance(event, Finished):
-                    _write_report(event, plan, reporter)
-        except InterruptedRunError:
-            ignore_signals()  # all is saved: only the lock is to be given back and the line to be written
-            raise
+        _train_in(run, plan, reporter)
+
+
+def _train_in(run: RunDirectory, plan: TrainingPlan, reporter: TrainingReporter, saved: SavedRun | None = None) -> None:
+    """Train into an open run directory."""
+    from cnncli.tasks.stop_request import ignore_signals
+    from cnncli.tasks.train.events import Finished
+    from cnncli.tasks.train.loop import make_engine_session, train
+
+    try:
+        for event in train(plan, run, make_engine_session, saved):
+            reporter.show(event)
+            if isinstance(event, Finished):
+                _write_report(event, plan, reporter)
+    except InterruptedRunError:
+        ignore_signals()  # all is saved: only the lock is to be given back and the line to be written
+        raise
 
 
 def _write_report(done: Finished, plan: TrainingPlan, reporter: TrainingReporter) -> None:

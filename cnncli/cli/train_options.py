@@ -18,7 +18,7 @@ from cnncli.optim.schedules import SCHEDULES
 
 _SEEDS = click.IntRange(0, 2**64 - 1)
 # heading -> first option below it
-_HEADINGS = {"Data": "dataset", "Learning": "epochs", "Run": "run_dir", "Output": "quiet"}
+_HEADINGS = {"Data": "dataset", "Learning": "epochs", "Stopping": "patience", "Run": "run_dir", "Output": "quiet"}
 
 
 _OPTIONS = (
@@ -28,7 +28,6 @@ _OPTIONS = (
     click.option(
         "-d",
         "--dataset",
-        required=True,
         metavar="NAME|PATH",
         help="A data set below; or a folder with the pictures of each class in a folder (or train/, val/, test/), a "
         "zip or tar of one, .npz arrays, a .csv table of path,label.",
@@ -156,19 +155,35 @@ _OPTIONS = (
         metavar="EPOCHS",
         help="Rise to --lr first [0; one-cycle: 30 % of the run].",
     ),
-    click.option(
-        "--patience",
-        type=click.IntRange(1),
-        metavar="N",
-        help="Stop after N epochs without better validation.",
-    ),
     click.option("--shuffle/--no-shuffle", default=True, help="A new order of the images in each epoch [shuffle]."),
     click.option("--init-from", metavar="RUN|FILE", help="Begin with its weights, where name and shape are the same."),
     click.option(
         "--seed", type=_SEEDS, default=0, show_default=True, metavar="N", help="Of weights, split, order, dropout."
     ),
+    click.option(
+        "--patience", type=click.IntRange(1), metavar="N", help="Stop after N epochs without better validation."
+    ),
+    click.option("--target", metavar="[NAME=]X", help="Stop at this result: 0.99, 99%, val_acc=0.99, val_loss=0.05."),
+    click.option("--max-time", metavar="TIME", help="Stop after 90s, 30m, 2h; --resume goes on for as long again."),
     click.option("-o", "--run-dir", metavar="DIR", help="Where the run is written [runs/ARCH-DATASET-N]."),
     click.option("-f", "--force", is_flag=True, help="Replace the run that is in --run-dir."),
+    click.option("--resume", metavar="RUN", help="Continue this run where it was saved; needs no other option."),
+    click.option("--override", is_flag=True, help="Let --resume change options such as --lr; the run notes them."),
+    click.option(
+        "--save-every",
+        default="epoch",
+        show_default=True,
+        metavar="WHEN",
+        help="Checkpoints: epoch, 500steps, 10min.",
+    ),
+    click.option(
+        "--keep",
+        type=click.IntRange(1, 1000),
+        default=3,
+        show_default=True,
+        metavar="N",
+        help="How many last checkpoints stay.",
+    ),
     click.option(
         "-j", "--threads", type=click.IntRange(1, 1024), envvar="CNN_THREADS", metavar="N", help="[all processors]"
     ),
@@ -185,7 +200,7 @@ class TrainArguments:
 
     arch: str | None
     arch_option: str | None
-    dataset: str
+    dataset: str | None
     data_dir: str | None
     val_split: float
     limit: int | None
@@ -214,16 +229,17 @@ class TrainArguments:
     seed: int
     run_dir: str | None
     force: bool
+    resume: str | None
+    override: bool
+    save_every: str
+    keep: int
+    target: str | None
+    max_time: str | None
     threads: int | None
     dry_run: bool
     quiet: bool
     plain: bool
     as_json: bool
-
-    @property
-    def data_path(self) -> Path | None:
-        """Return where the files of the data set are."""
-        return None if self.data_dir is None else Path(self.data_dir)
 
     @property
     def run_path(self) -> Path | None:
@@ -281,6 +297,7 @@ def _check_texts(given: TrainArguments) -> None:
         "--data-dir": given.data_dir,
         "--init-from": given.init_from,
         "--dataset": given.dataset,
+        "--resume": given.resume,
     }.items():
         if value == "":
             raise UsageError(f"{name} is empty", hint="name one, or leave it away")
@@ -302,6 +319,19 @@ def _check_pairs(given: TrainArguments) -> None:
     if len(styles) > 1:
         first, second = (f"--{name.removeprefix('as_')}" for name in styles[:2])
         raise UsageError(f"{first} and {second} exclude each other", hint="give one of them")
+    if given.resume is None:
+        _check_new_run(given)
+    else:
+        for name, is_given in {"--run-dir": given.run_dir is not None, "--force": given.force}.items():
+            if is_given:
+                raise UsageError(f"{name} is not used: --resume goes on in {given.resume}", hint="leave it away")
+
+
+def _check_new_run(given: TrainArguments) -> None:
+    if given.dataset is None:
+        raise UsageError("missing option '--dataset'", hint=f"one of {', '.join(DATASETS)}; or --resume RUN")
+    if given.override:
+        raise UsageError("--override changes a run that is continued, and none is named", hint="add --resume RUN")
     source = click.get_current_context().get_parameter_source("data_dir")
     if source is click.core.ParameterSource.COMMANDLINE:
         own = is_own(given.dataset)
@@ -320,6 +350,24 @@ def _check_is_no_run(path: Path) -> None:
     hint = f"`cnn train {network} --init-from {path}` begins with its weights"
     what = "holds a run" if is_run else "is a checkpoint"
     raise UsageError(f"{what}, not a network", where=str(path), hint=hint)
+
+
+def typed_options(given: TrainArguments) -> dict[str, Any]:
+    """Return the fields of TrainingOptions that were typed or set in the environment."""
+    from cnncli.tasks.train.augmentation import parse_augmentation
+    from cnncli.tasks.train.options import TrainingOptions, dataset_source
+
+    context = click.get_current_context()
+    unset = (click.core.ParameterSource.DEFAULT, click.core.ParameterSource.DEFAULT_MAP, None)
+    names = [name for name in TrainingOptions.__dataclass_fields__ if name != "arch"]
+    values = {name: getattr(given, name) for name in names if context.get_parameter_source(name) not in unset}
+    if values.get("loss") == "auto":
+        del values["loss"]
+    if "dataset" in values:
+        values["dataset"] = dataset_source(values["dataset"])
+    if "augment" in values:
+        values["augment"] = parse_augmentation(values["augment"]).text
+    return values
 
 
 def reporting_style(given: TrainArguments) -> str:

@@ -13,6 +13,7 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +88,12 @@ def open_regular_file(name: str) -> int:
 
 
 def write_atomically(
-    path: Path | str, data: bytes | memoryview, *, overwrite: bool = True, sync_folder: bool = True
+    path: Path | str,
+    data: bytes | memoryview,
+    *,
+    overwrite: bool = True,
+    sync_folder: bool = True,
+    before_rename: Callable[[], None] | None = None,
 ) -> None:
     """Write `data` so that `path` holds either its old or the complete new content at every instant.
 
@@ -104,6 +110,9 @@ def write_atomically(
         False refuses an existing file, without a race.
     sync_folder : bool
         False leaves it to the caller to bring the folder to the disk (`sync_directory`), once for many files.
+    before_rename : callable, optional
+        Called once the new content is on the disk, before it takes its place: such as to keep the old content under
+        another name.
 
     Raises
     ------
@@ -121,6 +130,8 @@ def write_atomically(
         temporary = _temporary_path(target)
         try:
             _write_temporary(temporary, target, view)
+            if before_rename is not None:
+                before_rename()
             _put_in_place(temporary, target, overwrite, name)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -218,6 +229,44 @@ def remove_stale_temporaries(folder: Path | str) -> int:
             leftover.path.unlink()
             removed += 1
     return removed
+
+
+def keep_copies(path: Path | str, count: int) -> None:
+    """Give the file at `path` the number 1, the file with number 1 the number 2, up to `count` numbers.
+
+    `path` stays where it is, as a second name of the same file; only on a file system without hard links it is renamed.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written.
+    """
+    name = os.fspath(path)
+    if count < 1 or not os.path.exists(name):
+        return
+    for number in range(count, 1, -1):
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(numbered_path(name, number - 1), numbered_path(name, number))
+    first = numbered_path(name, 1)
+    link = _temporary_path(first)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(link)
+    try:
+        os.link(name, link)
+    except OSError:  # a file system without hard links
+        os.replace(name, first)
+        return
+    try:
+        os.replace(link, first)
+    finally:
+        with contextlib.suppress(FileNotFoundError):  # where both were names of one file, rename does nothing
+            os.unlink(link)
+
+
+def numbered_path(path: Path | str, number: int) -> str:
+    """Return the name of an older copy: ``last-2.safetensors`` of ``last.safetensors``; number 0 is `path` itself."""
+    stem, extension = os.path.splitext(os.fspath(path))
+    return f"{stem}-{number}{extension}" if number else os.fspath(path)
 
 
 def _read_all(descriptor: int, count: int) -> bytes:

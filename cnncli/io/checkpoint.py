@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from cnncli import __version__
 from cnncli.errors import InvalidInputError
-from cnncli.io.atomic import read_regular_file, write_atomically
+from cnncli.io.atomic import keep_copies, read_regular_file, write_atomically
 from cnncli.io.preprocessing import Preprocessing
 from cnncli.io.safetensors_file import DATA_SHA256, FILE_SHA256, parse, serialise
 
-FORMAT_VERSION = 2  # 1: the SHA-256 covers the weights alone
+FORMAT_VERSION = 3  # 1: the SHA-256 covers the weights alone; 2: without history
 BEST, LAST = "best.safetensors", "last.safetensors"
 _OPTIMIZER = "optimizer:"  # in front of the names of optimizer tensors; no layer name holds a colon
+_HISTORY = "history:"  # in front of the columns of the history
 _LARGEST_FILE = 16 << 30
 _LONGEST_NAME = 200  # characters of a class name
 
@@ -47,6 +48,8 @@ class Checkpoint:
         unfinished epoch.
     optimizer : mapping of str to ndarray
         State of the optimizer; empty in the best checkpoint.
+    history : mapping of str to ndarray of float64
+        Columns with one number per finished epoch; empty in the best checkpoint.
     """
 
     parameters: Mapping[str, NDArray[np.float32]]
@@ -55,10 +58,18 @@ class Checkpoint:
     preprocessing: Preprocessing
     training: Mapping[str, Any] = field(default_factory=dict)
     optimizer: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    history: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
-def write_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
+def write_checkpoint(path: Path | str, checkpoint: Checkpoint, *, keep: int = 1) -> None:
     """Write a checkpoint atomically.
+
+    Parameters
+    ----------
+    path : path or str
+    checkpoint : Checkpoint
+    keep : int
+        How many checkpoints stay, this one included: the older ones are numbered as by `numbered_path`.
 
     Raises
     ------
@@ -69,6 +80,7 @@ def write_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         name: np.asarray(array, np.float32) for name, array in checkpoint.parameters.items()
     }
     tensors |= {f"{_OPTIMIZER}{name}": array for name, array in checkpoint.optimizer.items()}
+    tensors |= {f"{_HISTORY}{name}": np.asarray(array, np.float64) for name, array in checkpoint.history.items()}
     metadata = {
         "format": f"cnncli {FORMAT_VERSION}",
         "written_by": f"cnncli {__version__}",
@@ -77,7 +89,8 @@ def write_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         "preprocessing": json.dumps(checkpoint.preprocessing.to_json(), allow_nan=False),
         "training": json.dumps(dict(checkpoint.training), allow_nan=False),
     }
-    write_atomically(path, serialise(tensors, metadata))
+    data = serialise(tensors, metadata)
+    write_atomically(path, data, before_rename=lambda: keep_copies(path, keep - 1))
 
 
 def read_checkpoint(path: Path | str) -> Checkpoint:
@@ -94,8 +107,10 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     return _checkpoint(tensors, metadata, where)
 
 
-def read_weights(path: Path | str) -> Mapping[str, NDArray[Any]]:
+def read_weights(path: Path | str) -> tuple[Mapping[str, NDArray[Any]], Preprocessing | None]:
     """Return the tensors of a checkpoint, of the best one of a run directory, or of another program's safetensors file.
+
+    The preprocessing that belongs to them is None for other programs.
 
     Raises
     ------
@@ -105,9 +120,10 @@ def read_weights(path: Path | str) -> Mapping[str, NDArray[Any]]:
     where = _file_of(path)
     tensors, metadata = parse(read_regular_file(where, _LARGEST_FILE), where)
     if metadata.get("format", "").startswith("cnncli"):
-        return _checkpoint(tensors, metadata, where).parameters
+        checkpoint = _checkpoint(tensors, metadata, where)
+        return checkpoint.parameters, checkpoint.preprocessing
     _refuse_infinite(tensors, where)
-    return tensors
+    return tensors, None
 
 
 def _file_of(path: Path | str) -> str:
@@ -142,13 +158,15 @@ def _checkpoint(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]
     if not isinstance(training, dict):
         _refuse("its training facts are not a table", where)
     _refuse_infinite(tensors, where)
-    parameters, optimizer = {}, {}
+    parameters, optimizer, history = {}, {}, {}
     for name, array in tensors.items():
         if name.startswith(_OPTIMIZER):
             optimizer[name.removeprefix(_OPTIMIZER)] = array
+        elif name.startswith(_HISTORY):
+            history[name.removeprefix(_HISTORY)] = array
         else:
             parameters[name] = array
-    return Checkpoint(parameters, architecture, tuple(classes), preprocessing, training, optimizer)
+    return Checkpoint(parameters, architecture, tuple(classes), preprocessing, training, optimizer, history)
 
 
 def _refuse_infinite(tensors: Mapping[str, NDArray[Any]], where: str) -> None:

@@ -15,7 +15,16 @@ from rich.text import Text
 
 from cnncli import SCHEMA
 from cnncli.reporting.encodable import encodable, write_line
-from cnncli.tasks.train.events import EpochDone, Evaluating, Finished, Note, Prepared, Progress, TrainingEvent
+from cnncli.tasks.train.events import (
+    EpochDone,
+    Evaluating,
+    Finished,
+    Note,
+    NothingToDo,
+    Prepared,
+    Progress,
+    TrainingEvent,
+)
 
 _LINE_EVERY_S = 10.0  # in a pipe, inside an epoch
 _WIDEST_BAR = 24
@@ -77,8 +86,10 @@ class QuietReporter:
         pass
 
     def show(self, event: TrainingEvent) -> None:
-        """Write the result line of a `Finished` event; ignore all others."""
-        if isinstance(event, Finished):
+        """Write the result of a `Finished` event, or that there is nothing to do; ignore all others."""
+        if isinstance(event, NothingToDo):
+            write_line(f"{event.run_dir}: {event.text}", self.out)
+        elif isinstance(event, Finished):
             words = {
                 "test_acc": _number(event.test_acc),
                 "test_loss": _number(event.test_loss),
@@ -125,6 +136,8 @@ class JsonReporter(PlainReporter):
             self._write({"schema": SCHEMA, "event": kind, **values})
         elif isinstance(event, Prepared) and event.is_dry_run:
             self._write({"schema": SCHEMA, "event": "plan", **asdict(event)})
+        elif isinstance(event, NothingToDo):
+            self._write({"schema": SCHEMA, "event": "nothing to do", **asdict(event)})
         else:
             super().show(event)
 
@@ -159,9 +172,8 @@ class TerminalReporter(PlainReporter):
     def show(self, event: TrainingEvent) -> None:
         """Draw a row, move the bar, or write a line above it."""
         if isinstance(event, Progress):
-            left = event.elapsed_s * (event.steps / event.step - 1)
             share = "" if event.acc is None else f"  {event.acc:6.1%}"
-            state = f"loss {event.loss:.4f}{share}  ETA {left:.0f} s"
+            state = f"loss {event.loss:.4f}{share}  ETA {event.left_s:.0f} s"
             self._move(f"{_epoch(event)} ", event.step, event.steps, state)
         elif isinstance(event, Evaluating):
             head = f"{_epoch(event)} " if event.part == "validation" else "        "
@@ -179,6 +191,8 @@ class TerminalReporter(PlainReporter):
         elif isinstance(event, Prepared):
             for line in header(event):
                 self._line(line, "", wrap=True)
+        elif isinstance(event, NothingToDo):
+            super().show(event)
         else:
             self._line(f"note: {event.text}", "yellow")
 

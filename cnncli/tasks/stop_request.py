@@ -56,6 +56,7 @@ class StopRequest:
         self._before: dict[int, Any] = {}
         self._pipe: tuple[int, int] | None = None
         self._wakeup_before = -1
+        self._listener: threading.Thread | None = None
 
     def __enter__(self) -> StopRequest:
         """Install the handlers; only the main thread may."""
@@ -67,7 +68,10 @@ class StopRequest:
             self._pipe = os.pipe()
             os.set_blocking(self._pipe[1], False)
             self._wakeup_before = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
-            threading.Thread(target=self._listen, args=(self._pipe[0],), name="cnn-signals", daemon=True).start()
+            self._listener = threading.Thread(
+                target=self._listen, args=(self._pipe[0],), name="cnn-signals", daemon=True
+            )
+            self._listener.start()
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
@@ -78,6 +82,8 @@ class StopRequest:
         if self._pipe:
             signal.set_wakeup_fd(self._wakeup_before)
             os.close(self._pipe[1])  # the listener reads the end of the pipe and leaves
+        if self._listener:
+            self._listener.join(1.0)  # it must not cancel what comes after this work
 
     def arm(self) -> None:
         """From now on there is something to save: the first signal only asks."""

@@ -119,6 +119,12 @@ def test_help_begins_with_examples(tmp_path):
     assert max(map(len, lines)) <= 80
 
 
+PROGRESS = Progress(
+    epoch=1, epochs=2, step=3, steps=9, loss=0.5, acc=0.8, lr=1e-3, images_per_s=100.0, elapsed_s=1.0, epoch_left_s=2.0,
+    left_s=5.0,
+)  # fmt: skip
+
+
 def read_terminal(arguments, folder, env=None, columns=80):
     """Run `cnn` on a terminal and return what it showed and its exit status."""
     master, slave = pty.openpty()
@@ -166,7 +172,7 @@ def test_rows_fit_narrow_terminals(columns, tmp_path):
 def test_the_bar_shows_validation_and_test_and_is_gone_beside_a_row():
     out = io.StringIO()
     with TerminalReporter(out, io.StringIO()) as reporter:
-        for event in (Progress(1, 2, 3, 9, 0.5, 0.8, 1.0), Evaluating("validation", 1, 2, 20, 60)):
+        for event in (PROGRESS, Evaluating("validation", 1, 2, 20, 60)):
             reporter.show(event)
         assert [task.visible for task in reporter.bar.tasks] == [True]
         assert (reporter.bar.tasks[0].completed, reporter.bar.tasks[0].total) == (20, 60)
@@ -181,7 +187,7 @@ def test_long_epochs_say_where_they_are_on_standard_error():
     out, err = io.StringIO(), io.StringIO()
     often, seldom = PlainReporter(out, err, line_every_s=0.0), PlainReporter(out, out)
     for reporter in (often, seldom):
-        reporter.show(Progress(1, 2, 3, 9, 0.5, 0.8, 1.0))
+        reporter.show(PROGRESS)
         reporter.show(Evaluating("validation", 1, 2, 20, 60))
     assert out.getvalue() == ""
     assert err.getvalue().splitlines() == ["epoch=1/2 step=3/9 loss=0.5000 acc=0.8000", "epoch=1/2 validation=20/60"]

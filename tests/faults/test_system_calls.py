@@ -1,6 +1,7 @@
 """What `cnn train` asks of the operating system: no other program, no network, no half-written file."""
 
 import os
+import re
 import shutil
 import subprocess
 
@@ -42,6 +43,8 @@ def test_every_rename_follows_an_fsync_of_the_file_and_is_followed_by_one_of_the
     run = f"{tmp_path}/run"
     calls = [line for line in (tmp_path / "trace").read_text().splitlines() if "fsync(" in line or " rename(" in line]
     ours = [line for line in calls if run in line or '"run/' in line]
+    # an older checkpoint that gets the next number was written long before
+    ours = [line for line in ours if not re.search(r'"[^"]*/last-\d\.safetensors"\)', line)]
     renames = [number for number, line in enumerate(ours) if " rename(" in line]
     assert len(renames) >= 8
     for number in renames:
@@ -59,7 +62,8 @@ def test_a_kill_at_any_rename_leaves_whole_files(tmp_path, number):
     done = traced(["-e", "trace=rename", "-e", inject], TRAIN, tmp_path)
     assert done.returncode in (-9, 137), done.stderr
     names = {name for name in os.listdir(tmp_path / "run") if not name.startswith(".")}
-    assert names <= {"config.yaml", "model.yaml", "last.safetensors", "best.safetensors", "history.csv", "result.json"}
+    kept = {f"last{number}.safetensors" for number in ("", "-1", "-2")}
+    assert names <= kept | {"config.yaml", "model.yaml", "best.safetensors", "history.csv", "result.json"}
     for name in names:
         if name.endswith(".safetensors"):
             read_checkpoint(tmp_path / "run" / name)

@@ -493,8 +493,8 @@ def test_a_signal_saves_and_ends(number, code, tmp_path):
     assert process.returncode == code
     line = errors.splitlines()[-1]
     assert line.startswith("cnn: error: run: stopped ")
-    assert "last.safetensors" in line
-    assert sorted(os.listdir(tmp_path / "run")) == [
+    assert line.endswith("; `cnn train --resume run` continues")
+    assert sorted(name for name in os.listdir(tmp_path / "run") if not name.startswith("last-")) == [
         "best.safetensors", "config.yaml", "history.csv", "last.safetensors", "model.yaml",
     ]  # fmt: skip
     last = read_checkpoint(tmp_path / "run/last.safetensors")
@@ -528,7 +528,7 @@ def test_a_storm_of_signals_is_one_request(numbers, tmp_path):
     assert "Exception ignored" not in errors
     lines = [line for line in errors.splitlines() if line.startswith("cnn: ")]
     assert len(lines) == 1
-    assert lines[0].endswith("; `cnn predict run/last.safetensors` uses the weights it stopped with")
+    assert lines[0].endswith("; `cnn train --resume run` continues")
     assert ".lock" not in os.listdir(tmp_path / "run")
     read_checkpoint(tmp_path / "run/last.safetensors")
 

@@ -44,7 +44,13 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Progress:
-    """Inside an epoch, a few times per second; `loss` and `acc` are means so far, `acc` None as in `EpochDone`."""
+    """Inside an epoch, a few times per second; `loss` and `acc` are means so far, `acc` None as in `EpochDone`.
+
+    Attributes
+    ----------
+    epoch_left_s, left_s : float
+        Until the last step of the epoch and until the end of training, at the speed so far.
+    """
 
     epoch: int
     epochs: int
@@ -52,7 +58,11 @@ class Progress:
     steps: int
     loss: float
     acc: float | None
+    lr: float
+    images_per_s: float
     elapsed_s: float
+    epoch_left_s: float
+    left_s: float
 
 
 @dataclass(frozen=True)
@@ -114,6 +124,8 @@ class Finished:
     ----------
     test_loss, test_acc : float or None
         None without test images.
+    stopped_by : str
+        The option that ended the run before its last epoch, empty for none.
     history : tuple of EpochDone
         Every epoch of the run, those before it was continued included.
     """
@@ -126,7 +138,16 @@ class Finished:
     elapsed_s: float
     run_dir: Path
     stopped_early: bool
+    stopped_by: str = ""
     history: tuple[EpochDone, ...] = ()
 
 
-TrainingEvent: TypeAlias = Note | Prepared | Progress | Evaluating | EpochDone | Finished
+@dataclass(frozen=True)
+class NothingToDo:
+    """A run that is continued is finished already; `text` says how to go on."""
+
+    text: str
+    run_dir: Path
+
+
+TrainingEvent: TypeAlias = Note | NothingToDo | Prepared | Progress | Evaluating | EpochDone | Finished

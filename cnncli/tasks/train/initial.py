@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError
 from cnncli.io.checkpoint import read_weights
+from cnncli.io.datasets.dataset import Dataset
 from cnncli.model import Model
 
 _NAMED = 4  # tensors that a note names
 
 
-def initial_weights(source: str, model: Model) -> tuple[dict[str, NDArray[Any]], list[str]]:
+def initial_weights(source: str, model: Model, data: Dataset) -> tuple[dict[str, NDArray[Any]], list[str]]:
     """Return the tensors of a run or safetensors file that a network has, too, by name, and notes on the others.
 
     Weights and running statistics fit where name and shape are the same. What does not fit, such as the head of a
@@ -24,7 +25,7 @@ def initial_weights(source: str, model: Model) -> tuple[dict[str, NDArray[Any]],
     InvalidInputError
         It cannot be read, or nothing in it fits.
     """
-    found = read_weights(source)
+    found, before = read_weights(source)
     slots = {slot.name: slot for slot in (*model.slots, *model.state_slots)}
     fits = {name: found[name] for name, slot in slots.items() if name in found and found[name].shape == slot.shape}
     if not fits:
@@ -35,7 +36,14 @@ def initial_weights(source: str, model: Model) -> tuple[dict[str, NDArray[Any]],
         notes.append(f"with new first values: {_listed(others)}")
     if unused := [name for name in found if name not in slots]:
         notes.append(f"not in {model.name}: {_listed(unused)} of {source}")
+    if before is not None and (before.mean, before.std) != (data.mean, data.std):
+        then, now = (f"mean {_numbers(one.mean)}, std {_numbers(one.std)}" for one in (before, data))
+        notes.append(f"pixels of {data.name} have {now}; those that {source} was trained on had {then}")
     return fits, notes
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:.4g}" for value in values)
 
 
 def _difference(name: str, shape: tuple[int, ...], found: Any) -> str:

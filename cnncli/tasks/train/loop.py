@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,9 @@ from cnncli.io.datasets.dataset import Split
 from cnncli.optim.schedules import Plateau, learning_rate
 from cnncli.tasks.stop_request import StopRequest
 from cnncli.tasks.train.events import EpochDone, Evaluating, Finished, Note, Progress, TrainingEvent
+from cnncli.tasks.train.limits import SavingTimes, parse_duration, parse_save_every
 from cnncli.tasks.train.plan import TrainingPlan
+from cnncli.tasks.train.resume import Partial, SavedRun, best_weights, check_optimizer, reason_to_stop
 from cnncli.tasks.train.run_directory import RESULT, RunDirectory
 from cnncli.tasks.train.run_record import RunRecord
 from cnncli.tasks.train.splitting import epoch_order
@@ -41,15 +43,19 @@ class _Epoch:
     correct: int = 0
     seen: int = 0
     step: int = 0
+    seen_before: int = 0  # before the run was continued
     began: float = field(default_factory=time.perf_counter)
 
     @property
     def images_per_s(self) -> float:
-        return self.seen / max(time.perf_counter() - self.began, 1e-9)
+        return (self.seen - self.seen_before) / max(time.perf_counter() - self.began, 1e-9)
 
 
 def train(
-    plan: TrainingPlan, run: RunDirectory, make_session: Callable[[TrainingPlan], Session]
+    plan: TrainingPlan,
+    run: RunDirectory,
+    make_session: Callable[[TrainingPlan], Session],
+    saved: SavedRun | None = None,
 ) -> Iterator[TrainingEvent]:
     """Train as planned and write the run directory.
 
@@ -61,6 +67,8 @@ def train(
         Open and locked.
     make_session : callable
         Builds the engine for a plan; `make_engine_session` outside of tests.
+    saved : SavedRun, optional
+        The run in this directory, to be continued; `plan` was made for it.
 
     Yields
     ------
@@ -80,7 +88,7 @@ def train(
     with StopRequest() as stop:
         session = make_session(plan)
         stop.on_signal = session.cancel
-        yield from _Training(plan, run, session, stop).events()
+        yield from _Training(plan, run, session, stop, saved).events()
 
 
 def make_engine_session(plan: TrainingPlan) -> Session:
@@ -114,58 +122,126 @@ def make_engine_session(plan: TrainingPlan) -> Session:
 
 
 class _Training:
-    def __init__(self, plan: TrainingPlan, run: RunDirectory, session: Session, stop: StopRequest) -> None:
-        self.plan, self.run, self.session, self.stop = plan, run, session, stop
+    def __init__(
+        self, plan: TrainingPlan, run: RunDirectory, session: Session, stop: StopRequest, saved: SavedRun | None
+    ) -> None:
+        self.plan, self.run, self.session, self.stop, self.saved = plan, run, session, stop, saved
         self.record = RunRecord(plan, run)
-        self.plateau = Plateau()
+        self.saving = SavingTimes(parse_save_every(plan.options.save_every))
+        first = plan.initial if saved is None else saved.checkpoint.parameters
         for name, array in session.named().items():
-            if name in plan.initial:
-                array[...] = plan.initial[name]
+            if name in first:
+                array[...] = first[name]
+        if saved is not None:
+            check_optimizer(saved, session.optimizer_state())
+            session.load_optimizer_state(saved.checkpoint.optimizer)
+            self.record.restore(saved)
+        self.plateau = (saved.plateau if saved else None) or Plateau()
         self.best = {name: array.copy() for name, array in session.named().items()}  # with running statistics
-        self.began = self.last_progress_at = time.perf_counter()
+        self.stopped_by = ""
+        self.epoch_s = 0.0  # what the latest whole epoch took
+        self.began = self.session_began = self.last_progress_at = time.perf_counter()
 
     def events(self) -> Iterator[TrainingEvent]:
         plan, record = self.plan, self.record
         self._compile()
-        self.run.begin()
-        record.write_setup()
-        record.save_last(self.session, epoch=0, step=0)
+        yield from self._begin()
         if not plan.epochs:
             yield Note(f"{self.run.path / LAST} holds the first weights: no epoch was asked for")
             return
         self.stop.arm()
-        self.began = time.perf_counter()
-        stopped_early = False
-        for epoch in range(1, plan.epochs + 1):
-            yield from self._one_epoch(epoch)
-            if plan.options.patience and epoch - record.best_epoch >= plan.options.patience:
-                stopped_early = epoch < plan.epochs
+        self.session_began = time.perf_counter()
+        self.began = self.session_began - self._elapsed_before()
+        for epoch in range(record.epochs + 1, plan.epochs + 1):
+            self.stopped_by = reason_to_stop(plan.options, record.history, record.epochs - record.waited)
+            if not self.stopped_by:
+                yield from self._one_epoch(epoch)
+            if self.stopped_by:
                 break
-        yield from self._finish(stopped_early)
+        if record.history:
+            yield from self._finish()
+
+    def _begin(self) -> Iterator[TrainingEvent]:
+        """Write what the run was asked to do, or take up the run that is here."""
+        saved, record = self.saved, self.record
+        self.run.begin(saved.broken if saved else (), self.plan.options.keep)
+        record.write_setup()
+        if saved is None:
+            record.save_last(self.session, epoch=0, step=0)
+            return
+        weights, is_missing, note = best_weights(saved)
+        for name, array in (weights or {}).items():
+            self.best[name][...] = array
+        if note:
+            record.forget_best()
+            yield Note(note)
+        if is_missing and record.best:
+            record.save_best(self.session, record.best)
+        record.write_history()
+        if saved.changed:  # else a kill before the next checkpoint would forget them
+            partial = asdict(saved.partial) if saved.step else None
+            record.save_last(self.session, epoch=saved.epoch, step=saved.step, partial=partial)
+        if saved.epoch < self.plan.epochs:
+            is_whole = saved.step == self.plan.steps
+            place = "its validation" if is_whole else f"step {saved.step + 1} of {self.plan.steps}"
+            yield Note(f"continues {self.run.path} at epoch {saved.epoch + 1}, {place}")
+
+    def _elapsed_before(self) -> float:
+        """Return the seconds of training before the run was continued."""
+        if self.saved is None:
+            return 0.0
+        rows = self.saved.history
+        return self.saved.partial.elapsed_s or (rows[-1].elapsed_s if rows else 0.0)
 
     def _compile(self) -> None:
         """Run the kernels once on weights that are put back, so that nothing compiles after the clock started."""
         images, labels = self.plan.train.images[:1], self.plan.train.labels[:1]
-        self.session.evaluate(images, labels)
+        for _ in range(2):
+            # a signal that ended an earlier run of this process may have come too late to cancel anything there
+            with suppress(CancelledError):
+                self.session.evaluate(images, labels)
+                return
 
     def _one_epoch(self, epoch: int) -> Iterator[TrainingEvent]:
         plan, options = self.plan, self.plan.options
         total = plan.epochs * plan.steps
         order = epoch_order(plan.order, options.seed, epoch) if options.shuffle else plan.order
-        state = _Epoch(epoch, self._lr((epoch - 1) * plan.steps, total))
-        for step in range(plan.steps):
+        state = self._epoch_state(epoch, self._lr((epoch - 1) * plan.steps, total))
+        for step in range(state.step, plan.steps):
             indices = order[step * options.batch_size : (step + 1) * options.batch_size]
             lr = self._lr((epoch - 1) * plan.steps + step, total)
             with suppress(CancelledError):
                 self._step(state, indices, lr)
             if self.stop.number:
                 raise self._interrupted(state)
+            if self._is_time_over():
+                self._save_part(state)
+                yield Note(f"--max-time {options.max_time} is over at epoch {epoch} step {state.step}: saved")
+                return
+            if self.saving.is_due((epoch - 1) * plan.steps + state.step):
+                self._save_part(state)
             if self.stop.take_save_request():
                 self._save_part(state)
                 yield Note(f"saved {self.run.path / LAST} at epoch {epoch} step {state.step}")
             if self._is_time():
-                yield self._progress(state)
+                yield self._progress(state, lr)
         yield from self._close_epoch(state)
+        self.epoch_s = time.perf_counter() - state.began
+
+    def _epoch_state(self, epoch: int, lr: float) -> _Epoch:
+        """Return an epoch at its first step, or where the run was saved within it."""
+        saved = self.saved
+        if saved is None or saved.epoch + 1 != epoch:
+            return _Epoch(epoch, lr)
+        part = saved.partial
+        return _Epoch(epoch, lr, part.loss_sum, part.correct, part.seen, saved.step, seen_before=part.seen)
+
+    def _is_time_over(self) -> bool:
+        """Return True, and remember the reason, once this part of the run has taken as long as it may."""
+        limit = self.plan.options.max_time
+        if limit is not None and time.perf_counter() - self.session_began >= parse_duration(limit, "--max-time"):
+            self.stopped_by = f"--max-time {limit}"
+        return bool(self.stopped_by)
 
     def _is_time(self) -> bool:
         """Return True a few times per second: then progress is reported."""
@@ -212,8 +288,14 @@ class _Training:
         if is_best:
             for name, array in self.session.named().items():
                 self.best[name][...] = array
+        self.stopped_by = reason_to_stop(plan.options, record.history, record.epochs - record.waited)
+        is_last = state.epoch == plan.epochs or bool(self.stopped_by) or bool(self.stop.number)
+        # together with the best weights: what continues from an older checkpoint would find those of a later epoch
+        if is_best or is_last or self.saving.is_due_after_epoch(state.epoch * plan.steps):
+            record.save_last(self.session, epoch=state.epoch, step=0)
+            self.saving.note()
+        if is_best:
             record.save_best(self.session, done)
-        record.save_last(self.session, epoch=state.epoch, step=0)
         record.write_history()
         if self.stop.number:
             raise self._stopped(f"stopped after epoch {state.epoch}")
@@ -256,7 +338,7 @@ class _Training:
         share = self._accuracy(hits / len(split))
         return math.fsum(losses) / len(split), share  # an exact sum: `cnn eval` finds the same bits
 
-    def _finish(self, stopped_early: bool) -> Iterator[TrainingEvent]:
+    def _finish(self) -> Iterator[TrainingEvent]:
         plan, record = self.plan, self.record
         for name, array in self.session.named().items():
             array[...] = self.best[name]
@@ -273,17 +355,30 @@ class _Training:
             epochs=record.epochs,
             elapsed_s=time.perf_counter() - self.began,
             run_dir=self.run.path,
-            stopped_early=stopped_early,
+            stopped_early=bool(self.stopped_by) and record.epochs < plan.epochs,
+            stopped_by=self.stopped_by if record.epochs < plan.epochs else "",
             history=tuple(record.history),
         )
         self.run.write(RESULT, (json.dumps(record.result(done), indent=2, allow_nan=False) + "\n").encode())
         yield done
 
-    def _progress(self, state: _Epoch) -> Progress:
-        mean_loss, mean_acc = state.loss_sum / state.seen, self._accuracy(state.correct / state.seen)
-        plan = self.plan
+    def _progress(self, state: _Epoch, lr: float) -> Progress:
+        plan, now = self.plan, time.perf_counter()
+        speed = state.images_per_s
+        epoch_left = (len(plan.order) - state.seen) / speed
+        whole = self.epoch_s or len(plan.order) / speed
         return Progress(
-            state.epoch, plan.epochs, state.step, plan.steps, mean_loss, mean_acc, time.perf_counter() - state.began
+            epoch=state.epoch,
+            epochs=plan.epochs,
+            step=state.step,
+            steps=plan.steps,
+            loss=state.loss_sum / state.seen,
+            acc=self._accuracy(state.correct / state.seen),
+            lr=lr,
+            images_per_s=speed,
+            elapsed_s=now - self.began,
+            epoch_left_s=epoch_left,
+            left_s=epoch_left + (plan.epochs - state.epoch) * whole,
         )
 
     def _lr(self, step: int, total: int) -> float:
@@ -296,8 +391,10 @@ class _Training:
         return NumericError(f"{what} at epoch {epoch} step {step} (lr {lr:g})", where=str(self.run.path), hint=hint)
 
     def _save_part(self, state: _Epoch) -> None:
-        partial = {"loss_sum": state.loss_sum, "correct": state.correct, "seen": state.seen}
+        elapsed = time.perf_counter() - self.began
+        partial = asdict(Partial(state.loss_sum, state.correct, state.seen, elapsed)) if state.step else None
         self.record.save_last(self.session, epoch=state.epoch - 1, step=state.step, partial=partial)
+        self.saving.note()
 
     def _interrupted(self, state: _Epoch) -> InterruptedRunError:
         self._save_part(state)
@@ -305,5 +402,5 @@ class _Training:
 
     def _stopped(self, message: str) -> InterruptedRunError:
         self.record.write_history()
-        hint = f"`cnn predict {self.run.path / LAST}` uses the weights it stopped with"
+        hint = f"`cnn train --resume {self.run.path}` continues"
         return InterruptedRunError(message, where=str(self.run.path), hint=hint, signal_number=self.stop.number)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnncli.errors import UsageError
+from cnncli.io.datasets.catalogue import is_own
 from cnncli.optim.optimizers import OPTIMIZERS, Recipe
 from cnncli.tasks.data.request import DataRequest
+from cnncli.tasks.train.limits import parse_duration, parse_save_every, parse_target
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class TrainingOptions:
         As `parse_augmentation` takes it.
     data_dir, resize, fit, channels, skip_bad
         As in a `DataRequest`.
+    target, max_time, save_every : str
+        As `parse_target`, `parse_duration` and `parse_save_every` read them.
+    keep : int
+        How many of the last checkpoints stay.
     """
 
     arch: str
@@ -69,6 +75,10 @@ class TrainingOptions:
     channels: int | None = None
     skip_bad: bool = False
     seed: int = 0
+    target: str | None = None
+    max_time: str | None = None
+    save_every: str = "epoch"
+    keep: int = 3
     threads: int = 1
 
     @property
@@ -84,6 +94,15 @@ class TrainingOptions:
         return Recipe(
             self.optimizer, self.momentum, self.nesterov, self.weight_decay, self.decay_all, clip_norm=self.clip_norm
         )
+
+
+# they depend on the machine, or on how long one has time: two runs that differ in these train the same
+MACHINE = ("threads", "data_dir", "save_every", "keep", "max_time")
+
+
+def dataset_source(dataset: str) -> str:
+    """Return a data set as a continued run finds it: a name as it is, a path from the root."""
+    return str(Path(dataset).absolute()) if is_own(dataset) else dataset
 
 
 def check_options(options: TrainingOptions) -> None:
@@ -104,12 +123,34 @@ def check_options(options: TrainingOptions) -> None:
         raise UsageError(f"--nesterov is not used by {given}", hint="leave it away, or use --optimizer momentum")
     if options.decay_all and not options.weight_decay:
         raise UsageError("--decay-all without --weight-decay decays nothing", hint="add --weight-decay, as in 0.0005")
+    check_limits(options)
+
+
+def check_limits(options: TrainingOptions) -> None:
+    """Refuse conditions for an early end, and times of saving, that are not understood or can never come.
+
+    Raises
+    ------
+    UsageError
+        With the option.
+    """
+    parse_save_every(options.save_every)
+    if options.max_time is not None:
+        parse_duration(options.max_time, "--max-time")
+    if options.target is not None:
+        parse_target(options.target, has_validation=options.val_split > 0)
+    stops = {"--patience": options.patience, "--target": options.target, "--max-time": options.max_time}
+    if options.epochs == 0:
+        for name, value in stops.items():
+            if value is not None:
+                message = f"{name} {value} ends a run early, and --epochs 0 trains nothing"
+                raise UsageError(message, hint="leave one of them away")
     if options.val_split == 0:
-        for wanted, what in {
+        for wanted, is_given in {
             f"--patience {options.patience}": options.patience is not None,
             "--schedule plateau": options.schedule == "plateau",
         }.items():
-            if what:
+            if is_given:
                 message = f"{wanted} compares validation results, and --val-split 0 leaves none"
                 raise UsageError(message, hint="leave one of them away")
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnncli.errors import CnnError, InvalidInputError, UsageError
+from cnncli import __version__
+from cnncli.errors import CnnError, InterruptedRunError, InvalidInputError, UsageError
 from cnncli.io.datasets.dataset import Dataset, Split
 from cnncli.io.preprocessing import Preprocessing
 from cnncli.language.document import Document, parse_document
@@ -29,6 +32,9 @@ from cnncli.tasks.train.events import Prepared
 from cnncli.tasks.train.initial import initial_weights
 from cnncli.tasks.train.options import TrainingOptions, check_options, check_warmup
 from cnncli.tasks.train.splitting import balanced_weights, stratified_split
+
+if TYPE_CHECKING:
+    from cnncli.tasks.train.resume import SavedRun
 
 _SHARE_OF_MEMORY = 0.8
 
@@ -56,6 +62,10 @@ class TrainingPlan:
         First weights and running statistics by name, in place of the seed's.
     memory_bytes : int
         Of the images and all buffers of the engine.
+    versions : mapping
+        What the last digits of a result may depend on: libraries, and how many numbers the processor works on at once.
+    overrides : tuple of mapping
+        Options that were changed when the run was continued: where, and from what to what.
     """
 
     options: TrainingOptions
@@ -71,7 +81,9 @@ class TrainingPlan:
     loss: str
     class_weights: tuple[float, ...] | None
     memory_bytes: int
+    versions: Mapping[str, str | int]
     notes: tuple[str, ...] = ()
+    overrides: tuple[Mapping[str, Any], ...] = ()
     initial: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     augmentation: Augmentation = UNCHANGED
 
@@ -111,10 +123,13 @@ class TrainingPlan:
         return momentum_of(self.options.recipe)
 
 
-def plan_training(options: TrainingOptions, source: Source, data: Dataset) -> TrainingPlan:
+def plan_training(
+    options: TrainingOptions, source: Source, data: Dataset, saved: SavedRun | None = None
+) -> TrainingPlan:
     """Fit options, network and data to each other.
 
-    Input shape and number of classes of the architecture give way to those of the data, with a note.
+    Input shape and number of classes of the architecture give way to those of the data, with a note. Network and data
+    must be those of `saved`, the run that is continued.
 
     Raises
     ------
@@ -129,24 +144,24 @@ def plan_training(options: TrainingOptions, source: Source, data: Dataset) -> Tr
     augmentation = parse_augmentation(options.augment)
     augmentation.check(*data.image_shape[1:])
     model, loss, notes = _fitted_model(source, data, options)
-    initial, told = initial_weights(options.init_from, model) if options.init_from else ({}, [])
+    is_fresh = saved is None and options.init_from is not None
+    initial, told = initial_weights(options.init_from or "", model, data) if is_fresh else ({}, [])
     notes += told
     train, test = data.train, data.test
     if options.limit is not None:
         train, test = train.first(options.limit), test.first(options.limit)
     order, validation = _held_out(data, train, options)
     steps = -(-len(order) // options.batch_size)
-    notes += data.notes
-    if options.batch_size > len(order):
-        notes.append(f"the batch of {options.batch_size} is larger than the {len(order)} training images")
-    if data.targets == "classes" and len(set(train.labels[order].tolist())) == 1:
-        label = data.classes[int(train.labels[order[0]])]
-        notes.append(f"all {len(order)} training images are of class {label!r}: there is nothing to tell apart")
+    notes += data.notes + _notes_on(train.labels[order], data, options.batch_size)
     epochs = default_epochs(steps) if options.epochs is None else options.epochs
     check_warmup(options.warmup, epochs, steps)
-    pixels = data.train.images.nbytes + data.test.images.nbytes + validation.images.nbytes
-    memory = pixels + forecast_memory(model, options)
+    memory = data.train.images.nbytes + data.test.images.nbytes + validation.images.nbytes
+    memory += forecast_memory(model, options)
     check_memory(memory)
+    used = versions()
+    if saved is not None:
+        saved.check(model, data)
+        notes += saved.differences(used)
     return TrainingPlan(
         options=options,
         model=model,
@@ -161,10 +176,22 @@ def plan_training(options: TrainingOptions, source: Source, data: Dataset) -> Tr
         loss=loss,
         class_weights=balanced_weights(train.labels[order], len(data.classes)) if options.class_weights else None,
         memory_bytes=memory,
+        versions=used,
         notes=tuple(notes),
+        overrides=saved.overrides if saved else (),
         initial=initial,
         augmentation=augmentation,
     )
+
+
+def _notes_on(labels: NDArray[Any], data: Dataset, batch_size: int) -> tuple[str, ...]:
+    notes = []
+    if batch_size > len(labels):
+        notes.append(f"the batch of {batch_size} is larger than the {len(labels)} training images")
+    if data.targets == "classes" and len(set(labels.tolist())) == 1:
+        label = data.classes[int(labels[0])]
+        notes.append(f"all {len(labels)} training images are of class {label!r}: there is nothing to tell apart")
+    return tuple(notes)
 
 
 def _held_out(data: Dataset, train: Split, options: TrainingOptions) -> tuple[NDArray[np.int64], Split]:
@@ -217,6 +244,14 @@ def forecast_memory(model: Model, options: TrainingOptions) -> int:
     return size + 4 * (model.parameter_count + model.non_trainable_count)
 
 
+def versions() -> dict[str, str | int]:
+    """Return the versions of the libraries and the width of the processor's vectors [float32 numbers]."""
+    from cnncli.compute.host import LANES
+
+    libraries = {name: version(name) for name in ("numpy", "numba", "llvmlite")}
+    return {"cnncli": __version__, "python": platform.python_version(), **libraries, "simd": LANES}
+
+
 def check_memory(needed: int) -> None:
     """Refuse work that needs more than 80 % of the memory that is free.
 
@@ -246,6 +281,8 @@ def _fitted_model(source: Source, data: Dataset, options: TrainingOptions) -> tu
         notes.append(f"{count} {what} of {data.name} in place of {written.classes}")
     try:
         model = parse_model(source.text, source.where, input_shape=shape, classes=count)
+    except InterruptedRunError:
+        raise
     except CnnError as error:
         message = f"{error.message} ({', '.join(notes)})" if notes else error.message
         raise InvalidInputError(message, where=error.where, hint=error.hint) from None
@@ -297,5 +334,7 @@ def _written(source: Source) -> Document | None:
     """Return the file as a document; None where it is invalid, which `parse_model` reports better."""
     try:
         return parse_document(read_tree(source.text, source.where), vocabulary())
+    except InterruptedRunError:
+        raise
     except CnnError:
         return None

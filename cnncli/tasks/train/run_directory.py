@@ -9,16 +9,19 @@ import itertools
 import os
 import re
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-from cnncli.errors import CnnError
+from cnncli.errors import CnnError, InvalidInputError
 from cnncli.io.atomic import ensure_writable, make_directory, remove_stale_temporaries, write_atomically
 from cnncli.io.checkpoint import BEST, LAST
 from cnncli.io.file_errors import write_error
 
 CONFIG, MODEL, HISTORY, RESULT = "config.yaml", "model.yaml", "history.csv", "result.json"
 RUN_FILES = (CONFIG, MODEL, BEST, LAST, HISTORY, RESULT)
+_OLDER = re.compile(r"last-([1-9][0-9]{0,3})\.safetensors")  # the names that `numbered_path` gives
+_BROKEN = ".broken"  # behind the name of a checkpoint that could not be continued from
 _LOCK = ".lock"
 _LOCKED = (errno.EAGAIN, errno.EACCES)  # another error says that this file system has no locks
 
@@ -38,6 +41,27 @@ def open_default_run_directory(arch: str, dataset: str) -> RunDirectory:
         # FileNotFoundError: another run has just removed the parent, which it had made
         with contextlib.suppress(FileExistsError, FileNotFoundError):
             return RunDirectory(path, is_new=True)
+
+
+def last_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints that a run can be continued from, the newest first.
+
+    Raises
+    ------
+    InvalidInputError
+        No such folder.
+    """
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "no such run directory"
+        hint = "name the folder that `cnn train` wrote, such as runs/digits-1"
+        raise InvalidInputError(what, where=str(folder), hint=hint)
+    newest = [folder / LAST] if (folder / LAST).exists() else []
+    return newest + [path for _, path in sorted(_older(folder))]
+
+
+def _older(folder: Path) -> list[tuple[int, Path]]:
+    matches = ((_OLDER.fullmatch(path.name), path) for path in folder.iterdir())
+    return [(int(match[1]), path) for match, path in matches if match]
 
 
 def check_run_directory(path: Path, *, force: bool) -> None:
@@ -76,6 +100,8 @@ class RunDirectory:
         Replace the run that is there, once `begin` is called.
     is_new : bool
         The directory must not exist; this call makes it.
+    is_continued : bool
+        The directory holds a run, which goes on.
 
     Attributes
     ----------
@@ -90,9 +116,12 @@ class RunDirectory:
         In use by another process, holds a run, or cannot be written.
     """
 
-    def __init__(self, path: Path, *, force: bool = False, is_new: bool = False) -> None:
-        check_run_directory(path, force=force)
+    def __init__(self, path: Path, *, force: bool = False, is_new: bool = False, is_continued: bool = False) -> None:
+        if is_continued:
+            last_checkpoints(path)
+        check_run_directory(path, force=force or is_continued)
         self.path = path
+        self._is_continued = is_continued
         self._created = [folder for folder in (path, *path.parents) if not folder.exists()]
         if is_new:
             make_directory(path.parent)
@@ -106,7 +135,7 @@ class RunDirectory:
             self._remove_created()
             raise
         try:
-            check_run_directory(path, force=force)  # again: another run may have come first
+            check_run_directory(path, force=force or is_continued)  # again: another run may have come first
         except BaseException:
             self.close()
             raise
@@ -119,10 +148,23 @@ class RunDirectory:
         """Close the directory."""
         self.close()
 
-    def begin(self) -> None:
-        """Take the old run away: all that can be refused has been checked by now."""
-        for name in RUN_FILES:
+    def begin(self, broken: Iterable[Path] = (), keep: int = 1) -> None:
+        """Make room: all that can be refused has been checked by now.
+
+        Parameters
+        ----------
+        broken : iterable of Path
+            Checkpoints of a continued run that cannot be used; they get another name.
+        keep : int
+            How many checkpoints of a continued run stay.
+        """
+        older = [path for number, path in _older(self.path) if not self._is_continued or number >= keep]
+        for path in broken:
+            path.rename(f"{path}{_BROKEN}")
+        for name in (RESULT,) if self._is_continued else RUN_FILES:
             (self.path / name).unlink(missing_ok=True)
+        for path in older:
+            path.unlink(missing_ok=True)
         remove_stale_temporaries(self.path)
         self._has_begun = True
 
@@ -132,7 +174,8 @@ class RunDirectory:
 
     def close(self) -> None:
         """Give the lock back; a directory made for a run that saved no weights is removed again."""
-        if self._has_begun and not any((self.path / name).exists() for name in (BEST, LAST)):
+        holds_weights = any((self.path / name).exists() for name in (BEST, LAST))
+        if self._has_begun and not holds_weights and not self._is_continued:
             for name in RUN_FILES:
                 with contextlib.suppress(OSError):
                     (self.path / name).unlink(missing_ok=True)

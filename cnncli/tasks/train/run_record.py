@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cnncli import SCHEMA
 from cnncli.io.checkpoint import BEST, LAST, Checkpoint, write_checkpoint
@@ -12,11 +16,13 @@ from cnncli.io.preprocessing import Preprocessing
 from cnncli.optim.optimizers import OPTIMIZERS
 from cnncli.optim.schedules import Plateau
 from cnncli.tasks.train.events import EpochDone, Finished
+from cnncli.tasks.train.options import MACHINE, dataset_source
 from cnncli.tasks.train.plan import TrainingPlan
 from cnncli.tasks.train.run_directory import CONFIG, HISTORY, MODEL, RunDirectory
 
 if TYPE_CHECKING:
     from cnncli.engine.session import Session
+    from cnncli.tasks.train.resume import SavedRun
 
 _HISTORY = ("epoch", "loss", "acc", "val_loss", "val_acc", "lr", "images_per_s", "elapsed_s")
 
@@ -38,6 +44,8 @@ class RunRecord:
     best : EpochDone or None
         The epoch whose weights are the best so far: highest validation accuracy, then lowest validation loss;
         without validation images the latest epoch.
+    waits_from : int
+        The epoch from which patience counts where the best one came before it.
     plateau : Plateau or None
         State of that schedule.
     """
@@ -48,6 +56,7 @@ class RunRecord:
         self._table = ",".join(_HISTORY) + "\n"
         self.best: EpochDone | None = None
         self.plateau: Plateau | None = None
+        self.waits_from = 0
 
     @property
     def epochs(self) -> int:
@@ -65,6 +74,21 @@ class RunRecord:
             return True
         return (val_acc or 0, -val_loss) > (self.best.val_acc or 0, -self.best.val_loss)
 
+    @property
+    def waited(self) -> int:
+        """Return how many epochs were finished since the best one."""
+        return self.epochs - max(self.best_epoch, self.waits_from)
+
+    def restore(self, saved: SavedRun) -> None:
+        """Take over the history of a checkpoint."""
+        for row in saved.history:
+            self.add(row)
+        self.best, self.plateau = saved.best, saved.plateau
+
+    def forget_best(self) -> None:
+        """Let the best epoch be chosen among those to come."""
+        self.best, self.waits_from = None, self.epochs
+
     def add(self, row: EpochDone) -> None:
         """Add a finished epoch to the history, and remember it if it is the best one."""
         self.history.append(row)
@@ -76,8 +100,7 @@ class RunRecord:
     def write_setup(self) -> None:
         """Write what the run was asked to do."""
         # JSON scalars are YAML 1.2 scalars
-        lines = [f"{key}: {json.dumps(value)}\n" for key, value in self._recipe().items()]
-        lines.append(f"threads: {self._plan.options.threads}\n")
+        lines = [f"{key}: {json.dumps(value)}\n" for key, value in (self._recipe() | self._machine()).items()]
         self._run.write(CONFIG, "".join(lines).encode())
         self._run.write(MODEL, self._plan.model.text.encode())
 
@@ -91,7 +114,7 @@ class RunRecord:
         write_checkpoint(self._run.path / BEST, self._checkpoint(session, facts))
 
     def save_last(self, session: Session, *, epoch: int, step: int, partial: dict[str, float] | None = None) -> None:
-        """Write the weights of this moment with the state of the optimizer; `history.csv` holds the epochs.
+        """Write all that continuing needs: the weights of this moment, the state of the optimizer, the history.
 
         Parameters
         ----------
@@ -108,10 +131,18 @@ class RunRecord:
             "partial": partial,
             "best_epoch": self.best_epoch,
             "plateau": asdict(self.plateau) if self.plateau else None,
+            "machine": self._machine(),
         }
         checkpoint = self._checkpoint(session, facts)
-        checkpoint = Checkpoint(**{**vars(checkpoint), "optimizer": session.optimizer_state()})
-        write_checkpoint(self._run.path / LAST, checkpoint)
+        state = {"optimizer": session.optimizer_state(), "history": self._columns()}
+        keep = self._plan.options.keep
+        write_checkpoint(self._run.path / LAST, Checkpoint(**{**vars(checkpoint), **state}), keep=keep)
+
+    def _columns(self) -> dict[str, NDArray[np.float64]]:
+        """Return the history as one array for each column that has numbers."""
+        names = [f.name for f in fields(EpochDone) if f.name != "epochs"]
+        columns = {name: [getattr(row, name) for row in self.history] for name in names}
+        return {name: np.array(column, np.float64) for name, column in columns.items() if column and None not in column}
 
     def result(self, done: Finished) -> dict[str, Any]:
         """Return the content of ``result.json``."""
@@ -127,6 +158,7 @@ class RunRecord:
             "val_loss": self.best.val_loss if self.best else None,
             "epochs": done.epochs,
             "stopped_early": done.stopped_early,
+            "stopped_by": done.stopped_by,
             "params": plan.model.parameter_count,
             "seed": plan.options.seed,
             "threads": plan.options.threads,
@@ -137,39 +169,28 @@ class RunRecord:
         }
 
     def _recipe(self) -> dict[str, Any]:
+        """Return what decides the weights, as it was chosen in the end."""
         plan, options = self._plan, self._plan.options
-        return {
+        wanted = {name: value for name, value in asdict(options).items() if name not in MACHINE}
+        chosen = {
             "arch": plan.model.name,
             "dataset": plan.data.name,
             "epochs": plan.epochs,
-            "batch_size": options.batch_size,
             "targets": plan.data.targets,
             "loss": plan.loss,
-            "label_smoothing": options.label_smoothing,
-            "class_weights": options.class_weights,
-            "optimizer": options.optimizer,
             "lr": plan.lr,
             "momentum": plan.momentum if OPTIMIZERS[options.optimizer].momentum is not None else None,
-            "nesterov": options.nesterov,
-            "weight_decay": options.weight_decay,
-            "decay_all": options.decay_all,
-            "clip_norm": options.clip_norm,
-            "schedule": options.schedule,
-            "warmup": options.warmup,
-            "val_split": options.val_split,
-            "patience": options.patience,
-            "limit": options.limit,
-            "shuffle": options.shuffle,
-            "init_from": options.init_from,
             "augment": plan.augmentation.text,
             "source": options.dataset,
-            "resize": list(plan.data.image_shape[1:]) if options.resize else None,
-            "fit": options.fit,
-            "channels": options.channels,
-            "skip_bad": options.skip_bad,
-            "data_sha256": plan.data.sha256,
-            "seed": options.seed,
         }
+        facts: dict[str, Any] = wanted | chosen | {"data_sha256": plan.data.sha256, "versions": plan.versions}
+        return facts | ({"overrides": list(plan.overrides)} if plan.overrides else {})
+
+    def _machine(self) -> dict[str, Any]:
+        options = self._plan.options
+        folder = None if options.data_dir is None else str(Path(options.data_dir).absolute())
+        values = {name: getattr(options, name) for name in MACHINE}
+        return values | {"source": dataset_source(options.dataset), "data_dir": folder}
 
     def _checkpoint(self, session: Session, facts: dict[str, Any]) -> Checkpoint:
         plan = self._plan

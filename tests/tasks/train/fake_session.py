@@ -22,7 +22,10 @@ class FakeSession:
         return {"fc1/weight": self.parameters.reshape(self.classes, self.pixels)}
 
     def optimizer_state(self):
-        return {"velocity": self.velocity, "step": np.array([self.steps], np.int64)}
+        return {"velocity": self.velocity.copy(), "step": np.array([self.steps], np.int64)}
+
+    def load_optimizer_state(self, state):
+        self.velocity[:], self.steps = state["velocity"], int(state["step"][0])
 
     def _probabilities(self, images):
         x = images.reshape(len(images), -1).astype(np.float32) / 255

@@ -47,7 +47,8 @@ def test_a_run_writes_every_file_and_learns(tmp_path):
     assert rows[-1].loss < rows[0].loss / 2
     assert done.test_acc > 0.85
     assert sorted(os.listdir(tmp_path / "run")) == [
-        "best.safetensors", "config.yaml", "history.csv", "last.safetensors", "model.yaml", "result.json",
+        "best.safetensors", "config.yaml", "history.csv", "last-1.safetensors", "last-2.safetensors",
+        "last.safetensors", "model.yaml", "result.json",
     ]  # fmt: skip
     result = json.loads((tmp_path / "run/result.json").read_text())
     assert result["test_acc"] == done.test_acc
