@@ -3,19 +3,15 @@
 import csv
 import io
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
-from faults.installed import run
+from faults.installed import rows_of, run, said
 from PIL import Image
 
 from cnncli.errors import InvalidInputError
 from cnncli.io.datasets import load_dataset
 from cnncli.io.preprocessing import Preprocessing
-
-needs_data = pytest.mark.skipif("CNN_DATA_DIR" not in os.environ, reason="CNN_DATA_DIR (folder with mnist/) is not set")
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +27,6 @@ def pictures(tmp_path):
     for number, pixels in enumerate(images):
         Image.fromarray(pixels).save(tmp_path / f"{number:02}.png")
     return tmp_path
-
-
-def said(result):
-    """Return the lines on standard error without the one about compiling, which depends on the cache."""
-    return [line for line in result.err.splitlines() if not line.startswith("compiling kernels")]
-
-
-def rows_of(result):
-    assert result.code == 0, result.err
-    return [json.loads(line) for line in result.out.splitlines()]
 
 
 def test_files_give_what_memory_gives(digits_run, pictures):
@@ -180,46 +166,3 @@ def test_a_network_that_answers_nan_is_a_row_with_error(tmp_path):
     assert isinstance(result, FailedPicture)
     assert result.error.exit_code == 6
     assert "answers with NaN" in str(result.error)
-
-
-@needs_data
-def test_mnist_from_png_and_from_photographs(tmp_path):
-    """200 test images as PNG agree with memory one by one; the same digits photographed are still read."""
-    data = os.environ["CNN_DATA_DIR"]
-    trained = run(["train", "-d", "mnist", "--data-dir", data, "-e", "2", "-q", "--run-dir", "m"], tmp_path)
-    assert trained.code == 0, trained.err
-    test = load_dataset("mnist", Path(data)).test
-    random = np.random.default_rng(0)
-    for number, pixels in enumerate(test.images[:200, ..., 0]):
-        Image.fromarray(pixels).save(tmp_path / f"{number:03}.png")
-        photograph(pixels, random).save(tmp_path / f"{number:03}.jpg", quality=85)
-    rows = rows_of(run(["predict", "m", *(f"{n:03}.png" for n in range(200)), "--probs"], tmp_path))
-    from_files = np.array([list(row["probs"].values()) for row in rows])
-
-    from cnncli.io.checkpoint import read_checkpoint
-    from cnncli.tasks.predict.predict import checkpoint_model, load_weights, make_engine_session
-
-    checkpoint = read_checkpoint(tmp_path / "m")
-    session = make_engine_session(checkpoint_model(checkpoint, "m"), checkpoint, batch_size=64, threads=2)
-    load_weights(session, checkpoint)
-    assert np.allclose(from_files, session.predict(test.images[:200]), atol=1e-6)
-    assert (from_files.argmax(1) == test.labels[:200]).mean() > 0.95
-
-    result = run(["predict", "m", *(f"{n:03}.jpg" for n in range(200))], tmp_path)
-    photographed = rows_of(result)
-    assert np.mean([row["index"] == label for row, label in zip(photographed, test.labels, strict=False)]) > 0.93
-    assert "000.jpg: colour turned to gray; dark ink on a light ground: inverted; picture of 200x300" in result.err
-    assert len(said(result)) == 6  # five pictures and a count of the rest
-
-
-def photograph(pixels, random):
-    """Return a digit as dark ink on unevenly lit paper, 300 high and 200 wide, off the middle."""
-    size = 150
-    enlarged = np.asarray(Image.fromarray(pixels).crop((2, 2, 26, 26)).resize((size, size), Image.Resampling.BICUBIC))
-    y, x = np.mgrid[:300, :200]
-    ink = np.zeros((300, 200))
-    top, left = random.integers(5, 140), random.integers(2, 45)
-    ink[top : top + size, left : left + size] = enlarged / 255
-    paper = 190 + 40 * x / 200 - 50 * y / 300 + 10 * np.sin(x / 60)
-    gray = paper * (1 - 0.75 * ink) + random.normal(0, 4, ink.shape)
-    return Image.fromarray(np.clip(gray[..., None] * [1, 0.97, 0.9], 0, 255).astype(np.uint8))

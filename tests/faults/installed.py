@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 CNN = Path(sys.executable).with_name("cnn")
 ONE_LINE = re.compile(r"^cnn: (error|warning): .+", re.DOTALL)
@@ -47,6 +49,17 @@ def run(
         check=False,
     )
     return Run(done.returncode, done.stdout or b"", done.stderr.decode("utf-8"))
+
+
+def said(result: Run) -> list[str]:
+    """Return the lines on standard error without the one about compiling, which depends on the cache."""
+    return [line for line in result.err.splitlines() if not line.startswith("compiling kernels")]
+
+
+def rows_of(result: Run) -> list[Any]:
+    """Return the JSON lines of a run that must have ended well."""
+    assert result.code == 0, result.err
+    return [json.loads(line) for line in result.out.splitlines()]
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
