@@ -89,7 +89,7 @@ def open_regular_file(name: str) -> int:
 
 def write_atomically(
     path: Path | str,
-    data: bytes | memoryview,
+    data: bytes | bytearray | memoryview,
     *,
     overwrite: bool = True,
     sync_folder: bool = True,

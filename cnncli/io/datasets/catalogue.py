@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnncli.errors import UsageError, did_you_mean
+from cnncli.io.datasets.cifar_sets import CIFAR_SETS, CifarSet
 from cnncli.io.datasets.mnist import IDX_SETS, IdxSet
 
 if TYPE_CHECKING:
@@ -65,11 +66,18 @@ def _load_idx_set(known: IdxSet, data_dir: Path | None, say: Say) -> Dataset:
     return fetch_or_load(known, data_dir, say)
 
 
+def _load_cifar(known: CifarSet, data_dir: Path | None, say: Say) -> Dataset:
+    from cnncli.io.datasets.cifar import fetch_or_load
+
+    return fetch_or_load(known, data_dir, say)
+
+
 DATASETS = {
     entry.name: entry
     for entry in (
         Entry("digits", "1,797 handwritten digits of 8x8", _load_digits),
         *(Entry(known.name, known.purpose, partial(_load_idx_set, known), known.size_bytes) for known in IDX_SETS),
+        *(Entry(known.name, known.purpose, partial(_load_cifar, known), known.size_bytes) for known in CIFAR_SETS),
     )
 }
 

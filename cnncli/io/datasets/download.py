@@ -6,39 +6,22 @@ import contextlib
 import hashlib
 import http.client
 import os
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from cnncli.errors import CnnError, UnavailableError
 from cnncli.io.atomic import make_directory, read_regular_file, write_atomically
+from cnncli.io.datasets.remote_file import RemoteFile
 
 _STALL_S = 15.0  # a mirror that sends nothing for so long is given up
 _CHUNK = 1 << 16  # bytes
-_HTTPS = ("https://",)
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file to fetch.
-
-    Attributes
-    ----------
-    name : str
-        Below each mirror and in the folder.
-    sha256 : str
-        What decides.
-    size_bytes : int
-        Nothing longer is accepted.
-    """
-
-    name: str
-    sha256: str
-    size_bytes: int
+_SAY_EVERY_S = 5.0
+HTTPS = ("https://",)
 
 
 class _UnusableMirrorError(Exception):
@@ -90,7 +73,7 @@ def download(
     say: Callable[[str], None],
     *,
     stall_s: float = _STALL_S,
-    trusted: tuple[str, ...] = _HTTPS,
+    trusted: tuple[str, ...] = HTTPS,
 ) -> None:
     """Fetch `files` into `folder`; a file that is there already with the right checksum is kept.
 
@@ -130,7 +113,7 @@ def download(
             if _is_there(folder / file.name, file):
                 continue
             say(f"fetching {file.name} ({file.size_bytes / 1e6:.1f} MB)")
-            write_atomically(folder / file.name, _fetch(file, mirrors, stall_s, trusted))
+            write_atomically(folder / file.name, _fetch(file, mirrors, stall_s, trusted, say))
     except BaseException as error:
         for path in new_folders:
             with contextlib.suppress(OSError):  # the files that were fetched before stay
@@ -150,29 +133,37 @@ def _is_there(path: Path, file: RemoteFile) -> bool:
         return False
 
 
-def _fetch(file: RemoteFile, mirrors: Sequence[str], stall_s: float, trusted: tuple[str, ...]) -> bytes:
+def _fetch(
+    file: RemoteFile, mirrors: Sequence[str], stall_s: float, trusted: tuple[str, ...], say: Callable[[str], None]
+) -> bytearray:
     """Return the content from the first mirror that has it; raise with the reasons of all of them."""
     reasons = []
     for mirror in mirrors:
         try:
-            return _fetch_one(mirror + file.name, file, stall_s, trusted)
+            return _fetch_one(mirror + file.name, file, stall_s, trusted, say)
         except _UnusableMirrorError as error:
             reasons.append(f"{urlsplit(mirror).netloc}: {error}")
     raise _UnusableMirrorError(", ".join(reasons))
 
 
-def _fetch_one(address: str, file: RemoteFile, stall_s: float, trusted: tuple[str, ...]) -> bytes:
+def _fetch_one(
+    address: str, file: RemoteFile, stall_s: float, trusted: tuple[str, ...], say: Callable[[str], None]
+) -> bytearray:
     if not address.startswith(trusted):
         raise _UnusableMirrorError(f"the address does not begin with {trusted[0]}")
     opener = urllib.request.build_opener(_Redirects(trusted))
     opener.addheaders = [("User-Agent", "cnncli")]
     content = bytearray()
+    said_at = time.monotonic()
     try:
         with opener.open(address, timeout=stall_s) as response:
             while part := response.read1(_CHUNK):
                 content += part
                 if len(content) > file.size_bytes:
                     raise _UnusableMirrorError(f"sent more than the {file.size_bytes} B of {file.name}")
+                if time.monotonic() - said_at >= _SAY_EVERY_S:
+                    said_at = time.monotonic()
+                    say(f"{file.name}: {len(content) / 1e6:.1f} of {file.size_bytes / 1e6:.1f} MB")
     except urllib.error.HTTPError as error:
         error.close()
         raise _UnusableMirrorError(f"HTTP status {error.code}") from None
@@ -183,7 +174,7 @@ def _fetch_one(address: str, file: RemoteFile, stall_s: float, trusted: tuple[st
         raise _UnusableMirrorError(f"sent {len(content)} of the {file.size_bytes} B of {file.name}")
     if hashlib.sha256(content).hexdigest() != file.sha256:
         raise _UnusableMirrorError(f"sent a {file.name} with another sha256")
-    return bytes(content)
+    return content
 
 
 def _in_words(reason: Any, stall_s: float) -> str:

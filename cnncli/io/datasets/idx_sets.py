@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from cnncli.errors import CnnError, InvalidInputError
 from cnncli.io.atomic import read_regular_file
 from cnncli.io.datasets.dataset import Dataset, Split, paired, pixel_statistics
-from cnncli.io.datasets.download import RemoteFile, cache_folder, download
+from cnncli.io.datasets.download import cache_folder, download
 from cnncli.io.datasets.idx import GZIP_MAGIC, decompress, parse_idx
 from cnncli.io.datasets.mnist import IDX_SETS, IdxFile, IdxSet
+from cnncli.io.datasets.remote_file import RemoteFile
 from cnncli.npy import read_npy
 
 _LARGEST_FILE = 1 << 30
