@@ -194,6 +194,7 @@ def test_kernels_do_not_read_their_arguments_by_number():
 
 
 MANY_FILES = {
+    "cli": "one file for each command",
     "layers": "one file for each kind of layer",
 }
 

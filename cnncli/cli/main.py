@@ -36,6 +36,7 @@ COMMANDS = {
     "params": ("cnncli.cli.params", "Count the parameters of a network, layer by layer."),
     "new": ("cnncli.cli.new", "Write a commented architecture file to start from."),
     "train": ("cnncli.cli.train", "Train a network on images."),
+    "eval": ("cnncli.cli.eval", "Measure a trained network on labelled images."),
     "predict": ("cnncli.cli.predict", "Classify images with a trained network."),
     "bench": ("cnncli.cli.bench", "Measure how fast a network runs, or print its plan."),
 }

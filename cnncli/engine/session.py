@@ -28,13 +28,14 @@ class Examined:
     losses : ndarray of float64 (N,)
     hits : ndarray of int64 (N,)
         1 where the answer is correct.
-    answers : ndarray (N, K)
-        As `Session.predict` returns them.
+    answers, logits : ndarray (N, K)
+        As `Session.answer` returns them.
     """
 
     losses: np.ndarray
     hits: np.ndarray
     answers: np.ndarray
+    logits: np.ndarray
 
     @property
     def loss(self) -> float:
@@ -184,20 +185,26 @@ class Session:
         loss = float(self._layout.losses.sum())
         return loss if self._optimizer.is_finite() else float("nan"), int(self._layout.hits.sum())
 
-    def predict(self, images: np.ndarray, indices: np.ndarray | None = None, *, as_logits: bool = False) -> np.ndarray:
+    def predict(self, images: np.ndarray, indices: np.ndarray | None = None) -> np.ndarray:
         """Return the answers float (n, K) to the images uint8 (N, H, W, C), or to those at `indices`.
 
         Probabilities of classes, or of each unit of binary cross-entropy; for the mean squared error the output.
-        `as_logits` asks for the values before the softmax or sigmoid. The bits do not depend on the batch size.
+        """
+        return self.answer(images, indices)[0]
+
+    def answer(self, images: np.ndarray, indices: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return answers as `predict` does, and the values before the softmax or sigmoid, both float (n, K).
+
+        The bits of each row depend on its image alone.
         """
         chosen = np.arange(len(images)) if indices is None else indices
-        result = np.empty((len(chosen), self.model.output_shape[0]), self._layout.memory.dtype)
+        answers, logits = self._rows(len(chosen))
         _whole(self._prepare)
         for first in range(0, len(chosen), self.batch_size):
             count = self._load(images, chosen[first : first + self.batch_size])
             _whole(self._answer)
-            self._copy_answers(result[first : first + count], as_logits=as_logits)
-        return result
+            self._copy_rows(answers, logits, slice(first, first + count))
+        return answers, logits
 
     def examine(self, images: np.ndarray, labels: np.ndarray) -> Examined:
         """Return answer and loss of each of the images uint8 (N, H, W, C), N >= 1, with labels.
@@ -208,8 +215,7 @@ class Session:
         if not len(images):
             raise ValueError("there are no images to evaluate")
         count, layout = len(images), self._layout
-        answers = np.empty((count, self.model.output_shape[0]), layout.memory.dtype)
-        found = Examined(np.empty(count), np.empty(count, np.int64), answers)
+        found = Examined(np.empty(count), np.empty(count, np.int64), *self._rows(count))
         _whole(self._prepare)
         for first in range(0, count, self.batch_size):
             chosen = np.arange(first, min(first + self.batch_size, count))
@@ -218,7 +224,7 @@ class Session:
             _whole(self._test)
             found.losses[part] = layout.losses[: len(chosen)]
             found.hits[part] = layout.hits[: len(chosen)]
-            self._copy_answers(answers[part])
+            self._copy_rows(found.answers, found.logits, part)
         return found
 
     def evaluate(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
@@ -230,9 +236,13 @@ class Session:
         found = self.examine(images, labels)
         return found.loss, found.acc
 
-    def _copy_answers(self, rows: np.ndarray, *, as_logits: bool = False) -> None:
-        source = self._layout.logits if as_logits else self._layout.probs
-        rows[...] = source.reshape(-1, rows.shape[1])[: len(rows)]
+    def _rows(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        shape = count, self.model.output_shape[0]
+        return np.empty(shape, self._layout.memory.dtype), np.empty(shape, self._layout.memory.dtype)
+
+    def _copy_rows(self, answers: np.ndarray, logits: np.ndarray, part: slice) -> None:
+        for rows, source in ((answers, self._layout.probs), (logits, self._layout.logits)):
+            rows[part] = source.reshape(-1, rows.shape[1])[: part.stop - part.start]
 
     def cancel(self) -> None:
         """End what is running: it raises `CancelledError`, unless it is about to end; from any thread."""

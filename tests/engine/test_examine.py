@@ -31,7 +31,9 @@ def test_every_image_has_its_own_bits(ending, loss, labels):
 
     first = session(64, 1)
     whole = first.examine(images, labels)
-    logits = first.predict(images, as_logits=True)
+    answers, logits = first.answer(images)
+    assert np.array_equal(logits, whole.logits)
+    assert np.array_equal(answers, whole.answers)
     assert np.array_equal(whole.answers, first.predict(images))
     assert (whole.loss, whole.acc) == first.evaluate(images, labels)
     assert whole.loss == math.fsum(whole.losses) / 37
@@ -43,7 +45,7 @@ def test_every_image_has_its_own_bits(ending, loss, labels):
         assert found.losses.tobytes() == whole.losses[order].tobytes()
         assert found.hits.tolist() == whole.hits[order].tolist()
         assert (found.loss, found.acc) == (whole.loss, whole.acc)
-        assert other.predict(images, order, as_logits=True).tobytes() == logits[order].tobytes()
+        assert other.answer(images, order)[1].tobytes() == logits[order].tobytes()
 
 
 def test_logits_are_the_values_before_softmax_and_sigmoid():
@@ -51,9 +53,9 @@ def test_logits_are_the_values_before_softmax_and_sigmoid():
     images = RANDOM.integers(0, 256, (9, 12, 12, 1), np.uint8)
     for ending in ("softmax", "sigmoid"):
         session = Session(build(size, *layers[:-1], f"- {ending}"), batch_size=4, threads=1, seed=2, dtype="float64")
-        z = session.predict(images, as_logits=True)
+        _, z = session.answer(images)
         powers = np.exp(z)
         expected = powers / powers.sum(1, keepdims=True) if ending == "softmax" else powers / (1 + powers)
         np.testing.assert_allclose(session.predict(images), expected, rtol=1e-14)
         bare = Session(build(size, *layers[:-1]), batch_size=4, threads=1, seed=2, dtype="float64")
-        assert np.array_equal(bare.predict(images, as_logits=True), z)
+        assert np.array_equal(bare.answer(images)[1], z)

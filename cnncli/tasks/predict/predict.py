@@ -107,13 +107,20 @@ def load_weights(session: Session, checkpoint: Checkpoint) -> None:
 
 
 def make_engine_session(model: Model, checkpoint: Checkpoint, *, batch_size: int, threads: int) -> Session:
-    """Return the compiled engine for prediction."""
-    from cnncli.engine.losses import LOSSES, Objective
-    from cnncli.engine.session import Session  # imports numba, so not before it is needed
+    """Return the compiled engine for prediction, with the loss of the training."""
+    from cnncli.engine.losses import Objective  # imports numba, so not before it is needed
+    from cnncli.engine.session import Session
 
-    prep = checkpoint.preprocessing
-    objective = Objective(loss if (loss := checkpoint.training.get("loss")) in LOSSES else "auto")
-    return Session(model, batch_size=batch_size, threads=threads, mean=prep.mean, std=prep.std, objective=objective)
+    prep, goal = checkpoint.preprocessing, Objective(loss_of(model, checkpoint))
+    return Session(model, batch_size=batch_size, threads=threads, mean=prep.mean, std=prep.std, objective=goal)
+
+
+def loss_of(model: Model, checkpoint: Checkpoint) -> str:
+    """Return the name of the loss of a checkpoint: the one it says, or the one that suits the end of its network."""
+    from cnncli.engine.losses import LOSSES, Objective, loss_name
+
+    said = checkpoint.training.get("loss")
+    return loss_name(model, Objective(said if said in LOSSES else "auto"))
 
 
 def predict(

@@ -150,7 +150,7 @@ def plan_training(
     train, test = data.train, data.test
     if options.limit is not None:
         train, test = train.first(options.limit), test.first(options.limit)
-    order, validation = _held_out(data, train, options)
+    order, validation = held_out(data, train, options)
     steps = -(-len(order) // options.batch_size)
     notes += data.notes + _notes_on(train.labels[order], data, options.batch_size)
     epochs = default_epochs(steps) if options.epochs is None else options.epochs
@@ -194,7 +194,7 @@ def _notes_on(labels: NDArray[Any], data: Dataset, batch_size: int) -> tuple[str
     return tuple(notes)
 
 
-def _held_out(data: Dataset, train: Split, options: TrainingOptions) -> tuple[NDArray[np.int64], Split]:
+def held_out(data: Dataset, train: Split, options: TrainingOptions) -> tuple[NDArray[np.int64], Split]:
     """Return the indices of the images for training, and the validation images: the data set's own or a share."""
     if data.validation is not None:
         validation = data.validation if options.limit is None else data.validation.first(options.limit)

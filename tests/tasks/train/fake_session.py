@@ -51,7 +51,7 @@ class FakeSession:
     def examine(self, images, labels):
         _, p = self._probabilities(images)
         losses = -np.log(np.maximum(p[np.arange(len(labels)), labels], 1e-12)).astype(np.float64)
-        return Examined(losses, (p.argmax(1) == labels).astype(np.int64), p)
+        return Examined(losses, (p.argmax(1) == labels).astype(np.int64), p, p)
 
     def evaluate(self, images, labels):
         found = self.examine(images, labels)

@@ -120,7 +120,8 @@ def test_a_signal_ends_after_the_batch_and_saves_everything(tmp_path, number, co
 def test_the_plateau_follows_the_validation_loss_and_is_saved(tmp_path):
     class Stuck(FakeSession):
         def examine(self, images, labels):
-            return Examined(np.ones(len(labels)), np.zeros(len(labels), np.int64), np.zeros((len(labels), 10)))
+            rows = np.zeros((len(labels), 10))
+            return Examined(np.ones(len(labels)), np.zeros(len(labels), np.int64), rows, rows)
 
     events = run_training(tmp_path / "run", Stuck, epochs=10, schedule="plateau", lr=0.1)
     rates = [event.lr for event in events if isinstance(event, EpochDone)]

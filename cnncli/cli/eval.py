@@ -1,0 +1,175 @@
+"""`cnn eval`: measure a trained network on labelled images."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cnncli.cli.options import (
+    choose_format,
+    format_option,
+    hand_out,
+    no_color_option,
+    output_option,
+    quiet_option,
+)
+from cnncli.errors import UsageError, printable
+
+if TYPE_CHECKING:
+    from cnncli.io.checkpoint import Checkpoint
+    from cnncli.tasks.evaluate.evaluate import Evaluation
+    from cnncli.tasks.evaluate.run_data import LabelledImages
+
+_PARTS = ("test", "validation", "train")
+
+
+@dataclass(frozen=True)
+class EvalArguments:
+    """What was typed: one field for each argument and option of the command, by its name there."""
+
+    run: str
+    dataset: str | None
+    data_dir: str | None
+    part: str | None
+    limit: int | None
+    batch_size: int
+    top_k: int | None
+    worst: int
+    expected: tuple[str, ...]
+    threads: int | None
+    format_name: str | None
+    as_json: bool
+    output: str | None
+    force: bool
+    quiet: bool
+
+
+@click.command("eval")
+@click.argument("run", metavar="RUN|FILE")
+@click.option("-d", "--dataset", metavar="NAME", help="Another data set than that of the run.")
+@click.option("--data-dir", metavar="DIR", envvar="CNN_DATA_DIR", help="Where its files are [the user's cache].")
+@click.option("--part", type=click.Choice(_PARTS), help="Which of its images [test, if there are any].")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N images.")
+@click.option(
+    "-b",
+    "--batch-size",
+    type=click.IntRange(1, 65_536),
+    default=64,
+    show_default=True,
+    metavar="N",
+    help="Images at a time; the result does not depend on it.",
+)
+@click.option("-t", "--top-k", type=click.IntRange(1, 1000), metavar="K", help="Right within the first K answers  [5].")
+@click.option(
+    "--worst", type=click.IntRange(0, 10**6), default=5, show_default=True, metavar="N", help="Worst mistakes."
+)
+@click.option("--expect", "expected", metavar="CONDITION", multiple=True, help="Exit with 4 unless it holds.")
+@click.option(
+    "-j", "--threads", type=click.IntRange(1, 1024), envvar="CNN_THREADS", metavar="N", help="[all processors]"
+)
+@format_option
+@output_option
+@no_color_option
+@quiet_option
+def command(**options: Any) -> None:
+    r"""Measure a trained network on labelled images.
+
+    \b
+    Examples:
+      cnn eval runs/lenet5-mnist-1                     the test images of the run
+      cnn eval runs/lenet5-mnist-1 --part validation   as in its history
+      cnn eval m/last.safetensors --json               one JSON object
+      cnn eval m --expect 'acc>=0.98'                  exit code 4 below
+      cnn eval m --expect 'recall.7>0.95'              of one class
+      cnn eval m --format jsonl                        one line per image
+
+    RUN is a run directory (its best weights) or a checkpoint. Accuracy and loss are those that training reported, to
+    the last bit, with any batch size and any number of threads. --format csv, md and latex hold the table of classes.
+    """
+    given = EvalArguments(**options)
+    for name, value in {"RUN": given.run, "--dataset": given.dataset, "--data-dir": given.data_dir}.items():
+        if value == "":
+            raise UsageError(f"{name} is empty", hint="name one, or leave it away")
+    _evaluate(given)
+
+
+def _evaluate(given: EvalArguments) -> None:
+    from cnncli.io.checkpoint import BEST, read_checkpoint
+    from cnncli.tasks.evaluate.figures import check_conditions, figures_of
+    from cnncli.tasks.evaluate.run_data import images_of_run
+    from cnncli.tasks.predict.predict import checkpoint_model
+
+    style = choose_format(given.format_name, given.as_json, given.output)
+    checkpoint = read_checkpoint(given.run)
+    where = given.run if given.run.endswith(".safetensors") else f"{given.run}/{BEST}"
+    model = checkpoint_model(checkpoint, where)
+    top_k = _top_k(given, len(checkpoint.classes))
+    say = _silent if given.quiet else _say
+    chosen = images_of_run(
+        checkpoint,
+        where,
+        dataset=given.dataset,
+        data_dir=None if given.data_dir is None else Path(given.data_dir),
+        part=given.part,
+        limit=given.limit,
+        say=say,
+    )
+    for note in chosen.notes:
+        say(f"note: {printable(note)}")
+    facts = {
+        "checkpoint": where,
+        "arch": model.name,
+        "epoch": checkpoint.training.get("epoch"),
+        "dataset": chosen.dataset,
+        "part": chosen.part,
+    }
+    evaluation = _measure(given, checkpoint, model, chosen, where)
+    hand_out(_text(evaluation, facts, style, top_k, given.worst), given.output, force=given.force, say=not given.quiet)
+    if given.expected:
+        check_conditions(given.expected, evaluation, figures_of(evaluation, top_k), where)
+
+
+def _silent(_: str) -> None:
+    """Say nothing: --quiet."""
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _top_k(given: EvalArguments, classes: int) -> int | None:
+    """Return how many answers count; by itself 5, but no such figure where all or nearly all classes would count."""
+    if given.top_k is not None and given.top_k > classes:
+        raise UsageError(f"--top-k {given.top_k}: the network has {classes} classes", hint=f"use 1 to {classes}")
+    return given.top_k or (5 if classes > 6 else 2 if classes > 2 else None)
+
+
+def _measure(
+    given: EvalArguments, checkpoint: Checkpoint, model: Any, chosen: LabelledImages, where: str
+) -> Evaluation:
+    from cnncli import threads
+    from cnncli.tasks.evaluate.evaluate import Evaluation, evaluate
+    from cnncli.tasks.predict.predict import load_weights, loss_of, make_engine_session
+
+    size = min(given.batch_size, len(chosen.images))
+    session = make_engine_session(model, checkpoint, batch_size=size, threads=threads.resolve(given.threads))
+    load_weights(session, checkpoint)
+    loss = loss_of(model, checkpoint)
+    for event in evaluate(session, chosen.images, checkpoint.classes, loss, where):
+        if isinstance(event, Evaluation):
+            return event
+    raise RuntimeError("an evaluation ends with its result")
+
+
+def _text(evaluation: Evaluation, facts: dict[str, Any], style: str, top_k: int | None, worst: int) -> str:
+    from cnncli.reporting import evaluation as report
+
+    if style == "json":
+        return json.dumps(report.as_json(evaluation, facts, top_k, worst)) + "\n"
+    if style == "jsonl":
+        return report.image_lines(evaluation, facts)
+    return report.as_text(evaluation, facts, style, top_k, worst)

@@ -1,0 +1,1 @@
+"""How good a trained network is on labelled images, and what it gets wrong."""
