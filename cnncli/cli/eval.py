@@ -99,11 +99,14 @@ def command(**options: Any) -> None:
 
 def _evaluate(given: EvalArguments) -> None:
     from cnncli.io.checkpoint import BEST, read_checkpoint
-    from cnncli.tasks.evaluate.figures import check_conditions, figures_of
+    from cnncli.io.datasets.catalogue import is_bundled
+    from cnncli.tasks.evaluate.figures import Condition, check_conditions, check_names, figures_of, named_figures
     from cnncli.tasks.evaluate.run_data import images_of_run
     from cnncli.tasks.predict.predict import checkpoint_model
 
     style = choose_format(given.format_name, given.as_json, given.output)
+    _refuse_unused(style)
+    conditions = [Condition.parse(text) for text in given.expected]
     checkpoint = read_checkpoint(given.run)
     where = given.run if given.run.endswith(".safetensors") else f"{given.run}/{BEST}"
     model = checkpoint_model(checkpoint, where)
@@ -118,6 +121,8 @@ def _evaluate(given: EvalArguments) -> None:
         limit=given.limit,
         say=say,
     )
+    if _is_typed("data_dir") and is_bundled(chosen.dataset):
+        raise UsageError(f"--data-dir is not used: {chosen.dataset} is bundled", hint="leave it away")
     for note in chosen.notes:
         say(f"note: {printable(note)}")
     facts = {
@@ -128,9 +133,25 @@ def _evaluate(given: EvalArguments) -> None:
         "part": chosen.part,
     }
     evaluation = _measure(given, checkpoint, model, chosen, where)
+    known = named_figures(evaluation, figures_of(evaluation, top_k)) if conditions else {}
+    check_names(conditions, known)
     hand_out(_text(evaluation, facts, style, top_k, given.worst), given.output, force=given.force, say=not given.quiet)
-    if given.expected:
-        check_conditions(given.expected, evaluation, figures_of(evaluation, top_k), where)
+    check_conditions(conditions, known, where)
+
+
+def _is_typed(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def _refuse_unused(style: str) -> None:
+    """Refuse options for figures that the output has no place for."""
+    if style in ("table", "plain", "json"):
+        return
+    what = "one line per image" if style == "jsonl" else "the table of classes"
+    for name in ("top_k", "worst"):
+        if _is_typed(name):
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{flag} has no place in {style}: it holds {what}", hint=f"leave out {flag}")
 
 
 def _silent(_: str) -> None:
@@ -166,7 +187,7 @@ def _measure(
 
 
 def _text(evaluation: Evaluation, facts: dict[str, Any], style: str, top_k: int | None, worst: int) -> str:
-    from cnncli.reporting import evaluation as report
+    from cnncli.reporting.results import evaluation as report
 
     if style == "json":
         return json.dumps(report.as_json(evaluation, facts, top_k, worst)) + "\n"

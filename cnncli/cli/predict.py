@@ -71,7 +71,7 @@ def command(
     from cnncli import threads as thread_count
     from cnncli.io.checkpoint import BEST, read_checkpoint
     from cnncli.io.images.listing import expand_inputs
-    from cnncli.reporting.predictions import write_predictions
+    from cnncli.reporting.results.predictions import write_predictions
     from cnncli.tasks.predict.predict import checkpoint_model, load_weights, make_engine_session, predict
 
     if images.count("-") > 1:

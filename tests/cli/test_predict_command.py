@@ -132,7 +132,7 @@ def test_neighbours_and_their_number_change_nothing(digits_run, pictures):
 
 def test_the_table_of_a_terminal_wraps_nothing_it_can_show(tmp_path):
     """Written to a stream that says it is a terminal: no escape of a file name reaches it, each row is whole."""
-    from cnncli.reporting.predictions import write_predictions
+    from cnncli.reporting.results.predictions import write_predictions
     from cnncli.tasks.predict.predict import FailedPicture, Prediction
 
     probs = np.array([0.25, 0.75])

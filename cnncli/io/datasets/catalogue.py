@@ -134,3 +134,8 @@ def find_entry(name: str) -> Entry:
         hint = did_you_mean(name.lower(), DATASETS, f"known are {', '.join(DATASETS)}")
         raise UsageError(f"unknown data set {name!r}", hint=hint)
     return DATASETS[name]
+
+
+def is_bundled(name: str) -> bool:
+    """Return True for the name of a data set of which no file is read from the user's folders."""
+    return name in DATASETS and DATASETS[name].is_bundled

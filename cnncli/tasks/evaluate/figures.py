@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,15 +15,10 @@ from cnncli.errors import MismatchError, UsageError, did_you_mean
 from cnncli.tasks.evaluate import scores
 from cnncli.tasks.evaluate.evaluate import Evaluation
 
-_CONDITION = re.compile(r"\s*(.+?)\s*(>=|<=|==|=|>|<)\s*([^<>=]+?)\s*")
-_TESTS = {
-    ">=": lambda found, wanted: found >= wanted,
-    "<=": lambda found, wanted: found <= wanted,
-    ">": lambda found, wanted: found > wanted,
-    "<": lambda found, wanted: found < wanted,
-    "==": lambda found, wanted: found == wanted,
-    "=": lambda found, wanted: found == wanted,
-}
+_CONDITION = re.compile(r"\s*(.+?)\s*(>=|<=|=|>|<)\s*([^<>=]+?)\s*")
+_HOLDS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "=": operator.eq
+}  # fmt: skip
 
 
 def figures_of(evaluation: Evaluation, top_k: int | None) -> dict[str, Any]:
@@ -95,33 +93,78 @@ def class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     ]
 
 
-def check_conditions(texts: tuple[str, ...], evaluation: Evaluation, figures: dict[str, Any], where: str) -> None:
-    """Check conditions such as ``acc>=0.98``, ``loss<0.1`` and ``recall.cat>0.9``.
+@dataclass(frozen=True)
+class Condition:
+    """A condition on a figure: ``acc>=0.98``, ``loss<0.1``, ``recall.cat>90%``.
+
+    Attributes
+    ----------
+    key : str
+        Name of a figure, or ``precision``, ``recall`` or ``f1`` with a point and the name of a class.
+    sign : str
+        ``>=``, ``<=``, ``>``, ``<`` or ``=``.
+    wanted : float
+    text : str
+        As the user typed it.
+    """
+
+    key: str
+    sign: str
+    wanted: float
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Condition:
+        """Read a condition.
+
+        Raises
+        ------
+        UsageError
+            It is none.
+        """
+        match = _CONDITION.fullmatch(text)
+        wanted = _number(match.group(3)) if match else None
+        if match is None or wanted is None:
+            raise UsageError(f"--expect {text[:60]!r} is not understood", hint="write it as 'acc>=0.9'")
+        return cls(match.group(1), match.group(2), wanted, text)
+
+
+def check_names(conditions: Sequence[Condition], known: Mapping[str, float]) -> None:
+    """Refuse a condition on a figure that there is not.
 
     Raises
     ------
     UsageError
-        A condition that is not understood.
-    MismatchError
-        The first condition that does not hold, with the value that was found.
+        With the nearest name.
     """
+    for one in conditions:
+        if one.key not in known:
+            names = f"one of {', '.join(name for name in known if '.' not in name)}"
+            raise UsageError(f"--expect {one.text[:60]!r}: no such figure", hint=did_you_mean(one.key, known, names))
+
+
+def check_conditions(conditions: Sequence[Condition], known: Mapping[str, float], where: str) -> None:
+    """Check that all conditions hold.
+
+    Raises
+    ------
+    MismatchError
+        The first one that does not, with the value that was found.
+    """
+    for one in conditions:
+        found = known[one.key]
+        if not _HOLDS[one.sign](found, one.wanted):
+            message = f"{one.key} is {found:.10g}, expected {one.sign} {one.wanted:.10g}"
+            raise MismatchError(message, where=where, hint="train it further, or lower what you expect")
+
+
+def named_figures(evaluation: Evaluation, figures: Mapping[str, Any]) -> dict[str, float]:
+    """Return every figure that is a number, by the name that a condition uses."""
     known = {name: value for name, value in figures.items() if isinstance(value, int | float)}
     for row in class_rows(evaluation):
-        known |= {
-            f"{name}.{row['class']}": row[name] for name in ("precision", "recall", "f1") if row[name] is not None
-        }
-    for text in texts:
-        match = _CONDITION.fullmatch(text)
-        wanted = _number(match.group(3)) if match else None
-        if match is None or wanted is None or match.group(1) not in known:
-            key = match.group(1) if match else text
-            names = ", ".join(name for name in known if "." not in name)
-            hint = "write it as 'acc>=0.9'" if match is None or wanted is None else did_you_mean(key, known, names)
-            raise UsageError(f"--expect {text[:60]!r} cannot be checked", hint=hint)
-        found = known[match.group(1)]
-        if not _TESTS[match.group(2)](found, wanted):
-            message = f"{match.group(1)} is {found:.10g}, expected {match.group(2)} {match.group(3)}"
-            raise MismatchError(message, where=where, hint="see `cnn eval` without --expect for all figures")
+        of_class = {f"{name}.{row['class']}": row[name] for name in ("precision", "recall", "f1")}
+        known |= {name: value for name, value in of_class.items() if value is not None}
+    return known
 
 
 def _number(text: str) -> float | None:

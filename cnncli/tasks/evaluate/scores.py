@@ -97,7 +97,9 @@ def interval(hits: int, count: int) -> tuple[float, float]:
     share, z2 = hits / count, _Z * _Z / count
     middle = share + z2 / 2
     half = _Z * math.sqrt(share * (1 - share) / count + z2 / (4 * count))
-    return max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
+    # at both ends the bound is exact, which rounding would miss
+    low = (middle - half) / (1 + z2) if hits else 0.0
+    return low, (middle + half) / (1 + z2) if hits < count else 1.0
 
 
 def area_under_roc(scores: NDArray, truth: NDArray[np.bool_]) -> float | None:

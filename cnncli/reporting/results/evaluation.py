@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -55,6 +57,8 @@ def image_lines(evaluation: Evaluation, facts: dict[str, Any]) -> str:
 
 def as_text(evaluation: Evaluation, facts: dict[str, Any], style: str, top_k: int | None, worst: int) -> str:
     """Return the evaluation as ``table`` or ``plain`` text; in the other forms its table of classes alone."""
+    if style == "csv":
+        return _csv(evaluation, top_k)
     classes = _class_table(evaluation, top_k)
     if style not in ("table", "plain"):
         return render(classes, style)
@@ -67,6 +71,17 @@ def as_text(evaluation: Evaluation, facts: dict[str, Any], style: str, top_k: in
         title = "mistake" if count == 1 else f"worst of {count:,} mistakes" if count > len(mistakes) else "mistakes"
         blocks.append(f"{title}\n" + render(_mistake_table(mistakes, evaluation.classes), style))
     return "\n".join(blocks)
+
+
+def _csv(evaluation: Evaluation, top_k: int | None) -> str:
+    """Return the table of classes with shares as numbers."""
+    is_numbers = evaluation.kind == "numbers"
+    rows = figures_of(evaluation, top_k)["per_target"] if is_numbers else class_rows(evaluation)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(rows[0])
+    writer.writerows(["" if cell is None else printable(str(cell)) for cell in row.values()] for row in rows)
+    return text.getvalue()
 
 
 def percent(share: float | None) -> str:
