@@ -21,6 +21,7 @@ from cnncli.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from cnncli.io.checkpoint import Checkpoint
+    from cnncli.reporting.results.evaluation import Measured
     from cnncli.tasks.evaluate.evaluate import Evaluation
     from cnncli.tasks.evaluate.run_data import LabelledImages
 
@@ -50,7 +51,7 @@ class EvalArguments:
 
 @click.command("eval")
 @click.argument("run", metavar="RUN|FILE")
-@click.option("-d", "--dataset", metavar="NAME", help="Another data set than that of the run.")
+@click.option("-d", "--dataset", metavar="NAME|DIR|FILE", help="Another data set than that of the run.")
 @click.option("--data-dir", metavar="DIR", envvar="CNN_DATA_DIR", help="Where its files are [the user's cache].")
 @click.option("--part", type=click.Choice(_PARTS), help="Which of its images [test, if there are any].")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N images.")
@@ -98,10 +99,12 @@ def command(**options: Any) -> None:
 
 
 def _evaluate(given: EvalArguments) -> None:
+    from cnncli import threads
     from cnncli.io.checkpoint import BEST, read_checkpoint
     from cnncli.io.datasets.catalogue import is_bundled
+    from cnncli.reporting.results.evaluation import Measured
     from cnncli.tasks.evaluate.figures import Condition, check_conditions, check_names, figures_of, named_figures
-    from cnncli.tasks.evaluate.run_data import images_of_run
+    from cnncli.tasks.evaluate.run_data import Wanted, images_of_run
     from cnncli.tasks.predict.predict import checkpoint_model
 
     style = choose_format(given.format_name, given.as_json, given.output)
@@ -112,30 +115,20 @@ def _evaluate(given: EvalArguments) -> None:
     model = checkpoint_model(checkpoint, where)
     top_k = _top_k(given, len(checkpoint.classes))
     say = _silent if given.quiet else _say
-    chosen = images_of_run(
-        checkpoint,
-        where,
-        dataset=given.dataset,
-        data_dir=None if given.data_dir is None else Path(given.data_dir),
-        part=given.part,
-        limit=given.limit,
-        say=say,
-    )
+    data_dir = None if given.data_dir is None else Path(given.data_dir)
+    wanted = Wanted(given.dataset, data_dir, given.part, given.limit, threads.resolve(given.threads))
+    chosen = images_of_run(checkpoint, where, wanted, say)
     if _is_typed("data_dir") and is_bundled(chosen.dataset):
         raise UsageError(f"--data-dir is not used: {chosen.dataset} is bundled", hint="leave it away")
     for note in chosen.notes:
         say(f"note: {printable(note)}")
-    facts = {
-        "checkpoint": where,
-        "arch": model.name,
-        "epoch": checkpoint.training.get("epoch"),
-        "dataset": chosen.dataset,
-        "part": chosen.part,
-    }
     evaluation = _measure(given, checkpoint, model, chosen, where)
     known = named_figures(evaluation, figures_of(evaluation, top_k)) if conditions else {}
     check_names(conditions, known)
-    hand_out(_text(evaluation, facts, style, top_k, given.worst), given.output, force=given.force, say=not given.quiet)
+    measured = Measured(
+        evaluation, where, model.name, checkpoint.training.get("epoch"), chosen.dataset, chosen.part, chosen.names
+    )
+    hand_out(_text(measured, style, top_k, given.worst), given.output, force=given.force, say=not given.quiet)
     check_conditions(conditions, known, where)
 
 
@@ -186,11 +179,9 @@ def _measure(
     raise RuntimeError("an evaluation ends with its result")
 
 
-def _text(evaluation: Evaluation, facts: dict[str, Any], style: str, top_k: int | None, worst: int) -> str:
-    from cnncli.reporting.results import evaluation as report
+def _text(measured: Measured, style: str, top_k: int | None, worst: int) -> str:
+    from cnncli.reporting.results.evaluation import as_json, as_text, image_lines
 
     if style == "json":
-        return json.dumps(report.as_json(evaluation, facts, top_k, worst)) + "\n"
-    if style == "jsonl":
-        return report.image_lines(evaluation, facts)
-    return report.as_text(evaluation, facts, style, top_k, worst)
+        return json.dumps(as_json(measured, top_k, worst)) + "\n"
+    return image_lines(measured) if style == "jsonl" else as_text(measured, style, top_k, worst)

@@ -18,7 +18,7 @@ from cnncli.io.datasets.dataset import Dataset, Split
 from cnncli.io.preprocessing import Preprocessing
 from cnncli.model import parse_model
 from cnncli.tasks.evaluate import run_data
-from cnncli.tasks.evaluate.run_data import images_of_run
+from cnncli.tasks.evaluate.run_data import Wanted, images_of_run
 
 BINARY = """\
 cnn: 1
@@ -161,7 +161,7 @@ def checkpoint_of(ending, dense, classes, **facts):
     session = Session(model, batch_size=4, threads=1, seed=4, objective=Objective(facts.get("loss", "auto")))
     prep = Preprocessing((1, 8, 8), (0.3,), (0.4,))
     parameters = {name: array.copy() for name, array in session.named().items()}
-    return Checkpoint(parameters, text, classes, prep, {"dataset": "own", **facts}), session
+    return Checkpoint(parameters, text, classes, prep, {"dataset": "digits", **facts}), session
 
 
 def dataset_of(labels, classes, name="own", targets="classes"):
@@ -183,7 +183,7 @@ def test_losses_other_than_softmax(monkeypatch, tmp_path, ending, dense, loss, l
     checkpoint, session = checkpoint_of(ending, dense, classes, loss=loss)
     write_checkpoint(tmp_path / "m.safetensors", checkpoint)
     data = dataset_of(labels, classes, targets=targets)
-    monkeypatch.setattr(run_data, "load_dataset", lambda *_: data)
+    monkeypatch.setattr(run_data, "load_data", lambda *_, **__: data)
     session._layout.normalise((0.3,), (0.4,))
     expected = session.evaluate(data.test.images, labels)
     for options in (("-b", 1), ("-b", 7), ("-b", 64, "-j", 2)):
@@ -207,25 +207,79 @@ def test_a_network_that_answers_with_nan_ends_with_6(monkeypatch, tmp_path):
     checkpoint, _ = checkpoint_of("softmax", 2, ("no", "yes"))
     huge = {name: np.full_like(array, 1e38) for name, array in checkpoint.parameters.items()}
     write_checkpoint(tmp_path / "m.safetensors", Checkpoint(**{**vars(checkpoint), "parameters": huge}))
-    monkeypatch.setattr(run_data, "load_dataset", lambda *_: dataset_of(np.arange(5) % 2, ("no", "yes")))
+    monkeypatch.setattr(run_data, "load_data", lambda *_, **__: dataset_of(np.arange(5) % 2, ("no", "yes")))
     expect_error(run_cnn("eval", tmp_path / "m.safetensors"), 6, "answers image 0 with NaN or infinity")
 
 
 def test_classes_of_another_data_set_are_told_by_their_names(monkeypatch):
     checkpoint, _ = checkpoint_of("softmax", 2, ("no", "yes"))
     swapped = dataset_of(np.array([0, 1, 1]), ("yes", "no"))
-    monkeypatch.setattr(run_data, "load_dataset", lambda *_: swapped)
-    assert images_of_run(checkpoint, "m").images.labels.tolist() == [1, 0, 0]
-    monkeypatch.setattr(run_data, "load_dataset", lambda *_: dataset_of(np.array([0, 1]), ("no", "maybe")))
+    monkeypatch.setattr(run_data, "load_data", lambda *_, **__: swapped)
+    assert images_of_run(checkpoint, "m", Wanted()).images.labels.tolist() == [1, 0, 0]
+    monkeypatch.setattr(run_data, "load_data", lambda *_, **__: dataset_of(np.array([0, 1]), ("no", "maybe")))
     with pytest.raises(InvalidInputError, match=r"'maybe' of own is no class of the network; it knows no, yes"):
-        images_of_run(checkpoint, "m")
+        images_of_run(checkpoint, "m", Wanted())
 
 
 def test_other_images_than_those_of_the_run_are_said(monkeypatch):
     checkpoint, _ = checkpoint_of("softmax", 2, ("no", "yes"), data_sha256="0" * 64)
     data = dataset_of(np.array([0, 1, 1]), ("no", "yes"))
-    monkeypatch.setattr(run_data, "load_dataset", lambda *_: data)
-    assert "not the images of the run: SHA-256" in images_of_run(checkpoint, "m").notes[0]
+    monkeypatch.setattr(run_data, "load_data", lambda *_, **__: data)
+    assert "not the images of the run: SHA-256" in images_of_run(checkpoint, "m", Wanted()).notes[0]
     same, _ = checkpoint_of("softmax", 2, ("no", "yes"), data_sha256=data.sha256)
-    assert images_of_run(same, "m").notes == ()
-    assert "has learnt these" in images_of_run(same, "m", part="train").notes[0]
+    assert images_of_run(same, "m", Wanted()).notes == ()
+    assert "has learnt these" in images_of_run(same, "m", Wanted(part="train")).notes[0]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Return a folder of pictures in three classes, of mixed sizes, gray and colour."""
+    folder = tmp_path_factory.mktemp("photos")
+    random = np.random.default_rng(5)
+    for label, colour in {"red": (200, 40, 30), "<b>green": (30, 190, 60), "blue, dark": (20, 40, 160)}.items():
+        (folder / label).mkdir()
+        for number in range(20):
+            size = random.integers(9, 40, 2)
+            pixels = np.clip(random.normal(colour, 30, (*size, 3)), 0, 255).astype(np.uint8)
+            picture = Image.fromarray(pixels)
+            (picture.convert("L") if number == 7 else picture).save(
+                folder / label.replace("/", "_") / f"{number:02}.png"
+            )
+    return folder
+
+
+def test_a_run_on_own_pictures_is_found_again_and_predict_agrees(photos, tmp_path):
+    folder = tmp_path / "run"
+    given = ("train", "-d", photos, "-e", 2, "-q", "-o", folder, "--resize", "16x16", "--val-split", 0.25)
+    assert run_cnn(*given).code == 0
+    result = json.loads((folder / "result.json").read_text())
+    body = told(folder, "--part", "validation", "-b", 7)
+    assert (body["acc"], body["loss"], body["images"]) == (result["val_acc"], result["val_loss"], 15)
+    assert told(folder)["part"] == ("test" if result["test_images"] else "validation")
+    # the same pictures by another name: no run knows them, so all of them are measured
+    other = tmp_path / "others"
+    for path in sorted(photos.rglob("*.png"))[::3]:
+        (other / path.parent.name).mkdir(parents=True, exist_ok=True)
+        (other / path.parent.name / path.name).write_bytes(path.read_bytes())
+    lines = run_cnn("eval", folder, "-d", other, "--part", "train", "--format", "jsonl", "-b", 7).out.splitlines()
+    rows = run_cnn("predict", folder, other, "-r", "--json").out.splitlines()
+    assert len(rows) == len(lines) == 20
+    predicted = {row["path"]: row for row in map(json.loads, rows)}
+    for line in map(json.loads, lines):
+        row = predicted[line["path"]]
+        assert {key: line[key] for key in ("label", "prob")} == {key: row[key] for key in ("label", "prob")}
+        assert f"/{line['truth']}/" in line["path"]
+    worst = told(folder, "-d", other, "--worst", 1)["worst"]
+    assert all(one["path"] in predicted for one in worst)
+
+
+def test_pictures_that_are_gone_or_broken_are_said(photos, tmp_path):
+    checkpoint, _ = checkpoint_of("softmax", 2, ("no", "yes"), source=str(tmp_path / "gone"), dataset="gone")
+    write_checkpoint(tmp_path / "m.safetensors", checkpoint)
+    expect_error(run_cnn("eval", tmp_path / "m.safetensors"), 2, "gone, are not there", "name them with --dataset")
+    for name in ("no", "yes"):
+        (tmp_path / "d" / name).mkdir(parents=True)
+        Image.new("L", (8, 8)).save(tmp_path / "d" / name / "0.png")
+    (tmp_path / "d/yes/1.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    result = run_cnn("eval", tmp_path / "m.safetensors", "-d", tmp_path / "d", "--part", "train")
+    expect_error(result, 3, "1 of 3 pictures cannot be read", "yes/1.png")

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from cnncli import SCHEMA
@@ -20,23 +21,59 @@ _LONGEST_NAME = 8  # characters of a class name above a column of it
 _CONFUSED = 2  # other classes that a row names
 
 
-def as_json(evaluation: Evaluation, facts: dict[str, Any], top_k: int | None, worst: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Measured:
+    """An evaluation, and what was measured.
+
+    Attributes
+    ----------
+    evaluation : Evaluation
+    checkpoint, arch : str
+        Its file; the name of the network.
+    epoch : int or None
+        Of the training.
+    dataset, part : str
+    names : tuple of str
+        Of the images, where they are files.
+    """
+
+    evaluation: Evaluation
+    checkpoint: str
+    arch: str
+    epoch: int | None
+    dataset: str
+    part: str
+    names: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return what stands in front of all figures."""
+        return {name: getattr(self, name) for name in ("checkpoint", "arch", "epoch", "dataset", "part")}
+
+    def image(self, number: int) -> dict[str, Any]:
+        """Return how an image is called: by its place, and by its path where it is a file."""
+        return {"image": number, **({"path": self.names[number]} if self.names else {})}
+
+
+def as_json(measured: Measured, top_k: int | None, worst: int) -> dict[str, Any]:
     """Return the evaluation as one JSON object."""
+    evaluation, facts = measured.evaluation, measured.facts
     confusion = evaluation.confusion
     body = {"schema": SCHEMA, **facts, **figures_of(evaluation, top_k), "kind": evaluation.kind}
     if evaluation.kind != "numbers":
         body |= {"classes": list(evaluation.classes), "per_class": class_rows(evaluation)}
     if confusion is not None:
         body["confusion"] = confusion.tolist()
-        body["worst"] = [_mistake_json(one, evaluation.classes) for one in evaluation.worst(worst)]
+        body["worst"] = [_mistake_json(measured, one) for one in evaluation.worst(worst)]
     return body
 
 
-def image_lines(evaluation: Evaluation, facts: dict[str, Any]) -> str:
+def image_lines(measured: Measured) -> str:
     """Return one JSON object per image, in order."""
-    lines = []
+    lines, evaluation = [], measured.evaluation
     for image in range(evaluation.images):
-        row: dict[str, Any] = {"schema": SCHEMA, "dataset": facts["dataset"], "part": facts["part"], "image": image}
+        row: dict[str, Any] = {"schema": SCHEMA, "dataset": measured.dataset, "part": measured.part}
+        row |= measured.image(image)
         if evaluation.kind == "classes":
             answer, truth = int(evaluation.answered[image]), int(evaluation.truth[image])
             row |= {
@@ -55,21 +92,22 @@ def image_lines(evaluation: Evaluation, facts: dict[str, Any]) -> str:
     return "".join(line + "\n" for line in lines)
 
 
-def as_text(evaluation: Evaluation, facts: dict[str, Any], style: str, top_k: int | None, worst: int) -> str:
+def as_text(measured: Measured, style: str, top_k: int | None, worst: int) -> str:
     """Return the evaluation as ``table`` or ``plain`` text; in the other forms its table of classes alone."""
+    evaluation = measured.evaluation
     if style == "csv":
         return _csv(evaluation, top_k)
     classes = _class_table(evaluation, top_k)
     if style not in ("table", "plain"):
         return render(classes, style)
-    blocks = [_head(facts) + "\n", _figures(evaluation, top_k), render(classes, style)]
+    blocks = [_head(measured) + "\n", _figures(evaluation, top_k), render(classes, style)]
     if evaluation.confusion is not None and len(evaluation.classes) <= _MOST_COLUMNS:
         blocks.append("classes in rows, answers in columns\n" + render(_confusion_table(evaluation), style))
     mistakes = evaluation.worst(worst)
     if mistakes:
         count = evaluation.images - int(evaluation.hits.sum())
         title = "mistake" if count == 1 else f"worst of {count:,} mistakes" if count > len(mistakes) else "mistakes"
-        blocks.append(f"{title}\n" + render(_mistake_table(mistakes, evaluation.classes), style))
+        blocks.append(f"{title}\n" + render(_mistake_table(measured, mistakes), style))
     return "\n".join(blocks)
 
 
@@ -99,9 +137,9 @@ def percent(share: float | None) -> str:
     return f"{shown:.2%}".replace("%", " %")
 
 
-def _head(facts: dict[str, Any]) -> str:
-    epoch = f" · epoch {facts['epoch']}" if facts.get("epoch") else ""
-    return printable(f"{facts['checkpoint']} · {facts['arch']}{epoch} · {facts['part']} images of {facts['dataset']}")
+def _head(measured: Measured) -> str:
+    epoch = f" · epoch {measured.epoch}" if measured.epoch else ""
+    return printable(f"{measured.checkpoint} · {measured.arch}{epoch} · {measured.part} images of {measured.dataset}")
 
 
 def _figures(evaluation: Evaluation, top_k: int | None) -> str:
@@ -162,12 +200,13 @@ def _confusion_table(evaluation: Evaluation) -> Table:
     return Table(columns, rows)
 
 
-def _mistake_table(mistakes: Sequence[Mistake], classes: Sequence[str]) -> Table:
-    columns = [Column("image", "right"), Column("class"), Column("answer")]
+def _mistake_table(measured: Measured, mistakes: Sequence[Mistake]) -> Table:
+    classes = measured.evaluation.classes
+    columns = [Column("image", "left" if measured.names else "right"), Column("class"), Column("answer")]
     columns += [Column(title, "right") for title in ("prob", "of class", "loss")]
     rows = [
         [
-            str(one.image),
+            printable(measured.names[one.image]) if measured.names else str(one.image),
             printable(classes[one.truth]),
             printable(classes[one.answered]),
             percent(one.prob),
@@ -179,9 +218,9 @@ def _mistake_table(mistakes: Sequence[Mistake], classes: Sequence[str]) -> Table
     return Table(columns, rows)
 
 
-def _mistake_json(one: Mistake, classes: Sequence[str]) -> dict[str, Any]:
-    return {
-        "image": one.image,
+def _mistake_json(measured: Measured, one: Mistake) -> dict[str, Any]:
+    classes = measured.evaluation.classes
+    return measured.image(one.image) | {
         "truth": classes[one.truth],
         "label": classes[one.answered],
         "prob": _rounded(one.prob),

@@ -88,6 +88,7 @@ def decode_all(
     *,
     threads: int,
     check: Callable[[Image], None] = lambda _: None,
+    invert: str = "no",
 ) -> Decoded:
     """Decode and fit every picture as `cnn predict` does; padding is 0 until `fill_padding`.
 
@@ -105,6 +106,8 @@ def decode_all(
         How many decode at the same time; the result does not depend on it.
     check : callable
         Sees each decoded picture; what it raises ends the work.
+    invert : str
+        As in `fit_picture`.
 
     Raises
     ------
@@ -122,7 +125,7 @@ def decode_all(
             return
         check(image)
         try:
-            result.images[number] = fit_picture(image, wanted, "no", where(number)).pixels
+            result.images[number] = fit_picture(image, wanted, invert, where(number)).pixels
         except CnnError as error:
             result.failures.append((number, error))
             return

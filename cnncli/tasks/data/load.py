@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError, UsageError
 from cnncli.io.atomic import open_regular_file
@@ -62,10 +63,17 @@ def load_data(
     form = Form(request.resize, request.channels, request.fit or "pad", input_shape)
     if request.source.lower().endswith(".npz"):
         return _load_arrays(read_arrays(request.source, request.loss), form, request, threads)
-    return _load_pictures(_source(request), form, request, threads)
+    return _load_pictures(picture_source(request), form, request, threads)
 
 
-def _source(request: DataRequest) -> PictureSource:
+def picture_source(request: DataRequest) -> PictureSource:
+    """Return the labelled pictures of a folder, an archive or a table; none is decoded yet.
+
+    Raises
+    ------
+    InvalidInputError, CnnError
+        It is none of them, or cannot be read.
+    """
     lower = request.source.lower()
     if lower.endswith(ARCHIVES):
         return archive_source(request.source)
@@ -159,29 +167,32 @@ def _check_classes(source: PictureSource) -> None:
 
 
 def _dataset(source: PictureSource, decoded: Decoded, wanted: Preprocessing) -> Dataset:
+    count = sum(picture.part == "train" for picture in source.pictures)
+    mean, std = pixel_statistics(decoded.images[:count], _padding(decoded, count))
+    wanted = replace(wanted, mean=mean, std=std)
+    fill_padding(decoded, wanted.ground)
+    return as_dataset(source, decoded.images, wanted)
+
+
+def as_dataset(source: PictureSource, images: NDArray[np.uint8], prepared: Preprocessing) -> Dataset:
+    """Return the pictures of a source, decoded as `prepared` says, as a data set."""
     parts = np.array([PARTS.index(picture.part) for picture in source.pictures])
     labels = np.array(
         [picture.target for picture in source.pictures], np.int64 if source.targets == "classes" else np.float64
     )
     ends = np.searchsorted(parts, [1, 2, 3])
-    train = decoded.images[: ends[0]]
-    mean, std = pixel_statistics(train, _padding(decoded, int(ends[0])))
-    wanted = replace(wanted, mean=mean, std=std)
-    fill_padding(decoded, wanted.ground)
-    splits = [
-        Split(decoded.images[start:end], labels[start:end]) for start, end in zip((0, *ends[:2]), ends, strict=True)
-    ]
+    splits = [Split(images[start:end], labels[start:end]) for start, end in zip((0, *ends[:2]), ends, strict=True)]
     return Dataset(
         name=source_name(source.where),
         train=splits[0],
         validation=splits[1] if len(splits[1]) else None,
         test=splits[2],
         classes=source.classes,
-        mean=mean,
-        std=std,
+        mean=prepared.mean,
+        std=prepared.std,
         notes=source.notes,
         targets=source.targets,
-        fit=wanted.fit,
+        fit=prepared.fit,
     )
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError, UsageError
 from cnncli.io.checkpoint import Checkpoint
-from cnncli.io.datasets import load_dataset
+from cnncli.io.datasets.catalogue import DATASETS, is_own
 from cnncli.io.datasets.dataset import Dataset, Split
 from cnncli.shapes import format_hwc
+from cnncli.tasks.data.decode import decode_all, encoded_images, without
+from cnncli.tasks.data.load import as_dataset, load_data, picture_source
+from cnncli.tasks.data.request import DataRequest
 from cnncli.tasks.train.options import TrainingOptions
 from cnncli.tasks.train.plan import held_out
 
@@ -32,6 +36,8 @@ class LabelledImages:
         One of `PARTS`.
     images : Split
         One or more.
+    names : tuple of str
+        One per image where the images are files, otherwise none.
     notes : tuple of str
         What the user should know.
     """
@@ -39,20 +45,41 @@ class LabelledImages:
     dataset: str
     part: str
     images: Split
+    names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which images are to be measured.
+
+    Attributes
+    ----------
+    dataset : str, optional
+        Another data set than that of the run: a name, or a folder, archive or file of pictures.
+    data_dir : path, optional
+        Where the files of named sets are.
+    part : str, optional
+        One of `PARTS`; by itself the first that holds images.
+    limit : int, optional
+        Only the first images.
+    threads : int
+        That decode pictures.
+    """
+
+    dataset: str | None = None
+    data_dir: Path | None = None
+    part: str | None = None
+    limit: int | None = None
+    threads: int = 1
+
+
 def images_of_run(
-    checkpoint: Checkpoint,
-    where: str,
-    *,
-    dataset: str | None = None,
-    data_dir: Path | None = None,
-    part: str | None = None,
-    limit: int | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    checkpoint: Checkpoint, where: str, wanted: Wanted, say: Callable[[str], None] = lambda _: None
 ) -> LabelledImages:
     """Return the images of a part of a data set, as the run had them.
+
+    Pictures of the user's own are prepared as `cnn predict` prepares them for this network.
 
     Parameters
     ----------
@@ -60,48 +87,83 @@ def images_of_run(
         Of the run.
     where : str
         Its name, for messages.
-    dataset : str, optional
-        Another data set than that of the run.
-    data_dir : path, optional
-        Where its files are.
-    part : str, optional
-        One of `PARTS`; by itself the first that holds images.
-    limit : int, optional
-        Only the first images.
+    wanted : Wanted
     say : callable, optional
         Takes a line about a download.
 
     Raises
     ------
     InvalidInputError
-        The images or classes are not those of the network.
+        The images or classes are not those of the network, or cannot be read.
     UsageError
-        The part is empty, or the checkpoint names no data set.
+        The part is empty, or the data set of the run is not where it was.
     """
     facts = checkpoint.training
-    name = dataset or facts.get("dataset")
-    if not isinstance(name, str):
-        raise UsageError("the checkpoint names no data set", hint="name one with --dataset")
-    data = load_dataset(name, data_dir, say)
+    data, names = _load(_request(checkpoint, where, wanted), checkpoint, wanted.threads, say)
     notes = list(data.notes)
     known = facts.get("data_sha256")
-    is_own = dataset is None or (known is not None and data.sha256 == known)
+    is_own = wanted.dataset is None or (known is not None and data.sha256 == known)
     if is_own and known is not None and data.sha256 != known:
         notes.append(f"these are not the images of the run: SHA-256 {data.sha256[:12]}, then {str(known)[:12]}")
     _check_images(data, checkpoint, where)
-    splits = _parts(data, facts if is_own else {})
-    chosen = part or next(one for one in PARTS if len(splits[one]))
+    splits, numbers = _parts(data, facts if is_own else {})
+    chosen = wanted.part or next(one for one in PARTS if len(splits[one]))
     split = splits[chosen]
     if not len(split):
         kept = ", ".join(f"{one} ({len(splits[one])})" for one in PARTS if len(splits[one]))
         what = "the run" if is_own else data.name
         raise UsageError(f"{what} has no images for {chosen}", where=where, hint=f"it has {kept}")
-    if part is None and chosen != PARTS[0]:
+    if wanted.part is None and chosen != PARTS[0] and is_own:
         notes.append(f"{data.name} has no images for {PARTS[0]}: these are those for {chosen}")
     if is_own and chosen == "train":
         notes.append("the network has learnt these images: the figures say little about others")
     split = _renamed(split, data, checkpoint, where)
-    return LabelledImages(data.name, chosen, split if limit is None else split.first(limit), tuple(notes))
+    split = split if wanted.limit is None else split.first(wanted.limit)
+    called = tuple(names[number] for number in numbers[chosen][: len(split)]) if names else ()
+    return LabelledImages(data.name, chosen, split, called, tuple(notes))
+
+
+def _request(checkpoint: Checkpoint, where: str, wanted: Wanted) -> DataRequest:
+    """Return what is asked of the data set, the run's own where no other is named."""
+    facts = checkpoint.training
+    loss = str(facts.get("loss", "auto"))
+    if wanted.dataset is not None:
+        return DataRequest(wanted.dataset, wanted.data_dir, loss=loss)
+    machine = facts.get("machine")
+    named = (facts.get("source"), machine.get("source") if isinstance(machine, dict) else None, facts.get("dataset"))
+    sources = [name for name in named if isinstance(name, str) and name]
+    if not sources:
+        raise UsageError("the checkpoint names no data set", where=where, hint="name one with --dataset")
+    for source in sources:
+        if source in DATASETS or Path(source).exists():
+            return DataRequest(source, wanted.data_dir, skip_bad=facts.get("skip_bad") is True, loss=loss)
+    message = f"the images of the run, {sources[0]}, are not there"
+    raise UsageError(message, where=where, hint="name them with --dataset")
+
+
+def _load(
+    request: DataRequest, checkpoint: Checkpoint, threads: int, say: Callable[[str], None]
+) -> tuple[Dataset, tuple[str, ...]]:
+    """Return a data set in the form that the network takes, and the names of its pictures where they are files."""
+    prepared = checkpoint.preprocessing
+    if not is_own(request.source):
+        return load_data(replace(request, skip_bad=False), say=say), ()
+    if request.source.lower().endswith(".npz"):
+        height, width = prepared.shape[1:]
+        return load_data(replace(request, resize=(height, width), channels=prepared.shape[0]), threads=threads), ()
+    source = picture_source(request)
+    images, count = encoded_images(source.contents(), source.path), len(source.pictures)
+    decoded = decode_all(images, count, prepared, source.path, threads=threads, invert="auto")
+    if decoded.failures and not request.skip_bad:
+        number, error = decoded.failures[0]
+        message = f"{len(decoded.failures)} of {count} pictures cannot be read"
+        hint = f"the first: {error.located(source.path(number))}"
+        raise InvalidInputError(message, where=source.where, hint=hint)
+    bad = {number for number, _ in decoded.failures}
+    kept = [number for number in range(count) if number not in bad]
+    pictures = tuple(source.pictures[number] for number in kept)
+    data = as_dataset(replace(source, pictures=pictures), without(decoded, bad).images, prepared)
+    return data, tuple(source.path(number) for number in kept)
 
 
 def _check_images(data: Dataset, checkpoint: Checkpoint, where: str) -> None:
@@ -111,8 +173,11 @@ def _check_images(data: Dataset, checkpoint: Checkpoint, where: str) -> None:
         raise InvalidInputError(message, where=where, hint="name another data set")
 
 
-def _parts(data: Dataset, facts: Any) -> dict[str, Split]:
-    """Return the parts of a data set; where the facts are those of a run, divided as the run did."""
+def _parts(data: Dataset, facts: Any) -> tuple[dict[str, Split], dict[str, NDArray[np.int64]]]:
+    """Return the parts of a data set, divided as a run with these facts did, and the numbers of their images.
+
+    Images are counted through training, validation and test images of the data set.
+    """
     share, limit, seed = (facts.get(key) for key in ("val_split", "limit", "seed"))
     options = TrainingOptions(
         arch="", dataset=data.name, val_split=share or 0.0, limit=limit, seed=seed if isinstance(seed, int) else 0
@@ -120,7 +185,14 @@ def _parts(data: Dataset, facts: Any) -> dict[str, Split]:
     train, test = (part if limit is None else part.first(limit) for part in (data.train, data.test))
     order, validation = held_out(data, train, options)
     rest = train if len(order) == len(train) else Split(train.images[order], train.labels[order])
-    return {"train": rest, "validation": validation, "test": test}
+    own = 0 if data.validation is None else len(data.validation)
+    left_out = np.setdiff1d(np.arange(len(train)), order)
+    numbers = {
+        "train": order,
+        "validation": len(data.train) + np.arange(len(validation)) if own else left_out,
+        "test": len(data.train) + own + np.arange(len(test)),
+    }
+    return {"train": rest, "validation": validation, "test": test}, numbers
 
 
 def _renamed(split: Split, data: Dataset, checkpoint: Checkpoint, where: str) -> Split:
