@@ -15,7 +15,7 @@ from cnncli.layers.recording import NO_PADS, Scope, Step, Tensor, Value
 from cnncli.shapes import Pads
 
 #: worker memory below this size is not used twice: it fits the cache, and halos then stay zero
-_SMALL = 1 << 20
+APART_BYTES = 1 << 20
 
 
 def root(value: Value) -> Value:
@@ -243,8 +243,8 @@ def place(phases: Sequence[Phase], blocks: int, lanes: int) -> Placement:
             slot.size *= blocks
     kept = [slot for slot in slots.values() if slot.is_kept]
     own = [slot for slot in slots.values() if not slot.is_kept]
-    small = 4 * sum(slot.size for slot in own) <= _SMALL
-    return Placement(slots, _arrange(own, lanes, is_apart=small), _arrange(kept, lanes), first_writers)
+    small = 4 * sum(slot.size for slot in own) <= APART_BYTES
+    return Placement(slots, arrange(own, lanes, is_apart=small), arrange(kept, lanes), first_writers)
 
 
 def _size(value: Value, lanes: int) -> int:
@@ -254,7 +254,7 @@ def _size(value: Value, lanes: int) -> int:
     return channels * (height + top + bottom) * (width + left + right) * lanes + lanes * lanes
 
 
-def _arrange(slots: Sequence[Slot], lanes: int, *, is_apart: bool = False) -> int:
+def arrange(slots: Sequence[Slot], lanes: int, *, is_apart: bool = False) -> int:
     """Set the offsets, the largest slot first at the lowest place that is free all its life; return the total size."""
     total = 0
     placed: list[Slot] = []

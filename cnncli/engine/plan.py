@@ -33,7 +33,7 @@ from cnncli.engine.weights import Weights
 from cnncli.layers.recording import NO_PADS, Bound, Scope, Step, Table, Value, View
 
 #: multiply-accumulates per step of a block from which on a step is shared out over threads: some microseconds of work
-_SHARED_MACS = 500_000
+SHARED_MACS = 500_000
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Plan:
 
 def _is_worth_sharing(record: Record) -> bool:
     """Return whether the steps of a block take long enough to wait for each other after every one."""
-    return record.macs * LANES > _SHARED_MACS * len(record.graph.steps)
+    return record.macs * LANES > SHARED_MACS * len(record.graph.steps)
 
 
 def _padded(size: int) -> int:

@@ -10,7 +10,7 @@ from cnncli.layers.recording import Graph, Value
 from cnncli.model import Model
 
 #: numbers that the partial gradients of all groups of blocks may take together
-_PARTIAL_LIMIT = 2**24
+PARTIAL_LIMIT = 2**24
 _MOST_GROUPS = 64
 
 
@@ -112,6 +112,6 @@ def _groups(model: Model, blocks: int) -> int:
     the threads: the sums have one order.
     """
     size = max(1, sum(param.size for node in model.nodes for param in node.params.values() if len(param.shape) > 2))
-    most = max(2, min(_MOST_GROUPS, _PARTIAL_LIMIT // size))
+    most = max(2, min(_MOST_GROUPS, PARTIAL_LIMIT // size))
     together = -(-blocks // min(blocks, most))
     return -(-blocks // together)

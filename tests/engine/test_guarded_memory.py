@@ -53,8 +53,8 @@ def exercise(model, count, batch_size, optimizer="adam"):
 @pytest.mark.parametrize("is_tight", [False, True], ids=["room for all", "little memory"])
 def test_nothing_is_written_outside(name, is_tight, monkeypatch):
     if is_tight:  # few partial gradients, and every byte is used again
-        monkeypatch.setattr(record, "_PARTIAL_LIMIT", 0)
-        monkeypatch.setattr(placement, "_SMALL", 0)
+        monkeypatch.setattr(record, "PARTIAL_LIMIT", 0)
+        monkeypatch.setattr(placement, "APART_BYTES", 0)
     exercise(build(*NETWORKS[name]), count=40, batch_size=40)
 
 

@@ -180,7 +180,7 @@ lives = st.lists(st.tuples(st.integers(1, 40), st.integers(0, 9), st.integers(0,
 @given(lives, st.booleans())
 def test_what_lives_together_lies_apart_and_halos_are_cleared_where_memory_is_shared(lives, is_apart):
     slots = [Slot(size, False, begin, begin + length) for size, begin, length in lives]
-    total = placement._arrange(slots, LANES, is_apart=is_apart)
+    total = placement.arrange(slots, LANES, is_apart=is_apart)
     assert total % LANES == 0
     for slot in slots:
         assert 0 <= slot.offset <= total - slot.size

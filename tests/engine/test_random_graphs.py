@@ -94,21 +94,21 @@ def outcome(model, threads, count=19, batch_size=21):
 
 def plain(model):
     """Return the outcome with no rewrite and no memory used twice."""
-    arrange = placement._arrange
+    arrange = placement.arrange
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "rewritten", lambda steps, rewrites: list(steps))
         patch.setattr(plan, "share_memory", lambda steps: list(steps))
-        patch.setattr(placement, "_arrange", lambda slots, lanes, is_apart=False: arrange(slots, lanes, is_apart=True))
-        patch.setattr(record, "_PARTIAL_LIMIT", 0)
+        patch.setattr(placement, "arrange", lambda slots, lanes, is_apart=False: arrange(slots, lanes, is_apart=True))
+        patch.setattr(record, "PARTIAL_LIMIT", 0)
         return outcome(model, 1)
 
 
 def tight(model, threads):
     """Return the outcome with every byte used again as soon as it may be, and blocks shared out over the threads."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "_SHARED_MACS", -1)
-        patch.setattr(placement, "_SMALL", 0)
-        patch.setattr(record, "_PARTIAL_LIMIT", 0)
+        patch.setattr(plan, "SHARED_MACS", -1)
+        patch.setattr(placement, "APART_BYTES", 0)
+        patch.setattr(record, "PARTIAL_LIMIT", 0)
         return outcome(model, threads)
 
 

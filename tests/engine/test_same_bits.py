@@ -86,7 +86,7 @@ def trained(model, threads):
 @pytest.mark.parametrize("name", ["lenet5", "residual", "densely connected"])
 def test_a_whole_training_has_the_same_bits_for_any_thread_count(name, is_shared, monkeypatch):
     if is_shared:  # however small the layers are
-        monkeypatch.setattr(plan, "_SHARED_MACS", -1)
+        monkeypatch.setattr(plan, "SHARED_MACS", -1)
     text = {"residual": RESIDUAL, "densely connected": DENSELY}.get(name)
     head = "cnn: 1\nname: net\ninput: [12, 12, 3]\nclasses: 5\nlayers:"
     model = parse_model(f"{head}{text}\n  - dense: classes\n", "net.yaml") if text else load_model(name)
@@ -109,7 +109,7 @@ def test_blocks_that_are_shared_out_over_threads_give_the_same_bits(name, monkey
     images, labels = rng.integers(0, 256, (40, height, width, channels), dtype=np.uint8), rng.integers(0, 4, 40)
     results = set()
     for limit, threads in ((10**12, 1), (0, 2), (0, 5), (0, 8)):  # from one thread to layers in parts
-        monkeypatch.setattr(plan, "_SHARED_MACS", limit)
+        monkeypatch.setattr(plan, "SHARED_MACS", limit)
         session = Session(model, batch_size=20, threads=threads, optimizer="adam", seed=1)
         losses = [session.train_batch(images, labels, np.arange(17) + step, 1e-3, (0, step))[0] for step in range(3)]
         results.add((*losses, session.parameters.tobytes(), session.predict(images).tobytes()))
