@@ -45,6 +45,8 @@ def command(**options: Any) -> int:
       cnn filter img.png -k sobel                      writes ./img-sobel.png
       cnn filter img.png -k gaussian:1.5 -k sharpen    a chain, from left to right
       cnn filter img.png -k "0 -1 0; -1 5 -1; 0 -1 0"  a kernel of your own
+      cnn filter img.png -k median:5                   the middle of each window
+      cnn filter img.png -k "gabor:0..150:30" --grid g.png   a bank of six
       cnn filter m.txt -k sharpen -p 1                 a matrix; prints numbers
       cnn filter scans/ -r -k sharpen -o out/          every image below a folder
       cnn filter img.png -k sobel --as opencv          exactly as OpenCV answers
@@ -52,10 +54,12 @@ def command(**options: Any) -> int:
 
     INPUT is an image (PNG, JPEG, TIFF, BMP, WebP, GIF, PGM/PPM, npy), a matrix (.txt, .csv), a folder with -r, a
     pattern in quotes, or - for standard input. `cnn kernels` lists the names; RUN:conv1[0] is a kernel of a trained
-    network. Kernel arrays in @FILE are (F, C, KH, KW), with --as keras (KH, KW, C, F). A file name that begins with -
-    comes after --.
+    network. Members of a bank stand in one -k, "sobel-x | sobel-y", and give a channel each. Kernel arrays in @FILE
+    are (F, C, KH, KW), with --as keras (KH, KW, C, F). A file name that begins with - comes after --.
     """  # noqa: D301
-    return _filter(FilterArguments(**options))
+    given = FilterArguments(**options)
+    check_together(given)
+    return _filter(given if given.grid is None else replace(given, output=given.grid))
 
 
 def _filter(given: FilterArguments) -> int:
@@ -66,7 +70,6 @@ def _filter(given: FilterArguments) -> int:
     from cnncli.tasks.filter.one_file import check_target, is_text_matrix
     from cnncli.tasks.filter.target import default_extension
 
-    check_together(given)
     sources = _sources(given)
     standard_input = sys.stdin.buffer.read() if any(s.path == "-" for s in sources) else None
     matrices = [
@@ -186,6 +189,9 @@ def _run_batch(
 
 def _in_words(step: Step) -> str:
     """Return a step with the size of its kernel: ``sobel |(x,y)| 3x3``."""
+    members = getattr(step, "members", None)
+    if members is not None:
+        return f"bank of {len(members)}: {step.name}"
     kernel = getattr(step, "kernel", None)
     if kernel is None:
         return step.name

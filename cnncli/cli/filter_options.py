@@ -58,6 +58,7 @@ _OPTIONS = (
     click.option("--compress", type=click.IntRange(0, 9), metavar="0-9", help="PNG and TIFF: fast to small [1]."),
     click.option("--quality", type=click.IntRange(1, 100), metavar="1-100", help="JPEG and WebP [92]."),
     click.option("--compare", is_flag=True, help="Write input, response and equalised response side by side."),
+    click.option("--grid", metavar="PATH", help="Write all channels as labelled tiles, instead of -o."),
     click.option("--split-channels", is_flag=True, help="Write each channel of the result to its own file."),
     click.option("--print", "print_", is_flag=True, help="Print the numbers instead of writing an image."),
     click.option(
@@ -116,6 +117,7 @@ class FilterArguments:
     compress: int | None
     quality: int | None
     compare: bool
+    grid: str | None
     split_channels: bool
     print_: bool
     precision: int | None
@@ -222,7 +224,8 @@ def label(given: FilterArguments) -> str:
     """Return what is done as a part of file names: the kernels, or the options that need none."""
     from cnncli.tasks.filter.names import kernel_label
 
-    return kernel_label(given.kernels or _without_kernels(given)) + ("-compare" if given.compare else "")
+    ending = "-compare" if given.compare else "-grid" if given.grid is not None else ""
+    return kernel_label(given.kernels or _without_kernels(given)) + ending
 
 
 def _without_kernels(given: FilterArguments) -> list[str]:
@@ -250,9 +253,18 @@ def check_together(given: FilterArguments) -> None:
         raise UsageError("-o - and --json would share standard output", hint="write to a file: -o FILE")
     if given.quiet and given.verbose:
         raise UsageError("-q and -v exclude each other", hint="give one of them")
+    if given.grid is not None:
+        others = {"-o": given.output is not None, "--compare": given.compare, "--split-channels": given.split_channels}
+        for option, is_given in others.items():
+            if is_given:
+                raise UsageError(f"--grid and {option} exclude each other", hint="give one of them")
     if not given.print_:
         return
-    for option, is_given in (("-o", given.output is not None), ("--compare", given.compare)):
+    for option, is_given in (
+        ("--grid", given.grid is not None),
+        ("-o", given.output is not None),
+        ("--compare", given.compare),
+    ):
         if is_given:
             hint = f"drop {option}, or write the numbers with -o FILE.txt or FILE.csv"
             raise UsageError(f"--print writes numbers to standard output, {option} does not apply", hint=hint)
@@ -307,6 +319,7 @@ def file_options(given: FilterArguments, *, threads: int, printing: bool, align:
         quality=QUALITY if given.quality is None else given.quality,
         stream_name=f"stdout.{_stream_extension(given)}",
         compare=given.compare,
+        grid=given.grid is not None,
         split_channels=given.split_channels,
         precision=shortened if given.precision is None else given.precision,
         align=align and not given.as_json,

@@ -44,6 +44,7 @@ def command(
       cnn kernels "1/9 * 1 1 1; 1 1 1; 1 1 1"   a literal, checked and described
       cnn kernels @mine.txt             a kernel file
       cnn kernels "RUN:conv1[0]"        what a network has learned; [*] for all
+      cnn kernels "gabor:0..150:30"     a bank of six
       cnn kernels sharpen -o k.json     a file for `cnn filter -k @k.json`
       cnn kernels sharpen --flip        as true convolution turns it
 
@@ -79,13 +80,13 @@ def command(
 def _read_kernels(names: tuple[str, ...], scale: str | None, *, flip: bool) -> list[Kernel]:
     """Return the named kernels, scaled and flipped."""
     from cnncli.filters.geometry import parse_scale
-    from cnncli.filters.steps import KernelStep
+    from cnncli.filters.steps import KernelStep, flattened
     from cnncli.tasks.filter.read_steps import parse_steps
 
     kernels = []
-    for name, step in zip(names, parse_steps(names), strict=True):
+    for step in flattened(parse_steps(names)):
         if not isinstance(step, KernelStep):
-            raise UsageError(f"{name} is a step without a kernel", hint="`cnn kernels` lists the kernels")
+            raise UsageError(f"{step.name} is a step without a kernel", hint="`cnn kernels` lists the kernels")
         kernel = step.kernel
         if scale is not None:
             factor = parse_scale(scale)

@@ -25,8 +25,10 @@ from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError, UsageError
 from cnncli.filtering.apply import FilterPlan, FilterResult, apply_filter, run_stages
+from cnncli.filtering.bank import BankStage
+from cnncli.filtering.chain import build_stages
 from cnncli.filtering.direct import worth_compiling_alone
-from cnncli.filtering.kernel_stage import KernelStage, build_stages
+from cnncli.filtering.kernel_stage import KernelStage
 from cnncli.filtering.plan import resolve_plan
 from cnncli.filtering.rank import RankStage
 from cnncli.filtering.stages import GrayStage, PointStage, PoolStage, Rows, SourceStage, Stage, WindowStage, joined
@@ -196,6 +198,18 @@ class _Pool(_Window):
         return values, pooled
 
 
+class _Bank(_LayerStage):
+    """The colours of all members, and the opacity at the centres of the windows, which is the same for all."""
+
+    def __init__(self, plain: BankStage, members: list[_LayerStage]) -> None:
+        self.plain, self.members = plain, members
+
+    def rows(self, first: int, last: int) -> Layer:
+        """Return the rows of all members side by side."""
+        layers = [member.rows(first, last) for member in self.members]
+        return np.concatenate([colours for colours, _ in layers], axis=2), layers[0][1]
+
+
 class _Rank(_Window):
     """The least, largest or middle colour of what is visible, in the middle each counted by its opacity."""
 
@@ -346,6 +360,11 @@ def _layers(plain: Stage, alpha: NDArray, white: float, filter_alpha: bool) -> _
         return _Point(plain, _layers(plain.source, alpha, white, filter_alpha))
     if isinstance(plain, PoolStage):
         return _Pool(plain, _layers(plain.source, alpha, white, filter_alpha), white)
+    if isinstance(plain, BankStage):
+        if filter_alpha:
+            message = f"a bank of {len(plain.members)} has as many results: one opacity cannot follow"
+            raise UsageError(message, where="--alpha filter", hint="use --alpha keep")
+        return _Bank(plain, [_layers(member, alpha, white, filter_alpha) for member in plain.members])
     if isinstance(plain, RankStage):
         return _Rank(plain, _layers(plain.source, alpha, white, filter_alpha), white, filter_alpha)
     if isinstance(plain, KernelStage):

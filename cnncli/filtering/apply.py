@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError, NumericError, UsageError
+from cnncli.filtering.bank import channel_names
+from cnncli.filtering.chain import build_stages, rounding_start
 from cnncli.filtering.direct import run_direct, worth_compiling
-from cnncli.filtering.kernel_stage import KernelStage, build_stages
 from cnncli.filtering.pixels import LEVELS, Mapper, Tally, bins, equalizing_curve
 from cnncli.filtering.plan import FilterPlan, ResolvedPlan, full_scale, resolve_plan
 from cnncli.filtering.stages import Stage, WindowStage
-from cnncli.filters.steps import KernelStep, RankStep
+from cnncli.filters.steps import KernelStep, RankStep, flattened
 from cnncli.threads import available
 
 __all__ = ["FilterPlan", "FilterResult", "apply_filter"]
@@ -45,6 +46,8 @@ class FilterResult:
         What a user should know: the convention, the centre of even kernels.
     white : float
         Values above it were clipped, in the scale of the input as `minimum` and `maximum`.
+    channels : tuple of str
+        A name for each channel: the member of a bank and the colour; empty for the only one of a gray picture.
     """
 
     pixels: NDArray
@@ -58,6 +61,7 @@ class FilterResult:
     border: str
     notes: tuple[str, ...] = ()
     white: float = 255.0
+    channels: tuple[str, ...] = ()
 
     @property
     def clipped(self) -> float:
@@ -143,7 +147,7 @@ def apply_filter(
     direct = run_direct(stage, Mapper(resolved, pixels.dtype), out, workers)
     if direct is not None:
         _check_range(direct, pixels)
-        return _result(out, direct, resolved, pixels)
+        return _result(out, direct, resolved, pixels, stage)
     return run_stages(stage, stage, pixels, resolved, workers, out)
 
 
@@ -176,8 +180,7 @@ def run_stages(
     """
     out = np.empty(stage.shape, resolved.dtype) if out is None else out
     mapper = Mapper(resolved, pixels.dtype)
-    if isinstance(last, KernelStage):
-        mapper.rounding_start = last.rounding_start
+    mapper.rounding_start = rounding_start(last)
     _check_finite(pixels)
     if resolved.range in ("minmax", "equalize"):
         _survey(stage, mapper, workers)
@@ -189,7 +192,7 @@ def run_stages(
     for part in _in_strips(stage, workers, stored):
         tally.add(part)
     _check_range(tally, pixels)
-    return _result(out, tally, resolved, pixels)
+    return _result(out, tally, resolved, pixels, last)
 
 
 def _check_finite(pixels: NDArray) -> None:
@@ -261,8 +264,9 @@ def _busiest_row(stage: Stage) -> tuple[int, int]:
     return most, reach
 
 
-def _result(out: NDArray, tally: Tally, resolved: ResolvedPlan, pixels: NDArray) -> FilterResult:
-    kernels, ranks = (any(isinstance(s, kind) for s in resolved.plan.steps) for kind in (KernelStep, RankStep))
+def _result(out: NDArray, tally: Tally, resolved: ResolvedPlan, pixels: NDArray, last: Stage) -> FilterResult:
+    steps = tuple(flattened(resolved.plan.steps))
+    kernels, ranks = (any(isinstance(step, kind) for step in steps) for kind in (KernelStep, RankStep))
     return FilterResult(
         out,
         tally.minimum,
@@ -275,6 +279,7 @@ def _result(out: NDArray, tally: Tally, resolved: ResolvedPlan, pixels: NDArray)
         str(resolved.border),
         resolved.notes,
         full_scale(pixels.dtype),
+        channel_names(last),
     )
 
 

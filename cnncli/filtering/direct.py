@@ -13,7 +13,7 @@ from cnncli.filtering.kernel_stage import KernelStage
 from cnncli.filtering.pixels import Mapper, Tally
 from cnncli.filtering.plan import FilterPlan, ResolvedPlan, full_scale
 from cnncli.filtering.stages import SourceStage, Stage
-from cnncli.filters.steps import KernelStep, PointStep, PoolStep, RankStep, Step
+from cnncli.filters.steps import BankStep, KernelStep, PointStep, PoolStep, RankStep, Step, flattened
 
 _SMALL = 30_000_000  # products that NumPy does in about the time that loading compiled code takes
 _EXACT = 2**24  # whole numbers below it are exact in float32
@@ -39,8 +39,9 @@ def worth_compiling_alone(pixels: NDArray[Any], plan: FilterPlan, resolved: Reso
         return False
     if not _exact(plan.steps, plan, resolved, pixels.dtype):
         return True
-    products = sum(step.kernel.numerators.size for step in plan.steps if isinstance(step, KernelStep))
-    products += sum(prod(step.size) for step in plan.steps if isinstance(step, RankStep) and step.kind == "median")
+    steps = tuple(flattened(plan.steps))
+    products = sum(step.kernel.numerators.size for step in steps if isinstance(step, KernelStep))
+    products += sum(prod(step.size) for step in steps if isinstance(step, RankStep) and step.kind == "median")
     return pixels.size * products > _SMALL
 
 
@@ -54,21 +55,28 @@ def _exact(steps: tuple[Step, ...], plan: FilterPlan, resolved: ResolvedPlan, dt
         return False
     bound = full_scale(dtype)
     for i, step in enumerate(steps):
-        last = i == len(steps) - 1
-        if isinstance(step, KernelStep):
-            kernel = resolved.kernel(step.kernel)
-            plain = kernel.divisor == 1 and kernel.combine != "magnitude"
-            whole = kernel.integral and np.all(kernel.biases == np.rint(kernel.biases)) and kernel.divisor < 2**12
-            bound = bound * float(np.abs(kernel.numerators).sum(axis=(1, 2, 3)).max())
-            bound += float(np.abs(kernel.biases).max()) * kernel.divisor
-            if not whole or not (plain or last) or (kernel.combine == "magnitude" and bound > _EXACT**0.5):
-                return False
-        elif isinstance(step, PointStep):
-            if step.kind not in _WHOLE_STEPS or any(v != int(v) for v in step.values if np.isfinite(v)):
-                return False
-        elif not (isinstance(step, RankStep) or (isinstance(step, PoolStep) and step.kind == "maxpool")):
+        members = step.members if isinstance(step, BankStep) else (step,)
+        bounds = [_bound_after(member, bound, resolved, i == len(steps) - 1) for member in members]
+        if None in bounds:
             return False
+        bound = max(value for value in bounds if value is not None)
     return bound < _EXACT
+
+
+def _bound_after(step: Step, bound: float, resolved: ResolvedPlan, last: bool) -> float | None:
+    """Return the largest size of a value after a step on whole numbers, None where some may not be whole."""
+    if isinstance(step, KernelStep):
+        kernel = resolved.kernel(step.kernel)
+        plain = kernel.divisor == 1 and kernel.combine != "magnitude"
+        whole = kernel.integral and np.all(kernel.biases == np.rint(kernel.biases)) and kernel.divisor < 2**12
+        bound = bound * float(np.abs(kernel.numerators).sum(axis=(1, 2, 3)).max())
+        bound += float(np.abs(kernel.biases).max()) * kernel.divisor
+        exact = whole and (plain or last) and (kernel.combine != "magnitude" or bound <= _EXACT**0.5)
+        return bound if exact else None
+    if isinstance(step, PointStep):
+        whole = step.kind in _WHOLE_STEPS and all(v == int(v) for v in step.values if np.isfinite(v))
+        return bound if whole else None
+    return bound if isinstance(step, RankStep) or (isinstance(step, PoolStep) and step.kind == "maxpool") else None
 
 
 def run_direct(stage: Stage, mapper: Mapper, out: NDArray[Any], threads: int) -> Tally | None:

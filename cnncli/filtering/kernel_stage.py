@@ -8,13 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import ShapeError
-from cnncli.filtering.plan import ResolvedPlan, full_scale
-from cnncli.filtering.rank import RankStage
-from cnncli.filtering.stages import GrayStage, PointStage, PoolStage, SourceStage, Stage, WindowStage
+from cnncli.filtering.plan import ResolvedPlan
+from cnncli.filtering.stages import SourceStage, Stage, WindowStage
 from cnncli.filters.borders import Border
 from cnncli.filters.geometry import Geometry, resolve
 from cnncli.filters.kernel import Kernel
-from cnncli.filters.steps import GrayStep, KernelStep, PoolStep, RankStep, Step
 from cnncli.kernels.image_filter import with_numpy as arithmetic
 from cnncli.shapes import Pair
 
@@ -137,58 +135,6 @@ class KernelStage(WindowStage):
         out[:, :left] = original[:, :left]
         if right:
             out[:, width - right :] = original[:, width - right :]
-
-
-def build_stages(pixels: Rows, resolved: ResolvedPlan, compiled: bool) -> Stage:
-    """Return the last stage of the chain of `resolved` on `pixels`.
-
-    Parameters
-    ----------
-    compiled : bool
-        Kernels in compiled code and float32; else in NumPy and float64.
-
-    Raises
-    ------
-    ShapeError
-        A kernel or pool larger than what it reads; channel counts that do not fit.
-    UsageError
-        A kernel that cannot be scaled.
-    """
-    plan = resolved.plan
-    if plan.channels is not None and max(plan.channels, default=0) >= pixels.shape[2]:
-        raise ShapeError(f"channel {max(plan.channels)} of an image with {pixels.shape[2]} channels (counted from 0)")
-    stage: Stage = SourceStage(pixels, plan.channels, _work_type(pixels, resolved, compiled), resolved.factor)
-    if plan.gray:
-        stage = GrayStage(stage, plan.gray)
-    for step in plan.steps:
-        stage = _stage(stage, step, resolved, full_scale(pixels.dtype), compiled)
-    if isinstance(stage, KernelStage) and _like_pillow(pixels.dtype, resolved) and resolved.range == "clip":
-        stage.rounding_start = 0.5
-    return stage
-
-
-def _work_type(pixels: Rows, resolved: ResolvedPlan, compiled: bool) -> np.dtype:
-    """Return the type of the numbers between steps: float32 in compiled code and where the convention asks for it."""
-    return np.dtype(np.float32 if compiled or _like_pillow(pixels.dtype, resolved) else np.float64)
-
-
-def _like_pillow(dtype: np.dtype, resolved: ResolvedPlan) -> bool:
-    return resolved.copy_border and dtype != np.float64
-
-
-def _stage(source: Stage, step: Step, resolved: ResolvedPlan, white: float, compiled: bool) -> Stage:
-    if isinstance(step, KernelStep):
-        geometry = kernel_geometry(source.shape, step.kernel, resolved)
-        return KernelStage(
-            source, resolved.kernel(step.kernel), geometry, resolved.border, resolved.copy_border, compiled
-        )
-    if isinstance(step, PoolStep):
-        return PoolStage(source, step)
-    if isinstance(step, RankStep):
-        return RankStage(source, step, resolved, compiled)
-    if isinstance(step, GrayStep):
-        return GrayStage(source, step.method)
-    return PointStage(source, step, white)
 
 
 def kernel_geometry(shape: tuple[int, int, int], kernel: Kernel, resolved: ResolvedPlan) -> Geometry:

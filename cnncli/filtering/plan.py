@@ -13,7 +13,7 @@ from cnncli.filters.borders import Border
 from cnncli.filters.conventions import Convention, convention
 from cnncli.filters.geometry import Padding, Scale
 from cnncli.filters.kernel import Kernel
-from cnncli.filters.steps import KernelStep, PointStep, RankStep, Step
+from cnncli.filters.steps import BankStep, KernelStep, PointStep, RankStep, Step, flattened
 from cnncli.shapes import Pair
 
 RANGES = ("auto", "clip", "abs", "minmax", "shift", "raw", "equalize")
@@ -103,8 +103,8 @@ class ResolvedPlan:
     factor: float = 1.0
     notes: tuple[str, ...] = field(default=(), compare=False)  # words: no part of what is done
 
-    def kernel(self, kernel: Kernel) -> Kernel:
-        """Return `kernel` as it meets the image: scaled, with its bias, turned."""
+    def kernel(self, kernel: Kernel, bias: float | None = None) -> Kernel:
+        """Return `kernel` as it meets the image: scaled, with `bias` or that of the plan, turned."""
         if self.scale == "sum":
             if kernel.is_zero_sum or not kernel.total:
                 raise UsageError(
@@ -121,7 +121,7 @@ class ResolvedPlan:
             kernel = kernel.flipped()
         elif self.operation == "flipud":
             kernel = kernel.flipud()
-        kernel = kernel.with_bias(self.plan.bias)
+        kernel = kernel.with_bias(self.plan.bias if bias is None else bias)
         return kernel if self.factor == 1 else replace(kernel, bias=kernel.biases * self.factor)
 
     def late(self) -> tuple[bool, bool]:
@@ -210,13 +210,14 @@ def middle(white: float) -> float:
 
 def _check_used(plan: FilterPlan) -> None:
     """Refuse options of kernels where no step is a kernel, and of windows where none has one."""
-    ranks = [step.name for step in plan.steps if isinstance(step, RankStep)]
+    steps = tuple(flattened(plan.steps))
+    ranks = [step.name for step in steps if isinstance(step, RankStep)]
     if ranks and plan.convention not in (None, "scipy"):
         hint = "drop it; the others follow scipy.ndimage only"
         raise UsageError(
             f"{plan.convention} is reproduced for kernels, and {ranks[0]} is none", where="--as", hint=hint
         )
-    if any(isinstance(step, KernelStep) for step in plan.steps):
+    if any(isinstance(step, KernelStep) for step in steps):
         return
     windows = {
         "--padding": plan.padding is not None,
@@ -262,6 +263,8 @@ def _range(plan: FilterPlan, rule: Convention | None, dtype: np.dtype) -> str:
 def _signed_result(steps: tuple[Step, ...]) -> bool:
     """Return whether values of both signs around 0 come out: decided by the last step that matters."""
     for step in reversed(steps):
+        if isinstance(step, BankStep):
+            return any(_signed_result((member,)) for member in step.members)
         if isinstance(step, KernelStep):
             return step.kernel.is_zero_sum
         if isinstance(step, PointStep) and step.kind not in ("round", "leaky_relu", "prelu"):
@@ -270,16 +273,16 @@ def _signed_result(steps: tuple[Step, ...]) -> bool:
 
 
 def _sums_to_zero(steps: tuple[Step, ...]) -> bool:
-    return any(isinstance(step, KernelStep) and step.kernel.is_zero_sum for step in steps)
+    return any(isinstance(step, KernelStep) and step.kernel.is_zero_sum for step in flattened(steps))
 
 
 def _kernel_notes(steps: tuple[Step, ...]) -> tuple[str, ...]:
-    return tuple(step.kernel.note for step in steps if isinstance(step, KernelStep) and step.kernel.note)
+    return tuple(step.kernel.note for step in flattened(steps) if isinstance(step, KernelStep) and step.kernel.note)
 
 
 def _window_notes(steps: tuple[Step, ...], padding: Padding, dilation: Pair) -> tuple[str, ...]:
     notes = []
-    for step in steps:
+    for step in flattened(steps):
         if isinstance(step, KernelStep | RankStep):
             height, width = step.kernel.size if isinstance(step, KernelStep) else step.size
             if padding == "same" and (height % 2 == 0 or width % 2 == 0):

@@ -71,6 +71,22 @@ def parse_kernel_json(text: str, where: str, name: str, order: str | None = None
     return Kernel(title, np.ascontiguousarray(full), divisor, bias, combine, single, note)
 
 
+def split_kernels(text: str) -> list[str]:
+    """Return the texts of all kernels in a JSON text: those of a list ``kernels``, or one of each line (JSON lines).
+
+    A text that is neither is returned as it is.
+    """
+    lines = [line for line in text.split("\n") if line.strip()]
+    if len(lines) > 1 and all(line.lstrip().startswith("{") and line.rstrip().endswith("}") for line in lines):
+        return lines
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):  # said better where it is read
+        return [text]
+    listed = body.get("kernels") if isinstance(body, dict) and set(body) <= {"kernels", "schema"} else None
+    return [json.dumps(one) for one in listed] if isinstance(listed, list) and listed else [text]
+
+
 def _load(text: str, where: str) -> Any:
     def refuse(word: str) -> NoReturn:
         raise InvalidInputError(f"{word} is not a finite number", where=where)

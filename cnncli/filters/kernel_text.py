@@ -12,7 +12,7 @@ import numpy as np
 from cnncli.errors import InvalidInputError, UsageError, printable
 from cnncli.filters.kernel import Kernel, Numbers, from_fractions
 from cnncli.filters.kernel_array import EXAMPLE, check_size, kernel_from_array
-from cnncli.filters.kernel_json import parse_kernel_json
+from cnncli.filters.kernel_json import parse_kernel_json, split_kernels
 from cnncli.filters.numbers_text import Rows, parse_blocks, to_fraction, to_sample
 from cnncli.npy import read_npy
 
@@ -71,6 +71,24 @@ def parse_kernel_text(text: str, where: str, *, name: str, inline: bool = False)
     return _from_blocks(blocks, factor, where, name)
 
 
+def parse_kernels_file(data: bytes, where: str, order: str | None = None) -> list[Kernel]:
+    """Return the kernels of a file's content: several where `cnn kernels A B -o k.json`, or ``k.jsonl``, wrote it.
+
+    Parameters and errors as `parse_kernel_file`; an error in one of several names it by its number, from 1.
+    """
+    if PurePath(where).suffix.lower() not in (".json", ".jsonl"):
+        return [parse_kernel_file(data, where, order)]
+    text = decode_text(data, where)
+    bodies = split_kernels(text)
+    if len(bodies) == 1:
+        return [parse_kernel_file(data, where, order)]
+    name = PurePath(where).name
+    return [
+        _named(parse_kernel_json(body, f"{where}: kernel {number}", f"{name}[{number - 1}]", order))
+        for number, body in enumerate(bodies, start=1)
+    ]
+
+
 def parse_kernel_file(data: bytes, where: str, order: str | None = None) -> Kernel:
     """Return the kernel of a file's content; the suffix of `where` says how to read it.
 
@@ -101,10 +119,6 @@ def parse_kernel_file(data: bytes, where: str, order: str | None = None) -> Kern
     text = decode_text(data, where)
     if suffix == ".mat":
         return _named(_from_vips(text, where, name))
-    lines = [line for line in text.split("\n") if line.strip()]
-    if suffix == ".jsonl" and len(lines) > 1:
-        message = f"holds {len(lines)} lines, a kernel file holds one kernel"
-        raise InvalidInputError(message, where=where, hint="write one: cnn kernels NAME -o k.json")
     if suffix in (".json", ".jsonl") or text.lstrip().startswith("{"):
         return _named(parse_kernel_json(text, where, name, order))
     return _named(parse_kernel_text(text, where, name=name))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from cnncli.errors import UsageError
+from cnncli.filters.bank_text import alternatives
 from cnncli.filters.kernel import Kernel
-from cnncli.filters.kernel_text import parse_kernel_file, parse_literal
+from cnncli.filters.kernel_text import parse_kernels_file, parse_literal
 from cnncli.filters.named import CATALOGUE, canonical_name, named_kernel, read_arguments, suggestion
 from cnncli.filters.numbers_text import to_float
 from cnncli.kernels.activation_table import ACTIVATIONS
@@ -106,7 +107,30 @@ class GrayStep:
         return f"gray:{self.method}"
 
 
-Step: TypeAlias = KernelStep | PointStep | PoolStep | RankStep | GrayStep
+Member: TypeAlias = KernelStep | PointStep | RankStep
+
+
+@dataclass(frozen=True)
+class BankStep:
+    """Several steps on the same image, their results side by side as channels.
+
+    `name` is the bank as it was typed, `texts` are its members.
+    """
+
+    name: str
+    members: tuple[Member, ...]
+    texts: tuple[str, ...]
+
+
+Step: TypeAlias = KernelStep | PointStep | PoolStep | RankStep | GrayStep | BankStep
+
+
+def flattened(steps: Iterable[Step]) -> Iterator[Step]:
+    """Yield the steps with the members of a bank in its place."""
+    for step in steps:
+        yield from step.members if isinstance(step, BankStep) else (step,)
+
+
 _RANK_LIMITS = {"median": 255, "minimum": 65535, "maximum": 65535}
 
 # kind -> (names of its values, their defaults)
@@ -159,7 +183,7 @@ def parse_steps(
     ----------
     specs : sequence of str
         ``name``, ``name:arguments``, a literal ``"0 -1 0; -1 5 -1; 0 -1 0"``, ``@FILE``, ``CHECKPOINT:layer[i]``, or a
-        step such as ``relu`` or ``maxpool:2,s=2``.
+        step such as ``relu`` or ``maxpool:2,s=2``; or several of them as a bank, see `cnncli.filters.bank_text`.
     read_file : callable, optional
         Returns the content of the file behind ``@``; without it files are refused.
     read_weights : callable, optional
@@ -174,20 +198,34 @@ def parse_steps(
     InvalidInputError
         Bad kernel files.
     """
-    return tuple(_parse_step(spec, read_file, read_weights, order) for spec in specs)
+    found: list[Step] = []
+    for spec in specs:
+        steps: list[Step] = []
+        texts: list[str] = []
+        for text in alternatives(spec):
+            kernels = _file_kernels(text, read_file, order) if text.startswith("@") else []
+            steps += [KernelStep(kernel) for kernel in kernels] or [_parse_step(text, read_weights)]
+            texts += [kernel.name for kernel in kernels] if len(kernels) > 1 else [text.removeprefix("@")]
+        found.append(steps[0] if len(steps) == 1 else _bank(spec, steps, texts))
+    return tuple(found)
 
 
-def _parse_step(
-    spec: str,
-    read_file: Callable[[str], bytes] | None,
-    read_weights: Callable[[str], Kernel] | None,
-    order: str | None,
-) -> Step:
-    text = spec.strip()
-    if text.startswith("@"):
-        if read_file is None:
-            raise UsageError("kernel files cannot be read here", where=text)
-        return KernelStep(parse_kernel_file(read_file(text[1:]), text[1:], order))
+def _bank(spec: str, steps: list[Step], texts: list[str]) -> BankStep:
+    members = tuple(step for step in steps if isinstance(step, KernelStep | PointStep | RankStep))
+    if len(members) < len(steps):
+        other = next(step.name for step in steps if not isinstance(step, KernelStep | PointStep | RankStep))
+        hint = "put it before or behind the bank, in a -k of its own"
+        raise UsageError(f"{other} cannot be a member of a bank", hint=hint)
+    return BankStep(spec.strip(), members, tuple(texts))
+
+
+def _file_kernels(text: str, read_file: Callable[[str], bytes] | None, order: str | None) -> list[Kernel]:
+    if read_file is None:
+        raise UsageError("kernel files cannot be read here", where=text)
+    return parse_kernels_file(read_file(text[1:]), text[1:], order)
+
+
+def _parse_step(text: str, read_weights: Callable[[str], Kernel] | None) -> Step:
     if _CHECKPOINT.fullmatch(text) and read_weights is not None:
         return KernelStep(read_weights(text))
     word, _, arguments = text.partition(":")

@@ -60,6 +60,8 @@ class Outcome:
         Conversions and warnings, in words.
     text : list of str
         The printed matrix.
+    channels : list of str
+        A name for each channel of the result, as `FilterResult`; none for gray.
     """
 
     index: int
@@ -79,6 +81,7 @@ class Outcome:
     text: list[str] = field(default_factory=list)
     sha256: str = ""
     outputs: dict[str, int] = field(default_factory=dict)
+    channels: list[str] = field(default_factory=list)
     failure: Failure | None = None
 
 

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from cnncli.errors import CnnError
-from cnncli.filtering.kernel_stage import build_stages
+from cnncli.filtering.chain import build_stages
 from cnncli.filtering.plan import FilterPlan, resolve_plan
 from cnncli.filtering.stages import Stage
 from cnncli.shapes import Shape

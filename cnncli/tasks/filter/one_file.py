@@ -129,9 +129,15 @@ def apply(loaded: Loaded, plan: FilterPlan, options: FileOptions, *, compiled: b
     if source.icc and result.pixels.shape[2] != source.pixels.shape[2]:
         image = replace(image, icc=None).noted("colour profile dropped: it is for another number of channels")
     if options.compare:
-        from cnncli.tasks.filter.compare import comparison
+        from cnncli.tasks.filter.pictures.compare import comparison
 
         image = Image(comparison(source, result, alpha, plan, options), density=source.density)
+    if options.grid:
+        from cnncli.tasks.filter.pictures.tiles import channel_grid
+
+        title = f"{source.size} · {' + '.join(step.name for step in plan.steps) or 'no kernel'} · range {result.range}"
+        picture, note = channel_grid(source, result, alpha, title)
+        image = Image(picture, density=source.density).noted(*([note] if note else []))
     return Filtered(image, result, source, loaded.sha256)
 
 
@@ -170,6 +176,7 @@ def store(index: int, job: Job, where: Destination, filtered: Filtered, options:
         clip_report=result.clip_report,
         notes=[*result.notes, *image.notes, *([where.note] if where.note else [])],
         text=text,
+        channels=list(result.channels) if any(result.channels) else [],
         sha256=filtered.sha256,
         outputs=outputs,
     )

@@ -49,6 +49,8 @@ class FileOptions:
         A name whose extension says the format on standard output.
     compare : bool
         Write input, response and equalised response side by side instead of the response.
+    grid : bool
+        Write all channels as labelled tiles instead of the response.
     split_channels : bool
         Write each channel of the result to its own file.
     precision : int, optional
@@ -75,6 +77,7 @@ class FileOptions:
     quality: int = QUALITY
     stream_name: str = _keeps_result("stdout.png")
     compare: bool = False
+    grid: bool = False
     split_channels: bool = False
     precision: int | None = None
     align: bool = _keeps_result(False)

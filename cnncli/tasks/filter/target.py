@@ -58,7 +58,7 @@ def destination(job: Job, source: Image, plan: FilterPlan, options: FileOptions)
     if job.target is None:
         return Destination(())
     dtype, channels, alpha = np.dtype(np.uint8), 3, False
-    if not options.compare:
+    if not (options.compare or options.grid):
         dtype, alpha = resolve_plan(plan, source.pixels.dtype).dtype, source.alpha is not None
         channels = result_shape(source.pixels.shape, plan, source.pixels.dtype)[2]
     parts, channels = (channels, 1) if options.split_channels else (1, channels)

@@ -6,8 +6,8 @@ import pytest
 from cnncli.filtering.apply import FilterPlan, apply_filter
 from cnncli.filters import Kernel, KernelStep, parse_steps
 from cnncli.io.images.image import Image
-from cnncli.tasks.filter.compare import comparison
 from cnncli.tasks.filter.options import FileOptions
+from cnncli.tasks.filter.pictures.compare import comparison
 
 RANDOM = np.random.default_rng(5)
 SIDE, GAP = 200, 12  # [px] a panel this wide is shown as it is; between panels

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.filtering.alpha import filter_with_alpha
@@ -14,6 +13,7 @@ from cnncli.filtering.plan import FilterPlan
 from cnncli.io.comparison import side_by_side
 from cnncli.io.images.image import Image
 from cnncli.tasks.filter.options import FileOptions
+from cnncli.tasks.filter.pictures.shown import shown
 
 if TYPE_CHECKING:
     from cnncli.filtering.apply import FilterResult
@@ -55,21 +55,4 @@ def _panel(caption: str, pixels: NDArray, alpha: NDArray | None) -> tuple[str, N
     channels = pixels.shape[2]
     if channels not in (1, 3):
         caption, pixels = f"{caption}, channel 1 of {channels}", pixels[..., :1]
-    shown = _shown(pixels)
-    if alpha is not None:
-        share = alpha[..., None] / (np.iinfo(alpha.dtype).max if alpha.dtype.kind == "u" else 1)
-        shown = np.asarray(np.rint(shown * share + 255 * (1 - share)), np.uint8)
-    return caption, shown
-
-
-def _shown(pixels: NDArray) -> NDArray:
-    """Return the pixels as uint8: 16 bits by their high part, floats and matrices stretched to 0..255."""
-    if pixels.dtype == np.dtype(np.uint8):
-        return pixels
-    if pixels.dtype == np.uint16:
-        return np.asarray(np.rint(pixels / 257), np.uint8)
-    if pixels.dtype == np.float64 and pixels.min(initial=0) >= 0 and pixels.max(initial=0) <= 255:
-        return np.asarray(np.rint(pixels), np.uint8)
-    low, high = float(pixels.min()), float(pixels.max())
-    stretched = np.rint((pixels - low) * (255 / (high - low if high > low else 1)))
-    return np.asarray(stretched, np.uint8)
+    return caption, shown(pixels, alpha)

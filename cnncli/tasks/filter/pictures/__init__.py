@@ -1,0 +1,1 @@
+"""Results as pictures to look at: beside their input, or as labelled tiles."""
