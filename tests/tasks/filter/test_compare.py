@@ -65,7 +65,7 @@ def test_transparent_pixels_lie_on_white():
 
 
 def test_captions_say_which_channel_of_a_bank_is_shown(monkeypatch):
-    from cnncli.tasks.filter import compare
+    from cnncli.tasks.filter.pictures import compare
 
     shown = []
     monkeypatch.setattr(compare, "side_by_side", shown.extend)
