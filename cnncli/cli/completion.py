@@ -103,12 +103,18 @@ _BY_COMMAND: dict[str, dict[str, Completer]] = {
         "arch": _among(_presets, files=True), "arch_option": _among(_presets, files=True),
         "dataset": _among(_data_sets, files=True),
     },
+    "data get": {"names": _among(_data_sets)},
+    "data path": {"name": _among(_data_sets)},
+    "data verify": {"sources": _among(_data_sets, files=True)},
+    "data stats": {"source": _among(_data_sets, files=True)},
     "predict": {"run": complete_files, "images": complete_files},
 }  # fmt: skip
 
 
 def add_completion(name: str, command: click.Command) -> None:
     """Give the parameters of the command called `name` what they complete; ``-o`` completes files everywhere."""
+    for inner_name, inner in getattr(command, "commands", {}).items():
+        add_completion(f"{name} {inner_name}", inner)
     completers = {"output": complete_files, **_BY_COMMAND.get(name, {})}
     for parameter in command.params:
         if parameter.name in completers:

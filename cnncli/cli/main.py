@@ -38,6 +38,7 @@ COMMANDS = {
     "train": ("cnncli.cli.train", "Train a network on images."),
     "eval": ("cnncli.cli.eval", "Measure a trained network on labelled images."),
     "predict": ("cnncli.cli.predict", "Classify images with a trained network."),
+    "data": ("cnncli.cli.data", "List, fetch, check and describe data sets."),
     "bench": ("cnncli.cli.bench", "Measure how fast a network runs, or print its plan."),
 }
 
@@ -65,12 +66,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
-        # Click's mark for lines to keep, as a raw docstring spells it
-        command.help = (command.help or "").replace("\\b", "\b")
-        for option in command.params:
-            if isinstance(option, click.Option) and option.envvar is None:
-                longest = max(option.opts, key=len).removeprefix("--").replace("-", "_")
-                option.envvar = f"CNN_{cmd_name}_{longest}".upper()
+        _prepare(cmd_name, command)
         if _COMPLETES in os.environ:
             from cnncli.cli.completion import add_completion
 
@@ -90,6 +86,17 @@ class LazyGroup(click.Group):
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _prepare(name: str, command: click.Command) -> None:
+    """Mark the lines of the help to keep, and name the variable of each option, in commands of a group too."""
+    command.help = (command.help or "").replace("\\b", "\b")  # Click's mark, as a raw docstring spells it
+    for option in command.params:
+        if isinstance(option, click.Option) and option.envvar is None:
+            longest = max(option.opts, key=len).removeprefix("--").replace("-", "_")
+            option.envvar = f"CNN_{name}_{longest}".upper()
+    for inner_name, inner in getattr(command, "commands", {}).items():
+        _prepare(f"{name}_{inner_name}", inner)
 
 
 @click.command(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

@@ -56,6 +56,23 @@ class ChannelsType(click.Choice[int]):
         super().__init__([1, 3])
 
 
+def refuse_unused_data_dir(source: str) -> None:
+    """Refuse ``--data-dir`` beside a data set that does not lie in one; CNN_DATA_DIR is for all commands.
+
+    Raises
+    ------
+    UsageError
+        Also where `source` is neither a name nor a path.
+    """
+    from cnncli.io.datasets.catalogue import find_entry, is_own
+
+    own = is_own(source)
+    given = click.get_current_context().get_parameter_source("data_dir")
+    if given is click.core.ParameterSource.COMMANDLINE and (own or find_entry(source).is_bundled):
+        what = "names its files" if own else "is bundled"
+        raise UsageError(f"--data-dir is not used: {source} {what}", hint="leave it away")
+
+
 def output_option(command: Command) -> Command:
     """Add ``-o/--output`` and ``-f/--force``."""
     command = click.option("-f", "--force", is_flag=True, help="Overwrite an existing output.")(command)

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from cnncli.cli.options import ChannelsType, SizeType
+from cnncli.cli.options import ChannelsType, SizeType, refuse_unused_data_dir
 from cnncli.errors import UsageError
-from cnncli.io.datasets.catalogue import DATASETS, find_entry, is_own
+from cnncli.io.datasets.catalogue import DATASETS
 from cnncli.optim.optimizers import OPTIMIZERS
 from cnncli.optim.schedules import SCHEDULES
 
@@ -332,12 +332,8 @@ def _check_new_run(given: TrainArguments) -> None:
         raise UsageError("missing option '--dataset'", hint=f"one of {', '.join(DATASETS)}; or --resume RUN")
     if given.override:
         raise UsageError("--override changes a run that is continued, and none is named", hint="add --resume RUN")
-    source = click.get_current_context().get_parameter_source("data_dir")
-    if source is click.core.ParameterSource.COMMANDLINE:
-        own = is_own(given.dataset)
-        if own or find_entry(given.dataset).is_bundled:
-            what = "names its files" if own else "is bundled"
-            raise UsageError(f"--data-dir is not used: {given.dataset} {what}", hint="leave it away")
+    if given.dataset is not None:
+        refuse_unused_data_dir(given.dataset)
 
 
 def _check_is_no_run(path: Path) -> None:

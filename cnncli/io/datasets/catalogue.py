@@ -36,12 +36,18 @@ class Entry:
         Takes the folder of ``--data-dir``, or None, and a function for lines about a download; returns the data set.
     size_bytes : int
         How much is fetched where it is not on this machine; 0: it is bundled.
+    locate : callable
+        Takes a folder of data sets; returns the files of a copy in it, empty where there is none.
+    mirrors : tuple of str
+        Where it is fetched from.
     """
 
     name: str
     purpose: str
     load: Callable[[Path | None, Say], Dataset]
     size_bytes: int = 0
+    locate: Callable[[Path], tuple[Path, ...]] = lambda _: ()
+    mirrors: tuple[str, ...] = ()
 
     @property
     def is_bundled(self) -> bool:
@@ -66,6 +72,19 @@ def _load_idx_set(known: IdxSet, data_dir: Path | None, say: Say) -> Dataset:
     return fetch_or_load(known, data_dir, say)
 
 
+def _locate_idx_set(known: IdxSet, folder: Path) -> tuple[Path, ...]:
+    from cnncli.io.datasets.idx_sets import find_copy
+
+    return find_copy(folder, known) or ()
+
+
+def _locate_cifar(known: CifarSet, folder: Path) -> tuple[Path, ...]:
+    from cnncli.io.datasets.cifar import find_copy
+
+    copy = find_copy(folder, known)
+    return copy.paths if copy else ()
+
+
 def _load_cifar(known: CifarSet, data_dir: Path | None, say: Say) -> Dataset:
     from cnncli.io.datasets.cifar import fetch_or_load
 
@@ -76,8 +95,28 @@ DATASETS = {
     entry.name: entry
     for entry in (
         Entry("digits", "1,797 handwritten digits of 8x8", _load_digits),
-        *(Entry(known.name, known.purpose, partial(_load_idx_set, known), known.size_bytes) for known in IDX_SETS),
-        *(Entry(known.name, known.purpose, partial(_load_cifar, known), known.size_bytes) for known in CIFAR_SETS),
+        *(
+            Entry(
+                known.name,
+                known.purpose,
+                partial(_load_idx_set, known),
+                known.size_bytes,
+                partial(_locate_idx_set, known),
+                known.mirrors,
+            )
+            for known in IDX_SETS
+        ),
+        *(
+            Entry(
+                known.name,
+                known.purpose,
+                partial(_load_cifar, known),
+                known.size_bytes,
+                partial(_locate_cifar, known),
+                known.mirrors,
+            )
+            for known in CIFAR_SETS
+        ),
     )
 }
 
