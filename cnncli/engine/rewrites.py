@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from cnncli.layers.recording import Step, Value
+from cnncli.layers.recording import NO_PADS, Step, Value
 
 Rewrite: TypeAlias = Callable[[Sequence[Step]], list[Step]]
 
@@ -57,6 +57,32 @@ def fold_scaling(steps: Sequence[Step]) -> list[Step]:
         replaced[before], replaced[step] = replace(folded, writes=(*step.writes, *folded.writes[1:])), None
     rest = (replaced.get(step, step) for step in steps)
     return [*first, *(step for step in rest if step is not None)]
+
+
+def absorb_sums(steps: Sequence[Step]) -> list[Step]:
+    """Let a step add, as it writes, what it writes to another value, in place of the sum that alone reads it.
+
+    It then runs where the sum ran: the other value may be made after its own inputs.
+    """
+    readers, writers = _readers(steps), _writers(steps)
+    replaced: dict[Step, Step | None] = {}
+    for step in steps:
+        if step.epilogue != "add":
+            continue
+        for mine, other in (step.reads, step.reads[::-1]):
+            before = _only_writer(mine, readers, writers)
+            if before is None or before in replaced or "add" not in before.epilogues or before.tables_written:
+                continue
+            reads = (*before.reads, other)
+            halos = (*before.halos, *[NO_PADS] * (len(reads) - len(before.halos)))
+            replaced[before] = None
+            replaced[step] = replace(
+                before, reads=reads, writes=(step.writes[0], *before.writes[1:]), halos=halos, absorbed=("add",),
+                in_place=(*before.in_place, len(reads) - 1), epilogues=before.epilogues & step.epilogues,
+            )  # fmt: skip
+            break
+    rest = (replaced.get(step, step) for step in steps)
+    return [step for step in rest if step is not None]
 
 
 def absorb_epilogues(steps: Sequence[Step]) -> list[Step]:
@@ -114,8 +140,8 @@ def _only_writer(value: Value, readers: Counter[Value], writers: dict[Value, lis
     return made[0] if len(made) == 1 and alone and made[0].writes[0] is value else None
 
 
-TRAINING: tuple[Rewrite, ...] = (drop_dead, absorb_epilogues, concat_as_slices)
-PREDICTING: tuple[Rewrite, ...] = (drop_dead, fold_scaling, absorb_epilogues, concat_as_slices)
+TRAINING: tuple[Rewrite, ...] = (drop_dead, absorb_sums, absorb_epilogues, concat_as_slices)
+PREDICTING: tuple[Rewrite, ...] = (drop_dead, fold_scaling, absorb_sums, absorb_epilogues, concat_as_slices)
 
 
 def rewritten(steps: Sequence[Step], rewrites: Sequence[Rewrite]) -> list[Step]:

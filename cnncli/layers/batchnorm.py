@@ -90,8 +90,10 @@ class BatchNorm(Layer, kind="batchnorm", can_run=True):
 
             mean = b.tables[statistics]
             operands = {"x": b.reads[0], "y": b.writes[0], "mean": mean, "scale": mean.shifted(channels)}
-            learned = {"weight": b.weights["weight"], "bias": b.weights["bias"]}
-            return [Op("norms.batchnorm.normalise", operands | learned | {"relu": int("relu" in b.absorbed)})]
+            operands |= {"weight": b.weights["weight"], "bias": b.weights["bias"], "relu": int("relu" in b.absorbed)}
+            if "add" in b.absorbed:
+                return [Op("norms.batchnorm.normalise_and_add", operands | {"other": b.reads[1]})]
+            return [Op("norms.batchnorm.normalise", operands)]
 
         def follow(b: Bound) -> list[Op]:
             from cnncli.compute.program import Op
@@ -102,7 +104,8 @@ class BatchNorm(Layer, kind="batchnorm", can_run=True):
         g.step("moments of blocks", [x], [], block_moments, tables_written=[parts])
         g.step("moments", [], [], batch_moments, tables_read=[parts], tables_written=[statistics, batch],
                scope=Scope.BATCH)  # fmt: skip
-        g.step("forward", [x], [y], normalise, tables_read=[statistics], in_place=[0], epilogues=["relu"])
+        g.step("forward", [x], [y], normalise, tables_read=[statistics], in_place=[0],
+               epilogues=["add", "relu"])  # fmt: skip
         g.step("running statistics", [], [], follow, tables_read=[batch], scope=Scope.BATCH, is_update=True)
         g.notes[self, g.node] = statistics
         return y

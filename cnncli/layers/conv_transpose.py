@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +20,7 @@ from cnncli.layers.base import (
 )
 from cnncli.layers.conv import BIAS, INIT, KERNEL
 from cnncli.layers.convolution import ConvLoops
+from cnncli.layers.recording import Scope, Step, Table
 from cnncli.layers.windows import DILATION
 from cnncli.shapes import Pads, Pair, Shape, pair_text
 
@@ -168,8 +169,34 @@ class ConvTranspose2D(Layer, kind="conv_transpose", can_run=True):
                 b.reads[0], b.writes[0], b.weights["weight"], bias, has_bias=self.bias, relu="relu" in b.absorbed
             )
 
-        g.step("forward", [x], [y], emit, halos=[loops.gradient_halo(y.shape, x.shape)], epilogues=["relu"])
+        step = g.step("forward", [x], [y], emit, halos=[loops.gradient_halo(y.shape, x.shape)], epilogues=["relu"])
+        step.folded = lambda scale, shift: self._folded(step, loops, scale, shift)
         return y
+
+    def _folded(self, step: Step, loops: ConvLoops, scale: Table, shift: Table) -> list[Step]:
+        """Return the step with scaled weights, after one that scales them."""
+        taps, inputs = prod(self.kernel), loops.filters
+        weight = Table(inputs * self.filters // self.groups * taps, f"{step.name} weight")
+        bias = Table(self.filters, f"{step.name} bias")
+
+        def scale_weights(b: Bound) -> list[Op]:
+            from cnncli.compute.program import Op
+
+            source = {"kernel": b.weights["weight"], "kernel_bias": b.weights["bias"] if self.bias else b.zero}
+            factors = {"has_bias": int(self.bias), "scale": b.tables[scale], "shift": b.tables[shift]}
+            target = {"weight": b.tables[weight], "bias": b.tables[bias]}
+            sizes = {"taps": taps, "channels": inputs, "groups": self.groups, "filters": self.filters}
+            return [Op("norms.batchnorm.fold_into_transposed", source | factors | target | sizes)]
+
+        def emit(b: Bound) -> list[Op]:
+            return loops.input_gradient(
+                b.reads[0], b.writes[0], b.tables[weight], b.tables[bias], has_bias=True, relu="relu" in b.absorbed
+            )
+
+        tables = (weight, bias)
+        name = f"{step.name}: scale weights"
+        before = Step(name, (), (), scale_weights, (scale, shift), tables, Scope.BATCH, node=step.node)
+        return [before, replace(step, emit=emit, tables_read=tables, folded=None)]
 
     def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:
         """Record the loops that fill dweight, dbias and, where wanted, dx = the convolution of dy."""

@@ -181,7 +181,8 @@ class Step:
     epilogues : frozenset of str
         What the step can do besides as it writes writes[0].
     epilogue : str
-        Under this name the step that makes reads[0] can do the work of this one.
+        Under this name the step that makes reads[0] can do the work of this one; ``add``: the one that makes either
+        input of a sum, and then it reads the other one last.
     halos : tuple of Pads
         Zeros around each value read.
     tasks : int
@@ -295,7 +296,7 @@ class Graph:
         return Value(tuple(shape), self.label, home=whole, channel=channel)
 
     def sum(self, a: Value, b: Value, name: str = "sum") -> Value:
-        """Return a + b; the step can rectify as it writes."""
+        """Return a + b; the step can rectify as it writes, and what makes a or b can add as it writes."""
         y = self.value(a.shape)
 
         def emit(bound: Bound) -> list[Op]:
@@ -306,7 +307,7 @@ class Graph:
                 Op("elementwise.add", {"a": one, "b": two, "y": bound.writes[0], "relu": int("relu" in bound.absorbed)})
             ]
 
-        self.step(name, [a, b], [y], emit, in_place=(0, 1), epilogues=["relu"])
+        self.step(name, [a, b], [y], emit, in_place=(0, 1), epilogues=["relu"], epilogue="add")
         return y
 
     def reshaped(self, x: Value, shape: Shape, name: str = "reshape") -> Value:

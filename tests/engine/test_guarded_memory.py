@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from graph_models import graphs
+from hypothesis import given, settings
 from small_networks import NETWORKS, build
 
-from cnncli.engine import memory, placement, record
+from cnncli.engine import memory, placement, plan, record
 from cnncli.engine.session import Session
 from cnncli.model import load_model
 
@@ -61,6 +63,17 @@ def test_nothing_is_written_outside(name, is_tight, monkeypatch):
 @pytest.mark.parametrize("preset", ["lenet5", "digits", "lecture"])
 def test_presets(preset):
     exercise(load_model(preset), count=70, batch_size=70)
+
+
+@settings(max_examples=10)
+@given(graphs())
+def test_any_graph(model):
+    ZONES.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "_SHARED_MACS", -1)  # layer by layer, each shared out over the threads
+        patch.setattr(record, "_PARTIAL_LIMIT", 0)
+        patch.setattr(placement, "_SMALL", 0)
+        exercise(model, count=21, batch_size=21)
 
 
 def test_wide_layers():

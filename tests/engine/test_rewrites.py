@@ -2,7 +2,7 @@
 
 import pytest
 
-from cnncli.engine.rewrites import absorb_epilogues, concat_as_slices, drop_dead, fold_scaling
+from cnncli.engine.rewrites import absorb_epilogues, absorb_sums, concat_as_slices, drop_dead, fold_scaling
 from cnncli.layers.recording import Scope, Step, Table, Value
 
 SHAPE = (2, 3, 3)
@@ -84,6 +84,38 @@ def test_a_gradient_is_absorbed_only_where_its_other_operand_is_at_hand():
 
     assert names(absorb_epilogues(steps(x))) == ["pool", "read"]
     assert names(absorb_epilogues(steps(other))) == ["pool", "relu dx", "read"]
+
+
+def add(a, b, y):
+    return step("add", [a, b], [y], in_place=(0, 1), epilogue="add", epilogues=["relu"])
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_sum_is_done_where_one_of_its_inputs_is_made(is_first):
+    x, a, b, y, z = map(value, "xabyz")
+    norm = step("norm", [x], [a], in_place=(0,), epilogues=["add", "relu", "scale_shift"])
+    sum_of = add(a, b, y) if is_first else add(b, a, y)
+    steps = [norm, step("shortcut", [x], [b]), sum_of, relu(y, z), step("read", [z], [])]
+    found = absorb_epilogues(absorb_sums(steps))
+    assert names(found) == ["shortcut", "norm", "read"]  # after the other input is made
+    assert (found[1].reads, found[1].writes, found[1].absorbed) == ((x, b), (z,), ("add", "relu"))
+    assert found[1].in_place == (0, 1)
+    assert found[1].epilogues == {"relu"}  # what comes after the sum is not done before it
+
+
+@pytest.mark.parametrize("why", ["two readers", "not offered", "both inputs are one", "absorbed already"])
+def test_a_sum_that_nobody_can_do_stays(why):
+    x, a, b, y = map(value, "xaby")
+    norm = step("norm", [x], [a], epilogues=[] if why == "not offered" else ["add"])
+    steps = [norm, add(a, a if why == "both inputs are one" else b, y), step("read", [y], [])]
+    if why == "two readers":
+        steps.append(step("also", [a], []))
+    if why == "absorbed already":
+        z = value("z")
+        steps[2:] = [add(y, b, z), step("read", [z], [])]
+        assert names(absorb_sums(steps)) == ["norm", "add", "read"]
+        return
+    assert names(absorb_sums(steps)) == names(steps)
 
 
 def copy(x, whole, channel):

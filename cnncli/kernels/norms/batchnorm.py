@@ -135,12 +135,42 @@ def fold_into_convolution(
     task: Block,
     real: Real,
 ) -> None:
-    """Write weight[f] = scale[f] * kernel[f] and bias[f] = scale[f] * kernel_bias[f] + shift[f]."""
+    """Write weight[f] = scale[f] * kernel[f] and bias[f] = scale[f] * kernel_bias[f] + shift[f].
+
+    A kernel[f] has `size` numbers.
+    """
     for f in range(task * per_task, min((task + 1) * per_task, filters)):
         for i in range(size):
             weight[f * size + i] = kernel[f * size + i] * scale[f]
         own = kernel_bias[f] if has_bias else type(real)(0)
         bias[f] = own * scale[f] + shift[f]
+
+
+@kernel
+def fold_into_transposed(
+    kernel: Reals,
+    kernel_bias: Reals,
+    has_bias: int,
+    scale: Reals,
+    shift: Reals,
+    weight: Reals,
+    bias: Reals,
+    taps: int,
+    channels: int,
+    groups: int,
+    filters: int,
+    real: Real,
+) -> None:
+    """Scale weights (channels, filters / groups, taps) of a transposed convolution as `fold_into_convolution` does."""
+    own = filters // groups
+    for c in range(channels):
+        first = c // (channels // groups) * own
+        for f in range(own):
+            for i in range((c * own + f) * taps, (c * own + f + 1) * taps):
+                weight[i] = kernel[i] * scale[first + f]
+    for f in range(filters):
+        before = kernel_bias[f] if has_bias else type(real)(0)
+        bias[f] = before * scale[f] + shift[f]
 
 
 @kernel(splits_channels=True)
@@ -162,6 +192,30 @@ def normalise(
             for w in range(y.width):
                 value = vsub(vload(x.data, c * x.channel_step + h * x.row_step + w * LANES), middle)
                 value = vmax(vfma(value, factor, shift), low)
+                vstore(y.data, c * y.channel_step + h * y.row_step + w * LANES, value)
+
+
+@kernel(splits_channels=True)
+def normalise_and_add(
+    x: Maps,
+    other: Maps,
+    y: Maps,
+    mean: ChannelReals,
+    scale: ChannelReals,
+    weight: ChannelReals,
+    bias: ChannelReals,
+    relu: int,
+    real: Real,
+) -> None:
+    """Write y = weight * (x - mean) * scale + bias + other, with `relu` raised to 0; y may be x or other."""
+    low = vset(type(real)(0) if relu else type(real)(-np.inf))
+    for c in range(y.channels):
+        factor, middle, shift = vset(scale[c] * weight[c]), vset(mean[c]), vset(bias[c])
+        for h in range(y.height):
+            for w in range(y.width):
+                value = vsub(vload(x.data, c * x.channel_step + h * x.row_step + w * LANES), middle)
+                more = vload(other.data, c * other.channel_step + h * other.row_step + w * LANES)
+                value = vmax(vadd(vfma(value, factor, shift), more), low)
                 vstore(y.data, c * y.channel_step + h * y.row_step + w * LANES, value)
 
 
