@@ -70,9 +70,9 @@ def test_presets(preset):
 def test_any_graph(model):
     ZONES.clear()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "_SHARED_MACS", -1)  # layer by layer, each shared out over the threads
-        patch.setattr(record, "_PARTIAL_LIMIT", 0)
-        patch.setattr(placement, "_SMALL", 0)
+        patch.setattr(plan, "SHARED_MACS", -1)  # layer by layer, each shared out over the threads
+        patch.setattr(record, "PARTIAL_LIMIT", 0)
+        patch.setattr(placement, "APART_BYTES", 0)
         exercise(model, count=21, batch_size=21)
 
 
