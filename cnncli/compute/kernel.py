@@ -82,7 +82,9 @@ class CompiledKernel:
 
     def compile(self, dtype: str) -> store.Compiled:
         """Compile it for float32 or float64 numbers."""
-        body, real = numba.njit(self._body, error_model="numpy"), _REALS[dtype]
+        # only `entry` calls the body: wrappers for callers in Python and C would be compiled for nothing
+        body = numba.njit(self._body, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+        real = _REALS[dtype]
         unpack = _unpacker(self._parameters, real, self._splits_channels)
 
         def entry(words: Any, task: Any, worker: Any) -> None:
