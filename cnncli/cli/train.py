@@ -86,6 +86,10 @@ def _train(given: TrainArguments, reporter: TrainingReporter) -> None:
     decided = {"arch": given.arch or "", "threads": threads.resolve(given.threads), "data_dir": folder}
     wanted = TrainingOptions(**chosen | decided)
     data = _load(wanted, source, reporter)
+    split_source = click.get_current_context().get_parameter_source("val_split")
+    if data.validation is not None and split_source is click.core.ParameterSource.COMMANDLINE:
+        message = f"--val-split is not used: {data.name} brings {len(data.validation)} images for validation"
+        raise UsageError(message, hint="leave it away")
     if source is None:
         name = default_architecture(*data.image_shape)
         source = read_source(name)

@@ -63,11 +63,10 @@ _OPTIONS = (
     click.option("--skip-bad", is_flag=True, help="Leave out pictures that cannot be read."),
     click.option(
         "--augment",
-        default="none",
-        show_default=True,
+        default="auto",
         metavar="A,B:N",
         help="Random changes of training images: flip, shift:N, crop:N, cutout:N [px], rotate:N [degrees], "
-        "brightness:N.",
+        "brightness:N; none [flip,crop for photographs to be classified].",
     ),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Use only the first N images."),
     click.option(
@@ -361,6 +360,8 @@ def typed_options(given: TrainArguments) -> dict[str, Any]:
         del values["loss"]
     if "dataset" in values:
         values["dataset"] = dataset_source(values["dataset"])
+    if values.get("augment") == "auto":
+        del values["augment"]
     if "augment" in values:
         values["augment"] = parse_augmentation(values["augment"]).text
     return values

@@ -38,7 +38,7 @@ class TrainingOptions:
     init_from : str or None
         Run or checkpoint that gives the first weights.
     augment : str
-        As `parse_augmentation` takes it.
+        As `parse_augmentation` takes it, or ``auto``.
     data_dir, resize, fit, channels, skip_bad
         As in a `DataRequest`.
     target, max_time, save_every : str

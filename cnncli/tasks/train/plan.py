@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cnncli.tasks.train.resume import SavedRun
 
 _SHARE_OF_MEMORY = 0.8
+_SMALLEST_PHOTOGRAPH = 24  # shorter side of images that are augmented without being asked [px]
 
 
 @dataclass(frozen=True)
@@ -141,9 +142,9 @@ def plan_training(
         More memory than this machine has.
     """
     check_options(options)
-    augmentation = parse_augmentation(options.augment)
-    augmentation.check(*data.image_shape[1:])
+    augmentation, said = _augmentation(options, data)
     model, loss, notes = _fitted_model(source, data, options)
+    notes += said
     is_fresh = saved is None and options.init_from is not None
     initial, told = initial_weights(options.init_from or "", model, data) if is_fresh else ({}, [])
     notes += told
@@ -155,7 +156,8 @@ def plan_training(
     notes += data.notes + _notes_on(train.labels[order], data, options.batch_size)
     epochs = default_epochs(steps) if options.epochs is None else options.epochs
     check_warmup(options.warmup, epochs, steps)
-    memory = data.train.images.nbytes + data.test.images.nbytes + validation.images.nbytes
+    parts = data.train, data.test, validation
+    memory = sum(part.images.nbytes for part in parts if not isinstance(part.images, np.memmap))
     memory += forecast_memory(model, options)
     check_memory(memory)
     used = versions()
@@ -192,6 +194,24 @@ def _notes_on(labels: NDArray[Any], data: Dataset, batch_size: int) -> tuple[str
         label = data.classes[int(labels[0])]
         notes.append(f"all {len(labels)} training images are of class {label!r}: there is nothing to tell apart")
     return tuple(notes)
+
+
+def _augmentation(options: TrainingOptions, data: Dataset) -> tuple[Augmentation, tuple[str, ...]]:
+    """Return the random changes of training images that were asked for, or those that suit the data set, with a note.
+
+    Photographs to be classified are turned left to right and cropped, as is usual for CIFAR (He et al. 2015, section
+    4.2); a digit or a number that is estimated may depend on where things are, so such images stay as they are.
+    """
+    channels, height, width = data.image_shape
+    if options.augment != "auto":
+        augmentation = parse_augmentation(options.augment)
+        augmentation.check(height, width)
+        return augmentation, ()
+    if channels < 3 or data.light_on_dark or data.targets == "numbers" or min(height, width) < _SMALLEST_PHOTOGRAPH:
+        return UNCHANGED, ()
+    text = f"flip,crop:{min(height, width) // 8}"
+    note = f"training images are changed at random by --augment {text}; --augment none leaves them as they are"
+    return parse_augmentation(text), (note,)
 
 
 def held_out(data: Dataset, train: Split, options: TrainingOptions) -> tuple[NDArray[np.int64], Split]:

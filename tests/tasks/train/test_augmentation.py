@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from cnncli.errors import UsageError
 from cnncli.io.datasets import load_dataset
+from cnncli.io.datasets.dataset import Split
 from cnncli.model.sources import read_source
 from cnncli.tasks.train.augmentation import CHANGES, parse_augmentation, uniform
 from cnncli.tasks.train.options import TrainingOptions
@@ -178,3 +179,21 @@ def test_amounts_larger_than_the_image_are_refused():
 
 def test_rotation_by_nothing_is_nothing():
     assert np.array_equal(changed("rotate:1e-9"), IMAGES)
+
+
+def test_photographs_to_be_classified_are_changed_without_being_asked():
+    digits = load_dataset("digits")
+    options = TrainingOptions(arch="a", dataset="d", augment="auto")
+
+    def planned(side, channels, **more):
+        images = np.zeros((40, side, side, channels), np.uint8)
+        part = Split(images, np.arange(40) % 10)
+        data = replace(digits, train=part, test=part.first(0), mean=(0.5,) * channels, std=(0.5,) * channels,
+                       light_on_dark=False, placement=None, **more)  # fmt: skip
+        plan = plan_training(options, read_source("digits"), data)
+        return plan.augmentation.text, any("--augment none" in note for note in plan.notes)
+
+    assert planned(32, 3) == ("flip,crop:4", True)
+    assert planned(23, 3) == ("none", False)
+    assert planned(32, 1) == ("none", False)
+    assert plan_training(options, read_source("digits"), digits).augmentation.text == "none"
