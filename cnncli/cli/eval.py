@@ -21,6 +21,7 @@ from cnncli.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from cnncli.io.checkpoint import Checkpoint
+    from cnncli.model.network import Model
     from cnncli.reporting.results.evaluation import Measured
     from cnncli.tasks.evaluate.evaluate import Evaluation
     from cnncli.tasks.evaluate.run_data import LabelledImages
@@ -122,7 +123,7 @@ def _evaluate(given: EvalArguments) -> None:
         raise UsageError(f"--data-dir is not used: {chosen.dataset} is bundled", hint="leave it away")
     for note in chosen.notes:
         say(f"note: {printable(note)}")
-    evaluation = _measure(given, checkpoint, model, chosen, where)
+    evaluation = measure(checkpoint, model, chosen, where, batch_size=given.batch_size, threads=wanted.threads)
     known = named_figures(evaluation, figures_of(evaluation, top_k)) if conditions else {}
     check_names(conditions, known)
     measured = Measured(
@@ -162,15 +163,15 @@ def _top_k(given: EvalArguments, classes: int) -> int | None:
     return given.top_k or (5 if classes > 6 else 2 if classes > 2 else None)
 
 
-def _measure(
-    given: EvalArguments, checkpoint: Checkpoint, model: Any, chosen: LabelledImages, where: str
+def measure(
+    checkpoint: Checkpoint, model: Model, chosen: LabelledImages, where: str, *, batch_size: int, threads: int
 ) -> Evaluation:
-    from cnncli import threads
+    """Return what the network of a checkpoint makes of images; `where` names the checkpoint in messages."""
     from cnncli.tasks.evaluate.evaluate import Evaluation, evaluate
     from cnncli.tasks.predict.predict import load_weights, loss_of, make_engine_session
 
-    size = min(given.batch_size, len(chosen.images))
-    session = make_engine_session(model, checkpoint, batch_size=size, threads=threads.resolve(given.threads))
+    size = min(batch_size, len(chosen.images))
+    session = make_engine_session(model, checkpoint, batch_size=size, threads=threads)
     load_weights(session, checkpoint)
     loss = loss_of(model, checkpoint)
     for event in evaluate(session, chosen.images, checkpoint.classes, loss, where):

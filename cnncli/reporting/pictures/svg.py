@@ -45,6 +45,17 @@ class Drawing:
         corners = " ".join(f"{number(x)},{number(y)}" for x, y in points)
         self.parts.append(f'<polygon points="{corners}" fill="{fill}" stroke="{stroke}" stroke-linejoin="round"/>')
 
+    def polyline(
+        self, points: Sequence[tuple[float, float]], *, stroke: str, width: float = 1.3, dashed: bool = False
+    ) -> None:
+        """Add an open line through points."""
+        corners = " ".join(f"{number(x)},{number(y)}" for x, y in points)
+        dashes = ' stroke-dasharray="4 4"' if dashed else ""
+        self.parts.append(
+            f'<polyline points="{corners}" fill="none" stroke="{stroke}" stroke-width="{number(width)}" '
+            f'stroke-linejoin="round"{dashes}/>'
+        )
+
     def path(self, commands: str, *, stroke: str, arrow: bool = False) -> None:
         """Add an open path; `arrow` puts a head at its end."""
         head = ' marker-end="url(#head)"' if arrow else ""
@@ -77,8 +88,9 @@ class Drawing:
             'orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="#4a5568"/></marker></defs>'
         )
         body = "\n".join(self.parts)
+        head = f"{head}\n" if "url(#head)" in body else ""
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} {box} role="img" font-family={quoteattr(FONT)}>\n'
-            f"<title>{escape(self.title)}</title>\n{head}\n"
+            f"<title>{escape(self.title)}</title>\n{head}"
             f'<rect width="100%" height="100%" fill="#ffffff"/>\n{body}\n</svg>\n'
         )
