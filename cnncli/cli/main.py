@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from cnncli import SCHEMA, __version__
+from cnncli.cli.options import ARGUMENTS
 from cnncli.compute import notices
 from cnncli.errors import (
     CnnError,
@@ -145,6 +146,7 @@ def run(arguments: list[str]) -> int:
             cnn.main(args=arguments, prog_name="cnn")  # a shell asks for completions; this ends the process
         # not cnn.main: it answers Ctrl-C with an empty line and a closed pipe with exit code 1
         with cnn.make_context("cnn", list(arguments)) as context:
+            context.meta[ARGUMENTS] = list(arguments)
             result = cnn.invoke(context)
         return result if isinstance(result, int) else ExitCode.OK
     except click.exceptions.Exit as done:

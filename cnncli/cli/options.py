@@ -15,6 +15,7 @@ from cnncli.shapes import Shape
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+ARGUMENTS = "cnncli.arguments"  # in the context: everything that was typed after `cnn`
 TEXT_FORMATS = ("table", "plain", "json", "jsonl", "csv", "md", "latex")
 _EXTENSIONS = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".md": "md", ".tex": "latex", ".txt": "plain"}
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from cnncli.model.network import Model
     from cnncli.tasks.evaluate.run_data import LabelledImages
 
-COMMAND = "command.txt"  # of a run: the command line that began it
 _LARGEST_HISTORY = 256 << 20
 
 
@@ -78,6 +77,7 @@ def write_report(
     from cnncli.reporting.results.evaluation import Measured
     from cnncli.reporting.results.page import RunPage
     from cnncli.reporting.results.run_report import read_history, report_files
+    from cnncli.tasks.train.run_directory import COMMAND, HISTORY
 
     where = str(folder / BEST)
     evaluation = measure(checkpoint, model, chosen, where, batch_size=64, threads=threads)
@@ -90,7 +90,7 @@ def write_report(
         return read_regular_file(str(path), _LARGEST_HISTORY).decode("utf-8", "replace") if path.is_file() else ""
 
     page = RunPage(
-        measured, chosen.images.images, model, read_history(text_of("history.csv")), checkpoint.training,
+        measured, chosen.images.images, model, read_history(text_of(HISTORY)), checkpoint.training,
         text_of(COMMAND).strip(),
     )  # fmt: skip
     for name, content in report_files(page).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cnncli.cli.options import ARGUMENTS
 from cnncli.cli.train_options import (
     TrainArguments,
     TrainCommand,
@@ -18,13 +20,12 @@ from cnncli.cli.train_options import (
     train_options,
     typed_options,
 )
-from cnncli.errors import InterruptedRunError, UsageError
+from cnncli.errors import CnnError, InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
     from cnncli.io.datasets.dataset import Dataset
     from cnncli.model.sources import Source
     from cnncli.reporting.progress import TrainingReporter
-    from cnncli.tasks.train.events import Finished
     from cnncli.tasks.train.options import TrainingOptions
     from cnncli.tasks.train.plan import TrainingPlan
     from cnncli.tasks.train.resume import SavedRun
@@ -125,7 +126,7 @@ def _resume(given: TrainArguments, folder: Path, reporter: TrainingReporter) -> 
             if text:
                 reporter.show(Note(text))
         if not given.dry_run:
-            _train_in(run, plan, reporter, saved)
+            _train_in(run, plan, given, reporter, saved)
 
 
 def _load(options: TrainingOptions, source: Source | None, reporter: TrainingReporter) -> Dataset:
@@ -159,28 +160,47 @@ def _run(plan: TrainingPlan, notes: list[str], given: TrainArguments, reporter: 
         for text in (*notes, run.note):
             if text:
                 reporter.show(Note(text))
-        _train_in(run, plan, reporter)
+        _train_in(run, plan, given, reporter)
 
 
-def _train_in(run: RunDirectory, plan: TrainingPlan, reporter: TrainingReporter, saved: SavedRun | None = None) -> None:
+def _train_in(
+    run: RunDirectory,
+    plan: TrainingPlan,
+    given: TrainArguments,
+    reporter: TrainingReporter,
+    saved: SavedRun | None = None,
+) -> None:
     """Train into an open run directory."""
     from cnncli.tasks.stop_request import ignore_signals
     from cnncli.tasks.train.events import Finished
     from cnncli.tasks.train.loop import make_engine_session, train
 
+    run.command = shlex.join(["cnn", *click.get_current_context().meta.get(ARGUMENTS, [])])
+    is_finished = False
     try:
         for event in train(plan, run, make_engine_session, saved):
             reporter.show(event)
-            if isinstance(event, Finished):
-                _write_report(event, plan, reporter)
+            is_finished = is_finished or isinstance(event, Finished)
     except InterruptedRunError:
         ignore_signals()  # all is saved: only the lock is to be given back and the line to be written
         raise
+    if is_finished and given.report:  # here the memory of the training is free again
+        _write_report(run.path, plan, reporter)
 
 
-def _write_report(done: Finished, plan: TrainingPlan, reporter: TrainingReporter) -> None:
-    """Write what is made from a finished run: nothing so far beside the files of the task.
+def _write_report(folder: Path, plan: TrainingPlan, reporter: TrainingReporter) -> None:
+    """Write the files that show a finished run; the run is whole without them, so what fails is a note."""
+    from cnncli.cli.report import write_report
+    from cnncli.io.checkpoint import read_checkpoint
+    from cnncli.tasks.evaluate.run_data import LabelledImages
+    from cnncli.tasks.train.events import Note
 
-    `done` names the run directory and holds the whole history; `plan` holds data and options; `result.json` and
-    `best.safetensors` are written.
-    """
+    part = "test" if len(plan.test) else "validation"
+    images = plan.test if len(plan.test) else plan.validation
+    if not len(images):
+        return
+    try:
+        chosen = LabelledImages(plan.data.name, part, images)
+        write_report(folder, folder, read_checkpoint(folder), plan.model, chosen, threads=plan.options.threads)
+    except (CnnError, MemoryError) as error:
+        reporter.show(Note(f"no report was written ({error}); `cnn report {folder}` tries again"))

@@ -186,6 +186,11 @@ _OPTIONS = (
     click.option(
         "-j", "--threads", type=click.IntRange(1, 1024), envvar="CNN_THREADS", metavar="N", help="[all processors]"
     ),
+    click.option(
+        "--report/--no-report",
+        default=True,
+        help="curves.png, confusion.png, report.html at the end  [report].",
+    ),
     click.option("-n", "--dry-run", is_flag=True, help="Check all, say plan and memory, write nothing."),
     click.option("-q", "--quiet", is_flag=True, help="Only the result."),
     click.option("--plain", is_flag=True, help="One line per epoch on a terminal too."),
@@ -235,6 +240,7 @@ class TrainArguments:
     target: str | None
     max_time: str | None
     threads: int | None
+    report: bool
     dry_run: bool
     quiet: bool
     plain: bool

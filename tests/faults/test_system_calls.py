@@ -63,7 +63,14 @@ def test_a_kill_at_any_rename_leaves_whole_files(tmp_path, number):
     assert done.returncode in (-9, 137), done.stderr
     names = {name for name in os.listdir(tmp_path / "run") if not name.startswith(".")}
     kept = {f"last{number}.safetensors" for number in ("", "-1", "-2")}
-    assert names <= kept | {"config.yaml", "model.yaml", "best.safetensors", "history.csv", "result.json"}
+    assert names <= kept | {
+        "command.txt",
+        "config.yaml",
+        "model.yaml",
+        "best.safetensors",
+        "history.csv",
+        "result.json",
+    }
     for name in names:
         if name.endswith(".safetensors"):
             read_checkpoint(tmp_path / "run" / name)

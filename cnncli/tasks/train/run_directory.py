@@ -20,6 +20,8 @@ from cnncli.io.file_errors import write_error
 
 CONFIG, MODEL, HISTORY, RESULT = "config.yaml", "model.yaml", "history.csv", "result.json"
 RUN_FILES = (CONFIG, MODEL, BEST, LAST, HISTORY, RESULT)
+COMMAND = "command.txt"
+REPORT_FILES = ("curves.png", "confusion.png", "report.html")  # made from the others
 _OLDER = re.compile(r"last-([1-9][0-9]{0,3})\.safetensors")  # the names that `numbered_path` gives
 _BROKEN = ".broken"  # behind the name of a checkpoint that could not be continued from
 _LOCK = ".lock"
@@ -107,6 +109,8 @@ class RunDirectory:
     ----------
     note : str
         What the user should know, such as that this file system has no locks; mostly empty.
+    command : str
+        The command line, kept with a new run.
 
     Raises
     ------
@@ -127,7 +131,7 @@ class RunDirectory:
             make_directory(path.parent)
             path.mkdir()
         make_directory(path)
-        self.note = ""
+        self.note = self.command = ""
         self._has_begun = False
         try:
             self._lock = self._take_lock()
@@ -161,12 +165,14 @@ class RunDirectory:
         older = [path for number, path in _older(self.path) if not self._is_continued or number >= keep]
         for path in broken:
             path.rename(f"{path}{_BROKEN}")
-        for name in (RESULT,) if self._is_continued else RUN_FILES:
+        for name in (RESULT, *REPORT_FILES) if self._is_continued else (*RUN_FILES, *REPORT_FILES, COMMAND):
             (self.path / name).unlink(missing_ok=True)
         for path in older:
             path.unlink(missing_ok=True)
         remove_stale_temporaries(self.path)
         self._has_begun = True
+        if self.command and not self._is_continued:
+            self.write(COMMAND, f"{self.command}\n".encode(errors="backslashreplace"))
 
     def write(self, name: str, data: bytes) -> None:
         """Write one file of the run atomically."""
@@ -176,7 +182,7 @@ class RunDirectory:
         """Give the lock back; a directory made for a run that saved no weights is removed again."""
         holds_weights = any((self.path / name).exists() for name in (BEST, LAST))
         if self._has_begun and not holds_weights and not self._is_continued:
-            for name in RUN_FILES:
+            for name in (*RUN_FILES, COMMAND):
                 with contextlib.suppress(OSError):
                     (self.path / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
