@@ -6,8 +6,9 @@ array([[1., 3., 2.]])
 >>> cnncli.model("lenet5").parameters                   # what a network holds, as `cnn params`
 61706
 
-`cnncli.load(run).predict(pictures)` classifies as `cnn predict`. Whatever is wrong is a `CnnError` with the text of the
-command. Importing cnncli imports neither NumPy nor Numba: the first call does.
+`cnncli.train(arch, dataset, ...)` yields the events of `cnn train`, and `cnncli.load(run).predict(pictures)` classifies
+as `cnn predict`. Whatever is wrong is a `CnnError` with the text of the command. Importing cnncli imports neither NumPy
+nor Numba: the first call does.
 """
 
 import sys
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cnncli.api.filter import filter
     from cnncli.api.network import Network, Prediction, TrainedNetwork, load, model
+    from cnncli.api.train import train
     from cnncli.errors import CnnError, InvalidInputError, NumericError, ShapeError, UnavailableError, UsageError
 
 __version__ = "0.1.0"
@@ -36,11 +38,13 @@ __all__ = [
     "filter",
     "load",
     "model",
+    "train",
 ]
 
 _ADDRESSES = {
     "filter": "cnncli.api.filter",
     **dict.fromkeys(("Network", "Prediction", "TrainedNetwork", "load", "model"), "cnncli.api.network"),
+    "train": "cnncli.api.train",
 }
 
 

@@ -3,6 +3,8 @@
 import fnmatch
 import gzip
 import importlib.util
+import json
+import shutil
 import struct
 import subprocess
 import sys
@@ -27,7 +29,7 @@ COMMANDS = {
     "*kernels/*.json": ["filter", str(SAMPLES / "matrix-cs231n.txt"), "-k", "@{file}", "-p", "1", "-s", "2", "--print"],
     "*kernel*": ["filter", str(SAMPLES / "img.png"), "-k", "@{file}", "-o", "out.png"],
 }
-SCRIPTS = {"export_digits.py", "draw_img.py"}  # tests below
+SCRIPTS = {"export_digits.py", "draw_img.py", "from-python.ipynb"}  # tests below
 
 
 def rule(name: str) -> str | None:
@@ -78,3 +80,23 @@ def test_the_picture_is_what_its_script_draws():
     assert drawn.shape == kept.shape
     # fonts may differ between machines, the rest must not
     assert np.mean(drawn != kept) < 0.05
+
+
+def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
+    notebook = json.loads((SAMPLES / "from-python.ipynb").read_text())
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(SAMPLES / "img.png", tmp_path)
+    names: dict = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    said = capsys.readouterr().out
+    assert "total 61,706" in said
+    assert "did you mean sobel?" in said
+    assert names["edges"].shape == (512, 512)
+    assert names["responses"].shape == (512, 512, 6)
+    assert len(names["losses"]) == 3
+    assert names["losses"][2] < names["losses"][0]
+    assert names["answer"].label in names["network"].classes
+    # nothing of a run is kept in the file
+    assert all(not cell.get("outputs") for cell in notebook["cells"])

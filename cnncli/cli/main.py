@@ -157,7 +157,7 @@ def run(arguments: list[str]) -> int:
         click.echo(error.format_message())
         return ExitCode.USAGE
     except click.UsageError as error:
-        return _fail(arguments, _usage(error))
+        return _fail(arguments, usage_error(error))
     except click.ClickException as error:
         return _fail(arguments, CnnError(error.format_message()))
     except (KeyboardInterrupt, click.exceptions.Abort):
@@ -199,7 +199,8 @@ def _terminate(number: int, _frame: Any) -> None:
     raise InterruptedRunError("stopped", hint="run the command again", signal_number=number)
 
 
-def _usage(error: click.UsageError) -> CnnError:
+def usage_error(error: click.UsageError) -> CnnError:
+    """Return what Click found wrong with a command line as an error of ours, with where to look."""
     path = error.ctx.command_path if error.ctx else "cnn"
     message = error.format_message().rstrip(".")
     return UsageError(message[:1].lower() + message[1:], hint=f"see `{path} --help`")

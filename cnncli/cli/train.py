@@ -23,13 +23,17 @@ from cnncli.cli.train_options import (
 from cnncli.errors import CnnError, InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
     from cnncli.io.datasets.dataset import Dataset
     from cnncli.model.sources import Source
-    from cnncli.reporting.progress import TrainingReporter
+    from cnncli.tasks.train.events import TrainingEvent
     from cnncli.tasks.train.options import TrainingOptions
     from cnncli.tasks.train.plan import TrainingPlan
     from cnncli.tasks.train.resume import SavedRun
     from cnncli.tasks.train.run_directory import RunDirectory
+
+    Say = Callable[[TrainingEvent], None]
 
 
 @click.command("train", cls=TrainCommand)
@@ -52,22 +56,49 @@ def command(**options: Any) -> None:
     -USR1 saves and goes on; --resume continues, after a power cut too, and ends with the same weights.
     """
     from cnncli.reporting.progress import training_reporter
+    from cnncli.tasks.stop_request import ignore_signals
 
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a request to save: nothing to save before the first step
+    given = checked(options)
+    with training_reporter(reporting_style(given), sys.stdout, sys.stderr) as reporter:
+        try:
+            for event in training_events(given, reporter.show):
+                reporter.show(event)
+        except InterruptedRunError:
+            ignore_signals()  # all is saved: only the line is to be written
+            raise
+
+
+def checked(options: Mapping[str, Any]) -> TrainArguments:
+    """Return the options of a command line, as Click has parsed them in the current context.
+
+    Raises
+    ------
+    UsageError
+        As `check_arguments`; two architectures.
+    """
     given = TrainArguments(**options)
     if given.arch is not None and given.arch_option not in (None, given.arch):
         raise UsageError(f"two architectures: {given.arch} and --arch {given.arch_option}", hint="give one of them")
     arch = given.arch_option if given.arch is None else given.arch
     given = replace(given, arch=arch, loss=given.loss.replace("-", "_"))
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a request to save: nothing to save before the first step
     check_arguments(given)
-    with training_reporter(reporting_style(given), sys.stdout, sys.stderr) as reporter:
-        if given.resume is None:
-            _train(given, reporter)
-        else:
-            _resume(given, Path(given.resume), reporter)
+    return given
 
 
-def _train(given: TrainArguments, reporter: TrainingReporter) -> None:
+def training_events(given: TrainArguments, say: Say) -> Iterator[TrainingEvent]:
+    """Yield the events of a run that begins or continues; `say` takes notes while data are read.
+
+    Until the first event the context in which Click has parsed the options must be the current one.
+    """
+    line = shlex.join(["cnn", *click.get_current_context().meta.get(ARGUMENTS, [])])
+    if given.resume is None:
+        yield from _train(given, say, line)
+    else:
+        yield from _resume(given, Path(given.resume), say, line)
+
+
+def _train(given: TrainArguments, say: Say, line: str) -> Iterator[TrainingEvent]:
     """Begin a new run."""
     # here and not above: `cnn train --help` needs none of it
     from cnncli import threads
@@ -86,7 +117,7 @@ def _train(given: TrainArguments, reporter: TrainingReporter) -> None:
     folder = None if given.data_dir is None else Path(given.data_dir)
     decided = {"arch": given.arch or "", "threads": threads.resolve(given.threads), "data_dir": folder}
     wanted = TrainingOptions(**chosen | decided)
-    data = _load(wanted, source, reporter)
+    data = _load(wanted, source, say)
     split_source = click.get_current_context().get_parameter_source("val_split")
     if data.validation is not None and split_source is click.core.ParameterSource.COMMANDLINE:
         message = f"--val-split is not used: {data.name} brings {len(data.validation)} images for validation"
@@ -96,10 +127,10 @@ def _train(given: TrainArguments, reporter: TrainingReporter) -> None:
         source = read_source(name)
         notes.append(f"--arch {name} suits images of {format_hwc(data.image_shape)}")
     plan = plan_training(replace(wanted, arch=source.where), source, data)
-    _run(plan, notes, given, reporter)
+    yield from _run(plan, notes, given, line)
 
 
-def _resume(given: TrainArguments, folder: Path, reporter: TrainingReporter) -> None:
+def _resume(given: TrainArguments, folder: Path, say: Say, line: str) -> Iterator[TrainingEvent]:
     """Continue a run."""
     from cnncli import threads
     from cnncli.model.sources import read_source
@@ -114,34 +145,32 @@ def _resume(given: TrainArguments, folder: Path, reporter: TrainingReporter) -> 
             check_architecture(saved, read_source(given.arch))
         saved = with_changes(saved, typed_options(given), override=given.override)
         if text := saved.already_finished():
-            reporter.show(NothingToDo(text, folder))
+            yield NothingToDo(text, folder)
             return
         if given.threads is None:  # this may be a smaller machine
             saved = replace(
                 saved, options=replace(saved.options, threads=min(saved.options.threads, threads.resolve(None)))
             )
-        plan = plan_training(saved.options, saved.source, _load(saved.options, saved.source, reporter), saved)
-        reporter.show(prepared(plan, run.path, is_dry_run=given.dry_run))
+        plan = plan_training(saved.options, saved.source, _load(saved.options, saved.source, say), saved)
+        yield prepared(plan, run.path, is_dry_run=given.dry_run)
         for text in (*saved.notes, run.note, *(plan.notes if given.dry_run else ())):
             if text:
-                reporter.show(Note(text))
+                yield Note(text)
         if not given.dry_run:
-            _train_in(run, plan, given, reporter, saved)
+            yield from _train_in(run, plan, given, line, saved)
 
 
-def _load(options: TrainingOptions, source: Source | None, reporter: TrainingReporter) -> Dataset:
+def _load(options: TrainingOptions, source: Source | None, say: Say) -> Dataset:
     """Return the data set of a run, whether it begins or is continued."""
     from cnncli.tasks.data.load import load_data
     from cnncli.tasks.train.events import Note
     from cnncli.tasks.train.plan import written_input
 
     shape = written_input(source) if source else None
-    return load_data(
-        options.data, input_shape=shape, threads=options.threads, say=lambda line: reporter.show(Note(line))
-    )
+    return load_data(options.data, input_shape=shape, threads=options.threads, say=lambda line: say(Note(line)))
 
 
-def _run(plan: TrainingPlan, notes: list[str], given: TrainArguments, reporter: TrainingReporter) -> None:
+def _run(plan: TrainingPlan, notes: list[str], given: TrainArguments, line: str) -> Iterator[TrainingEvent]:
     """Train as planned, or on a dry run build all that training needs and write nothing."""
     from cnncli.tasks.train.events import Note
     from cnncli.tasks.train.plan import prepared
@@ -149,46 +178,37 @@ def _run(plan: TrainingPlan, notes: list[str], given: TrainArguments, reporter: 
 
     names = Path(plan.model.name).stem, plan.data.name
     if given.dry_run:
-        reporter.show(prepared(plan, given.run_path or default_run_directory(*names), is_dry_run=True))
+        yield prepared(plan, given.run_path or default_run_directory(*names), is_dry_run=True)
         for text in (*notes, *plan.notes):
-            reporter.show(Note(text))
+            yield Note(text)
         return
     named = given.run_path
     opened = RunDirectory(named, force=given.force) if named else open_default_run_directory(*names)
     with opened as run:
-        reporter.show(prepared(plan, run.path))
+        yield prepared(plan, run.path)
         for text in (*notes, run.note):
             if text:
-                reporter.show(Note(text))
-        _train_in(run, plan, given, reporter)
+                yield Note(text)
+        yield from _train_in(run, plan, given, line)
 
 
 def _train_in(
-    run: RunDirectory,
-    plan: TrainingPlan,
-    given: TrainArguments,
-    reporter: TrainingReporter,
-    saved: SavedRun | None = None,
-) -> None:
+    run: RunDirectory, plan: TrainingPlan, given: TrainArguments, line: str, saved: SavedRun | None = None
+) -> Iterator[TrainingEvent]:
     """Train into an open run directory."""
-    from cnncli.tasks.stop_request import ignore_signals
     from cnncli.tasks.train.events import Finished
     from cnncli.tasks.train.loop import make_engine_session, train
 
-    run.command = shlex.join(["cnn", *click.get_current_context().meta.get(ARGUMENTS, [])])
+    run.command = line
     is_finished = False
-    try:
-        for event in train(plan, run, make_engine_session, saved):
-            reporter.show(event)
-            is_finished = is_finished or isinstance(event, Finished)
-    except InterruptedRunError:
-        ignore_signals()  # all is saved: only the lock is to be given back and the line to be written
-        raise
+    for event in train(plan, run, make_engine_session, saved):
+        yield event
+        is_finished = is_finished or isinstance(event, Finished)
     if is_finished and given.report:  # here the memory of the training is free again
-        _write_report(run.path, plan, reporter)
+        yield from _write_report(run.path, plan)
 
 
-def _write_report(folder: Path, plan: TrainingPlan, reporter: TrainingReporter) -> None:
+def _write_report(folder: Path, plan: TrainingPlan) -> Iterator[TrainingEvent]:
     """Write the files that show a finished run; the run is whole without them, so what fails is a note."""
     from cnncli.cli.report import write_report
     from cnncli.io.checkpoint import read_checkpoint
@@ -203,4 +223,4 @@ def _write_report(folder: Path, plan: TrainingPlan, reporter: TrainingReporter) 
         chosen = LabelledImages(plan.data.name, part, images)
         write_report(folder, folder, read_checkpoint(folder), plan.model, chosen, threads=plan.options.threads)
     except (CnnError, MemoryError) as error:
-        reporter.show(Note(f"no report was written ({error}); `cnn report {folder}` tries again"))
+        yield Note(f"no report was written ({error}); `cnn report {folder}` tries again")

@@ -123,6 +123,8 @@ network = cnncli.model("lenet5", classes=7)
 table: str = network.summary(formula=True)
 trained = cnncli.load(Path("runs/x"))
 labels: list[str] = [answer.label for answer in trained.predict(["a.png", edges])]
+for event in cnncli.train("lenet5", "mnist", epochs=3, shuffle=False):
+    print(event)
 try:
     cnncli.model("28x28x1", "conv:5")
 except cnncli.CnnError as error:
