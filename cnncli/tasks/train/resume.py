@@ -231,7 +231,7 @@ def _check_epochs(saved: SavedRun, epochs: int) -> None:
     begun = saved.epoch + (saved.step > 0)
     if epochs < begun:
         message = f"--epochs {epochs}: epoch {begun} {'is done' if begun == saved.epoch else 'has begun'} already"
-        raise UsageError(message, hint="--epochs is the total")
+        raise UsageError(message, where=str(saved.folder), hint="--epochs is the total")
 
 
 def _shown(name: str, value: Any) -> str:
@@ -303,8 +303,11 @@ def check_architecture(saved: SavedRun, source: Source) -> None:
     """
     checkpoint = saved.checkpoint
     shape, count = checkpoint.preprocessing.shape, len(checkpoint.classes)
-    model = parse_model(source.text, source.where, input_shape=shape, classes=count)
-    if model.text != checkpoint.architecture:
+    try:
+        text = parse_model(source.text, source.where, input_shape=shape, classes=count).text
+    except InvalidInputError:  # such as one for larger images
+        text = ""
+    if text != checkpoint.architecture:
         hint = f"leave it away, or begin a new run with --init-from {saved.folder}"
         message = f"the run trains {saved.options.arch}, and {source.where} is another network"
         raise InvalidInputError(message, where=str(saved.folder), hint=hint)

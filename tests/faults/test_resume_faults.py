@@ -1,0 +1,218 @@
+"""The installed program stopped, killed and continued: the same bytes as a run that was left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from command_line import run_cnn
+from faults.installed import CNN, run
+from tasks.train.continued import assert_same, begin, go_on, history
+
+from cnncli.errors import CnnError
+from cnncli.io.checkpoint import read_checkpoint
+from cnncli.tasks.train.run_directory import last_checkpoints
+
+TRAIN = ["train", "-d", "digits", "-e", "4", "--limit", "300", "-b", "16", "--save-every", "3steps", "-q", "-o", "run"]
+RESUME = ["train", "--resume", "run", "-q"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    assert run(TRAIN, folder).code == 0
+    return folder / "run"
+
+
+def same(found, expected):
+    assert (found / "best.safetensors").read_bytes() == (expected / "best.safetensors").read_bytes()
+    assert history(found) == history(expected)
+    results = [json.loads((path / "result.json").read_text()) | {"elapsed_s": 0} for path in (found, expected)]
+    assert results[0] == results[1]
+
+
+def test_a_stopped_run_goes_on_from_another_directory_and_ends_with_the_same_bytes(whole, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    process = subprocess.Popen([CNN, *TRAIN], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run/best.safetensors").exists():
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=600)
+    if process.returncode:  # else it was faster
+        assert process.returncode == 143
+        assert errors.splitlines()[-1].endswith("; `cnn train --resume run` continues")
+        result = run(["train", "--resume", "../run", "-q"], tmp_path / "elsewhere")
+        assert result.code == 0, result.err
+    same(tmp_path / "run", whole)
+    again = run(RESUME, tmp_path)
+    assert (again.code, again.out) == (0, b"run: already at 4/4; pass --epochs 8 to train on\n")
+
+
+def test_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    process = subprocess.Popen(
+        [CNN, *RESUME[:-1], "--epochs", "100000"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout.readline().startswith("epoch=5/")
+    result = run(RESUME, tmp_path)
+    assert result.code == 1
+    assert re.fullmatch(rf"cnn: error: run: in use by pid {process.pid} on .*; wait for it.*\n", result.err), result.err
+    process.kill()
+    process.communicate()
+    assert (tmp_path / "run/.lock").exists()
+    epoch = read_checkpoint(tmp_path / "run/last.safetensors").training["epoch"]
+    result = run([*RESUME, "--epochs", str(epoch + 1)], tmp_path)
+    assert result.code == 0, result.err
+
+
+REFUSED = {
+    "not a run": (["--resume", "none"], 3, "none: no such run directory; name the folder"),
+    "empty": (["--resume", ""], 2, "--resume is empty"),
+    "84 changed": (
+        ["--resume", "run", "--lr", "0.5", "-b", "8"],
+        3,
+        "-b|--batch-size 8 .the run: --batch-size 16., --lr 0.5",
+    ),
+    "84 seed, overridden": (
+        ["--resume", "run", "--seed", "4", "--override"],
+        3,
+        "begin a new run with --init-from run",
+    ),
+    "84 network": (["--resume", "run", "--arch", "mlp"], 3, "run: the run trains digits, and mlp is another network"),
+    "fewer epochs": (["--resume", "run", "-e", "2"], 2, "run: --epochs 2: epoch 4 is done already"),
+    "another directory": (["--resume", "run", "-o", "b"], 2, "--run-dir is not used: --resume goes on in run"),
+    "force": (["--resume", "run", "-f"], 2, "--force"),
+    "override alone": (["-d", "digits", "--override"], 2, "--override changes a run that is continued"),
+    "time": (["-d", "digits", "--max-time", "soon"], 2, "--max-time 'soon' is no length of time; such as 90s"),
+    "interval": (["-d", "digits", "--save-every", "0steps"], 2, "--save-every '0steps' is not understood"),
+    "target": (["-d", "digits", "--target", "101%"], 2, "--target 101%: an accuracy is above 0 and at most 1"),
+    "target of no validation": (["-d", "digits", "--target", "0.9", "--val-split", "0"], 2, "use --target acc=0.9"),
+    "patience of nothing": (
+        ["-d", "digits", "-e", "0", "--patience", "2"],
+        2,
+        "--patience 2 ends a run early, and --epochs 0",
+    ),
+    "keep 0": (["-d", "digits", "--keep", "0"], 2, "--keep"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_one_line_and_nothing_changed(name, whole, tmp_path, monkeypatch):
+    shutil.copytree(whole, tmp_path / "run")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    arguments, code, pattern = REFUSED[name]
+    monkeypatch.chdir(tmp_path)
+    result = run_cnn("train", *arguments)
+    assert result.code == code, result
+    line = result.err.splitlines()[-1]
+    assert line.startswith("cnn: error: ")
+    assert re.search(pattern, line), line
+    assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+    assert os.listdir(tmp_path) == ["run"]
+
+
+def test_a_disk_that_is_full_at_any_point_leaves_the_last_checkpoint(tmp_path):
+    """RLIMIT_FSIZE: the checkpoint grows with the history, so each limit lets some more of them through."""
+    begin(tmp_path / "whole")
+    largest = (tmp_path / "whole/last.safetensors").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    messages = []
+    for number, limit in enumerate(range(4096, largest + 1, 160)):
+        path = tmp_path / str(number)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            begin(path)
+        except CnnError as error:
+            messages.append(error.message)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        if path.exists():
+            read_checkpoint(last_checkpoints(path)[0])
+            go_on(path)
+            assert_same(path, tmp_path / "whole")
+    assert len(messages) > 3
+    assert all("larger than the allowed file size" in message for message in messages)
+
+
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+
+
+@needs_strace
+@pytest.mark.slow
+@pytest.mark.parametrize(("call", "number"), [("write", 3), ("write", 11), ("fsync", 2), ("fsync", 9), ("rename", 7)])
+def test_a_kill_at_a_system_call_of_the_installed_program(call, number, whole, tmp_path):
+    """tests/tasks/train/test_kill_and_resume.py kills at every one of them, within one process."""
+    strace = [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        "trace",
+        "-e",
+        f"trace={call}",
+        "-e",
+        f"inject={call}:signal=KILL:when={number}",
+    ]
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([*strace, CNN, *TRAIN], cwd=tmp_path, env=environment, capture_output=True, timeout=600)
+    assert done.returncode in (-9, 137), done.stderr
+    if (tmp_path / "run").is_dir() and last_checkpoints(tmp_path / "run"):
+        result = run(RESUME, tmp_path)
+    else:
+        result = run([*TRAIN, "--force"], tmp_path)
+    assert result.code == 0, result.err
+    same(tmp_path / "run", whole)
+
+
+KILLER = """
+import os, random, signal, sys, time
+from cnncli.cli.main import run
+import cnncli.engine.session, cnncli.tasks.train.loop, cnncli.tasks.data.load, cnncli.reporting.progress
+import safetensors.numpy
+train, resume = eval(sys.argv[1]), eval(sys.argv[2])
+choose, kills = random.Random(int(sys.argv[3])), 0
+while kills < int(sys.argv[4]):
+    os.system("rm -rf run")
+    while True:
+        child = os.fork()
+        if not child:
+            os._exit(run(resume if os.path.exists("run/last.safetensors") else [*train, "--force"]))
+        time.sleep(choose.uniform(0.1, 0.5))
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        kills += os.WIFSIGNALED(status)
+        if os.WIFEXITED(status):
+            assert os.WEXITSTATUS(status) == 0
+            break
+    os.system(f"cp -r run done-{kills}")
+print(kills)
+"""
+
+
+@pytest.mark.slow
+def test_thirty_kills_at_random_moments(tmp_path):
+    """Children of one process that has imported everything: each is killed 0.1 to 0.5 s after its start."""
+    train = [*TRAIN, "-e", "60"]
+    assert run([*train, "-o", "whole"], tmp_path).code == 0
+    arguments = [repr(train), repr(RESUME), "1", "30"]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLER, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    finished = sorted(tmp_path.glob("done-*"))
+    assert finished
+    for path in finished:
+        same(path, tmp_path / "whole")
