@@ -23,7 +23,7 @@ from cnncli.cli.train_options import (
 from cnncli.errors import CnnError, InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from cnncli.io.datasets.dataset import Dataset
     from cnncli.model.sources import Source
@@ -47,7 +47,8 @@ def command(**options: Any) -> None:
       cnn train --dataset digits                        offline, in seconds
       cnn train --dataset mnist --epochs 5 --run-dir m  LeNet-5, about 99 %
       cnn train my.yaml --dataset mnist --lr 0.0005     a network of your own
-      cnn train --dataset mnist --dry-run               only the plan
+      cnn train --dataset mnist --dry-run               plan, speed, time, memory
+      cnn train my.yaml -d digits --overfit-batch       can it learn at all?
       cnn train --resume runs/lenet5-mnist-1            go on after Ctrl-C
       cnn train --resume runs/digits-1 --epochs 100     make a run longer
 
@@ -152,12 +153,40 @@ def _resume(given: TrainArguments, folder: Path, say: Say, line: str) -> Iterato
                 saved, options=replace(saved.options, threads=min(saved.options.threads, threads.resolve(None)))
             )
         plan = plan_training(saved.options, saved.source, _load(saved.options, saved.source, say), saved)
-        yield prepared(plan, run.path, is_dry_run=given.dry_run)
-        for text in (*saved.notes, run.note, *(plan.notes if given.dry_run else ())):
+        if given.dry_run:
+            yield from _show_plan(plan, run.path, saved.notes, epochs_done=saved.epoch + saved.step / plan.steps)
+            return
+        yield prepared(plan, run.path)
+        for text in (*saved.notes, run.note):
             if text:
                 yield Note(text)
-        if not given.dry_run:
-            yield from _train_in(run, plan, given, line, saved)
+        yield from _train_in(run, plan, given, line, saved)
+
+
+def _show_plan(
+    plan: TrainingPlan, folder: Path, notes: Sequence[str], *, epochs_done: float = 0.0
+) -> Iterator[TrainingEvent]:
+    """Say what would be trained, and how long it would take."""
+    from cnncli.tasks.train.events import Note
+    from cnncli.tasks.train.forecast import forecast
+    from cnncli.tasks.train.loop import make_engine_session
+    from cnncli.tasks.train.plan import prepared
+
+    yield prepared(plan, folder, forecast(plan, make_engine_session, epochs_done))
+    for text in (*notes, *plan.notes):
+        yield Note(text)
+
+
+def _check(plan: TrainingPlan, notes: Sequence[str], given: TrainArguments) -> Iterator[TrainingEvent]:
+    """Learn one batch by heart, or check the gradients; nothing is written."""
+    from cnncli.tasks.train.events import Note
+    from cnncli.tasks.train.gradcheck import check_gradients
+    from cnncli.tasks.train.loop import make_engine_session
+    from cnncli.tasks.train.overfit import overfit_batch
+
+    for text in (*notes, *plan.notes):
+        yield Note(text)
+    yield from check_gradients(plan) if given.gradcheck else overfit_batch(plan, make_engine_session)
 
 
 def _load(options: TrainingOptions, source: Source | None, say: Say) -> Dataset:
@@ -178,9 +207,10 @@ def _run(plan: TrainingPlan, notes: list[str], given: TrainArguments, line: str)
 
     names = Path(plan.model.name).stem, plan.data.name
     if given.dry_run:
-        yield prepared(plan, given.run_path or default_run_directory(*names), is_dry_run=True)
-        for text in (*notes, *plan.notes):
-            yield Note(text)
+        yield from _show_plan(plan, given.run_path or default_run_directory(*names), notes)
+        return
+    if given.overfit_batch or given.gradcheck:
+        yield from _check(plan, notes, given)
         return
     named = given.run_path
     opened = RunDirectory(named, force=given.force) if named else open_default_run_directory(*names)

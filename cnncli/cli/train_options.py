@@ -191,11 +191,25 @@ _OPTIONS = (
         default=True,
         help="curves.png, confusion.png, report.html at the end  [report].",
     ),
-    click.option("-n", "--dry-run", is_flag=True, help="Check all, say plan and memory, write nothing."),
+    click.option(
+        "-n", "--dry-run", is_flag=True, help="Take 3 steps, say plan, speed, time and memory; write nothing."
+    ),
+    click.option("--overfit-batch", is_flag=True, help="Learn one batch by heart, write nothing; exit 4 if it cannot."),
+    click.option(
+        "--gradcheck", is_flag=True, help="Gradients against differences, write nothing; exit 6 if they differ."
+    ),
     click.option("-q", "--quiet", is_flag=True, help="Only the result."),
     click.option("--plain", is_flag=True, help="One line per epoch on a terminal too."),
     click.option("--json", "as_json", is_flag=True, help="One JSON object per epoch."),
 )
+
+
+# what checks that train nothing do not use, and what --gradcheck does not use besides
+_OF_A_RUN = (
+    "epochs", "schedule", "warmup", "patience", "target", "max_time", "run_dir", "force", "resume", "save_every",
+    "keep",
+)  # fmt: skip
+_OF_STEPS = ("optimizer", "lr", "momentum", "nesterov", "weight_decay", "decay_all", "clip_norm")
 
 
 @dataclass(frozen=True)
@@ -242,6 +256,8 @@ class TrainArguments:
     threads: int | None
     report: bool
     dry_run: bool
+    overfit_batch: bool
+    gradcheck: bool
     quiet: bool
     plain: bool
     as_json: bool
@@ -324,12 +340,28 @@ def _check_pairs(given: TrainArguments) -> None:
     if len(styles) > 1:
         first, second = (f"--{name.removeprefix('as_')}" for name in styles[:2])
         raise UsageError(f"{first} and {second} exclude each other", hint="give one of them")
+    _check_checks(given)
     if given.resume is None:
         _check_new_run(given)
     else:
         for name, is_given in {"--run-dir": given.run_dir is not None, "--force": given.force}.items():
             if is_given:
                 raise UsageError(f"{name} is not used: --resume goes on in {given.resume}", hint="leave it away")
+
+
+def _check_checks(given: TrainArguments) -> None:
+    """Refuse what a check that trains nothing does not use."""
+    modes = {"--dry-run": given.dry_run, "--overfit-batch": given.overfit_batch, "--gradcheck": given.gradcheck}
+    chosen = [name for name, is_given in modes.items() if is_given]
+    if len(chosen) > 1:
+        raise UsageError(f"{chosen[0]} and {chosen[1]} exclude each other", hint="give one of them")
+    if not chosen or given.dry_run:
+        return
+    unused = [*_OF_A_RUN, *(_OF_STEPS if given.gradcheck else ())]
+    context = click.get_current_context()
+    for name in unused:
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise UsageError(f"--{name.replace('_', '-')} is not used by {chosen[0]}", hint="leave it away")
 
 
 def _check_new_run(given: TrainArguments) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, Protocol, TextIO
 
@@ -16,9 +16,11 @@ from rich.text import Text
 from cnncli import SCHEMA
 from cnncli.reporting.encodable import encodable, write_line
 from cnncli.tasks.train.events import (
+    CheckRow,
     EpochDone,
     Evaluating,
     Finished,
+    Forecast,
     Note,
     NothingToDo,
     Prepared,
@@ -89,6 +91,10 @@ class QuietReporter:
         """Write the result of a `Finished` event, or that there is nothing to do; ignore all others."""
         if isinstance(event, NothingToDo):
             write_line(f"{event.run_dir}: {event.text}", self.out)
+        elif isinstance(event, CheckRow) and event.is_result:
+            write_line(_pairs(event.figures), self.out)
+        elif isinstance(event, Prepared) and event.forecast:
+            write_line(_pairs(_forecast(event, event.forecast)), self.out)
         elif isinstance(event, Finished):
             words = {
                 "test_acc": _number(event.test_acc),
@@ -112,6 +118,9 @@ class PlainReporter(QuietReporter):
         if isinstance(event, Prepared):
             for line in header(event):
                 write_line(line, self.err)
+            super().show(event)
+        elif isinstance(event, CheckRow):
+            write_line(_pairs(event.figures), self.out)
         elif isinstance(event, Note):
             write_line(f"note: {event.text}", self.err)
         elif isinstance(event, Progress | Evaluating):
@@ -136,6 +145,8 @@ class JsonReporter(PlainReporter):
             self._write({"schema": SCHEMA, "event": kind, **values})
         elif isinstance(event, Prepared) and event.is_dry_run:
             self._write({"schema": SCHEMA, "event": "plan", **asdict(event)})
+        elif isinstance(event, CheckRow):
+            self._write({"schema": SCHEMA, "event": event.name, **event.figures})
         elif isinstance(event, NothingToDo):
             self._write({"schema": SCHEMA, "event": "nothing to do", **asdict(event)})
         else:
@@ -191,7 +202,7 @@ class TerminalReporter(PlainReporter):
         elif isinstance(event, Prepared):
             for line in header(event):
                 self._line(line, "", wrap=True)
-        elif isinstance(event, NothingToDo):
+        elif isinstance(event, NothingToDo | CheckRow):
             super().show(event)
         else:
             self._line(f"note: {event.text}", "yellow")
@@ -223,6 +234,42 @@ def header(event: Prepared) -> tuple[str, str]:
         f"{event.arch} · {event.parameters:,} parameters · {data}",
         f"{epochs} · {recipe} · {threads} · {memory}",
     )
+
+
+def forecast_line(found: Forecast) -> str:
+    """Return what three steps say about speed, time and memory."""
+    times = f"{duration(found.epoch_s)} per epoch, {duration(found.total_s)} in all"
+    return f"forecast of 3 steps: {found.images_per_s:,.0f} images/s · {times} · {found.peak_bytes / 2**20:,.0f} MiB"
+
+
+def _forecast(event: Prepared, found: Forecast) -> dict[str, int | float | str]:
+    return {
+        "parameters": event.parameters,
+        "memory_mib": round(event.memory_bytes / 2**20, 1),
+        "peak_mib": round(found.peak_bytes / 2**20, 1),
+        "images_per_s": round(found.images_per_s),
+        "epoch_s": found.epoch_s,
+        "total_s": found.total_s,
+    }
+
+
+def _pairs(figures: Mapping[str, int | float | str]) -> str:
+    shown = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in figures.items()}
+    return " ".join(f"{name}={value}" for name, value in shown.items())
+
+
+def duration(seconds: float) -> str:
+    """Return a time as one reads it: 0.4 s, 12 s, 3:05, 2:10:00.
+
+    Examples
+    --------
+    >>> duration(0.44), duration(12.2), duration(185), duration(7800)
+    ('0.4 s', '12 s', '3:05', '2:10:00')
+    """
+    if seconds < 59.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def _epoch(event: Progress | Evaluating | EpochDone) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -12,6 +13,35 @@ class Note:
     """Something the user should know, one line."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a training will take, measured on three steps.
+
+    Attributes
+    ----------
+    images_per_s : float
+        Training images.
+    epoch_s, total_s : float
+        One epoch with its validation; all epochs that are not done, and the test.
+    peak_bytes : int
+        The most memory that this process held.
+    """
+
+    images_per_s: float
+    epoch_s: float
+    total_s: float
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """Figures of a check that trains nothing: one batch learnt by heart, or gradients."""
+
+    name: str
+    figures: Mapping[str, int | float | str]
+    is_result: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,6 +70,7 @@ class Prepared:
     memory_bytes: int
     run_dir: Path | None
     is_dry_run: bool = False
+    forecast: Forecast | None = None
 
 
 @dataclass(frozen=True)
@@ -150,4 +181,4 @@ class NothingToDo:
     run_dir: Path
 
 
-TrainingEvent: TypeAlias = Note | NothingToDo | Prepared | Progress | Evaluating | EpochDone | Finished
+TrainingEvent: TypeAlias = CheckRow | Note | NothingToDo | Prepared | Progress | Evaluating | EpochDone | Finished

@@ -28,9 +28,9 @@ from cnncli.optim.recipes import default_epochs
 from cnncli.shapes import Shape, format_hwc
 from cnncli.tasks.free_memory import free_memory
 from cnncli.tasks.train.augmentation import UNCHANGED, Augmentation, parse_augmentation
-from cnncli.tasks.train.events import Prepared
+from cnncli.tasks.train.events import Forecast, Prepared
 from cnncli.tasks.train.initial import initial_weights
-from cnncli.tasks.train.options import TrainingOptions, check_options, check_warmup
+from cnncli.tasks.train.options import TrainingOptions, check_options, check_target, check_warmup
 from cnncli.tasks.train.splitting import balanced_weights, stratified_split
 
 if TYPE_CHECKING:
@@ -148,6 +148,7 @@ def plan_training(
     is_fresh = saved is None and options.init_from is not None
     initial, told = initial_weights(options.init_from or "", model, data) if is_fresh else ({}, [])
     notes += told
+    check_target(options, data.targets)
     train, test = data.train, data.test
     if options.limit is not None:
         train, test = train.first(options.limit), test.first(options.limit)
@@ -224,8 +225,8 @@ def held_out(data: Dataset, train: Split, options: TrainingOptions) -> tuple[NDA
     return order, Split(train.images[held_out], train.labels[held_out])
 
 
-def prepared(plan: TrainingPlan, run_dir: Path | None, *, is_dry_run: bool = False) -> Prepared:
-    """Return the event that says what will be trained on what, and how."""
+def prepared(plan: TrainingPlan, run_dir: Path | None, forecast: Forecast | None = None) -> Prepared:
+    """Return the event that says what will be trained on what, and how; with a forecast nothing will be trained."""
     options = plan.options
     return Prepared(
         arch=plan.model.name,
@@ -243,7 +244,8 @@ def prepared(plan: TrainingPlan, run_dir: Path | None, *, is_dry_run: bool = Fal
         threads=options.threads,
         memory_bytes=plan.memory_bytes,
         run_dir=run_dir,
-        is_dry_run=is_dry_run,
+        is_dry_run=forecast is not None,
+        forecast=forecast,
     )
 
 
