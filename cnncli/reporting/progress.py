@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, Protocol, TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn
-from rich.progress import Progress as Bar
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from cnncli import SCHEMA
@@ -157,44 +158,37 @@ class JsonReporter(PlainReporter):
 
 
 class TerminalReporter(PlainReporter):
-    """Finished rows above a live bar."""
+    """A table with one row per epoch, whose last row is live, above a bar with the time that is left."""
 
     def __init__(self, out: TextIO, err: TextIO) -> None:
         super().__init__(out, err)
         self.console = Console(file=out, highlight=False, soft_wrap=True)
-        self.bar = Bar(
-            TextColumn("{task.fields[epoch]}"),
-            BarColumn(bar_width=max(4, min(_WIDEST_BAR, self.console.width - 56))),
-            TextColumn("{task.completed}/{task.total}  {task.fields[state]}"),
-            console=self.console,
-            auto_refresh=False,  # drawn at each event: no second thread beside the kernels
-            transient=True,
-        )
-        self.task = self.bar.add_task("", epoch="", state="", visible=False)
+        # drawn at each event: no second thread beside the kernels
+        self.live = Live(Group(), console=self.console, auto_refresh=False, transient=True)
+        self.cells: dict[str, str] = {}
         self.headed = False
 
     def __enter__(self) -> TrainingReporter:
-        self.bar.start()
+        self.live.start()
         return self
 
     def __exit__(self, *args: object) -> None:
-        self.bar.stop()
+        self._hide()
+        self.live.stop()
 
     def show(self, event: TrainingEvent) -> None:
         """Draw a row, move the bar, or write a line above it."""
         if isinstance(event, Progress):
-            share = "" if event.acc is None else f"  {event.acc:6.1%}"
-            state = f"loss {event.loss:.4f}{share}  ETA {event.left_s:.0f} s"
-            self._move(f"{_epoch(event)} ", event.step, event.steps, state)
+            self._head()
+            self.cells = _live_row(event)
+            left = f"epoch {duration(event.epoch_left_s)}, all {duration(event.left_s)} left"
+            self._draw(event.step, event.steps, left)
         elif isinstance(event, Evaluating):
-            head = f"{_epoch(event)} " if event.part == "validation" else "        "
-            self._move(head, event.done, event.images, f"{event.part} images")
+            self._draw(event.done, event.images, f"{event.part} images")
         elif isinstance(event, EpochDone):
             self._hide()
-            if not self.headed:
-                self._row({name: name for name, _, _ in _COLUMNS} | {"best": ""}, "bold")
-                self.headed = True
-            self._row(_terminal_row(event), "green" if event.is_best else "")
+            self._head()
+            self._print_row(_terminal_row(event), "green" if event.is_best else "")
         elif isinstance(event, Finished):
             self._hide()
             self._line(_ending(event), "bold")
@@ -202,22 +196,39 @@ class TerminalReporter(PlainReporter):
         elif isinstance(event, Prepared):
             for line in header(event):
                 self._line(line, "", wrap=True)
+            if event.forecast:
+                self._line(forecast_line(event.forecast), "bold", wrap=True)
         elif isinstance(event, NothingToDo | CheckRow):
             super().show(event)
         else:
             self._line(f"note: {event.text}", "yellow")
 
-    def _move(self, head: str, done: int, total: int, state: str) -> None:
-        self.bar.update(self.task, completed=done, total=total, epoch=head, state=state, visible=True, refresh=True)
+    def _draw(self, done: int, total: int, text: str) -> None:
+        """Draw the row of the epoch that is at work, and the bar below it."""
+        width = max(4, min(_WIDEST_BAR, self.console.width - 56))
+        line = Table.grid(padding=(0, 1))
+        line.add_row("  ", ProgressBar(total, done, width=width), Text(f"{done:,}/{total:,}  {text}", no_wrap=True))
+        row = Text(self._row(self.cells), no_wrap=True) if self.cells else Text("")
+        self.live.update(Group(row, line) if self.cells else Group(line), refresh=True)
 
     def _hide(self) -> None:
-        self.bar.update(self.task, visible=False, refresh=True)
+        self.cells = {}
+        self.live.update(Group(), refresh=True)
 
-    def _row(self, cells: dict[str, str], style: str) -> None:
+    def _head(self) -> None:
+        if not self.headed:
+            self.headed = True
+            self._print_row({name: name for name, _, _ in _COLUMNS} | {"best": ""}, "bold")
+
+    def _print_row(self, cells: dict[str, str], style: str) -> None:
+        self._line(self._row(cells), style)
+
+    def _row(self, cells: dict[str, str]) -> str:
+        """Return the cells of a row side by side, as many as fit."""
         left, width = list(_COLUMNS), self.console.width
         while len(left) > 1 and sum(column[1] for column in left) > width:
             left.remove(min(left, key=lambda column: column[2]))
-        self._line("".join(cells[name].rjust(size) for name, size, _ in left), style)
+        return "".join(cells[name].rjust(size) for name, size, _ in left)
 
     def _line(self, text: str, style: str, *, wrap: bool = False) -> None:
         self.console.print(Text(encodable(text, self.out), style=style), soft_wrap=not wrap)
@@ -286,7 +297,7 @@ def _terminal_row(row: EpochDone) -> dict[str, str]:
         "best": "*" if row.is_best else "",
         "lr": f"{row.lr:.2g}",
         "img/s": f"{row.images_per_s:,.0f}",
-        "time": f"{row.elapsed_s:.1f}s",
+        "time": duration(row.elapsed_s),
     }
 
 
@@ -296,6 +307,20 @@ def _number(value: float | None) -> str:
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.2%}"
+
+
+def _live_row(event: Progress) -> dict[str, str]:
+    return {
+        "epoch": _epoch(event),
+        "loss": f"{event.loss:.4f}",
+        "acc": "-" if event.acc is None else f"{event.acc:.2%}",
+        "val_loss": "",
+        "val_acc": "",
+        "best": "",
+        "lr": f"{event.lr:.2g}",
+        "img/s": f"{event.images_per_s:,.0f}",
+        "time": duration(event.elapsed_s),
+    }
 
 
 def _plain_progress(event: Progress | Evaluating) -> str:
@@ -321,11 +346,11 @@ def _plain_row(row: EpochDone) -> dict[str, str]:
 
 
 def _ending(event: Finished) -> str:
-    early = " (stopped early)" if event.stopped_early else ""
+    early = f" (stopped by {event.stopped_by})" if event.stopped_early else ""
     best = f"best epoch {event.best_epoch}"
     if event.val_acc is not None:
         best += f", val {event.val_acc:.2%}"
     test = "no test images" if event.test_loss is None else f"test loss {event.test_loss:.4f}"
     if event.test_acc is not None:
         test = f"test accuracy {event.test_acc:.2%}"
-    return f"{test} · {best} · {event.elapsed_s:.1f} s{early}"
+    return f"{test} · {best} · {duration(event.elapsed_s)}{early}"

@@ -119,7 +119,7 @@ def test_help_begins_with_examples(tmp_path):
 
 PROGRESS = Progress(
     epoch=1, epochs=2, step=3, steps=9, loss=0.5, acc=0.8, lr=1e-3, images_per_s=100.0, elapsed_s=1.0, epoch_left_s=2.0,
-    left_s=5.0,
+    left_s=205.0,
 )  # fmt: skip
 
 
@@ -148,7 +148,7 @@ def test_a_terminal_gets_rows_and_fits_80_columns(tmp_path):
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
     lines = [line for line in re.split(r"[\r\n]+", plain) if line.strip()]
     assert "  epoch    loss     acc  val_loss  val_acc         lr     img/s    time" in lines
-    assert len([line for line in lines if re.match(r" +[123]/3 +\d\.\d{4} ", line)]) == 3
+    assert len([line for line in lines if re.match(r" +[123]/3 +\S+ +\S+% +\S+ +\S+% ", line)]) == 3
     assert max(map(len, lines)) <= 80
     assert "\x1b[" in shown
 
@@ -159,26 +159,38 @@ def test_rows_fit_narrow_terminals(columns, tmp_path):
     assert code == 0
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
     lines = [line for line in re.split(r"[\r\n]+", plain) if line.strip()]
-    rows = [line for line in lines if re.match(r" +[12]/2 +\d", line)]
     head = next(line for line in lines if line.startswith("  epoch"))
+    end = head.index("val_acc") + len("val_acc")
+    rows = [line for line in lines if re.match(r" +[12]/2 +\d", line) and line[:end].endswith("%")]  # not the live ones
     assert len(rows) == 2
     assert max(map(len, (head, *rows))) <= columns
     assert "val_acc" in head
     assert ("img/s" in head) == (columns == 71)
 
 
-def test_the_bar_shows_validation_and_test_and_is_gone_beside_a_row():
+def drawn(reporter):
+    """Return the lines that are live."""
+    with reporter.console.capture() as shown:
+        reporter.console.print(reporter.live.renderable)
+    return [line.rstrip() for line in shown.get().splitlines() if line.strip()]
+
+
+def test_the_live_row_shows_training_and_validation_and_gives_way_to_the_row_of_the_epoch():
     out = io.StringIO()
     with TerminalReporter(out, io.StringIO()) as reporter:
-        for event in (PROGRESS, Evaluating("validation", 1, 2, 20, 60)):
-            reporter.show(event)
-        assert [task.visible for task in reporter.bar.tasks] == [True]
-        assert (reporter.bar.tasks[0].completed, reporter.bar.tasks[0].total) == (20, 60)
-        assert reporter.bar.tasks[0].fields["state"] == "validation images"
+        reporter.show(PROGRESS)
+        row, bar = drawn(reporter)
+        assert row.split() == ["1/2", "0.5000", "80.00%", "0.001", "100", "1.0", "s"]
+        assert bar.endswith(" 3/9  epoch 2.0 s, all 3:25 left")
+        reporter.show(Evaluating("validation", 1, 2, 20, 60))
+        assert drawn(reporter)[0] == row
+        assert drawn(reporter)[1].endswith(" 20/60  validation images")
         reporter.show(EpochDone(1, 2, 0.5, 0.8, 0.4, 0.9, 1e-3, 100.0, 1.0, is_best=True))
-        assert [task.visible for task in reporter.bar.tasks] == [False]
+        assert drawn(reporter) == []
         reporter.show(Evaluating("test", 2, 2, 5, 40))
-        assert reporter.bar.tasks[0].fields["state"] == "test images"
+        assert [line.endswith(" 5/40  test images") for line in drawn(reporter)] == [True]
+    lines = out.getvalue().splitlines()
+    assert [line.split()[0] for line in lines if line.strip()] == ["epoch", "1/2"]
 
 
 def test_long_epochs_say_where_they_are_on_standard_error():

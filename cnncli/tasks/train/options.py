@@ -157,10 +157,11 @@ def check_limits(options: TrainingOptions) -> None:
 
 def check_target(options: TrainingOptions, targets: str) -> None:
     """Refuse an accuracy as the target of data whose targets are numbers, which have none."""
-    if options.target is not None and targets == "numbers":
-        if parse_target(options.target, has_validation=True).metric.endswith("acc"):
-            message = f"--target {options.target} is an accuracy, and targets that are numbers have none"
-            raise UsageError(message, hint="such as --target val_loss=0.05")
+    if options.target is None or targets != "numbers":
+        return
+    if parse_target(options.target, has_validation=True).metric.endswith("acc"):
+        message = f"--target {options.target} is an accuracy, and targets that are numbers have none"
+        raise UsageError(message, hint="such as --target val_loss=0.05")
 
 
 def check_warmup(warmup: float, epochs: int, steps: int) -> None:
