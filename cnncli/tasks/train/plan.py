@@ -158,9 +158,8 @@ def plan_training(
     epochs = default_epochs(steps) if options.epochs is None else options.epochs
     check_warmup(options.warmup, epochs, steps)
     parts = data.train, data.test, validation
-    memory = sum(part.images.nbytes for part in parts if not isinstance(part.images, np.memmap))
-    memory += forecast_memory(model, options)
-    check_memory(memory)
+    pixels = sum(part.images.nbytes for part in parts if not isinstance(part.images, np.memmap))
+    check_memory(memory := pixels + forecast_memory(model, options))
     used = versions()
     if saved is not None:
         saved.check(model, data)
