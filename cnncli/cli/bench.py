@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from cnncli import SCHEMA
 from cnncli.cli.options import choose_format, format_option, hand_out, no_color_option, output_option
-
-if TYPE_CHECKING:
-    from cnncli.tasks.bench.planned import PlanSummary
-    from cnncli.tasks.bench.speed import Speed
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -58,17 +54,18 @@ def command(
     form = choose_format(format_name, as_json, output)
     model, count = load_model(source), resolve(threads)
     facts = {"schema": SCHEMA, "arch": model.name, "batch": batch_size, "threads": count}
-    result: PlanSummary | Speed
+    values: dict[str, Any]
     if wants_plan:
         from cnncli.tasks.bench.planned import summarise_plan
 
-        result = summarise_plan(model, batch_size=batch_size, threads=count, is_training=not is_prediction)
-        table = bench_report.plan_table(result)
+        plan = summarise_plan(model, batch_size=batch_size, threads=count, is_training=not is_prediction)
+        table, values = bench_report.plan_table(plan), asdict(plan)
     else:
         from cnncli.tasks.bench.speed import measure_speed
 
-        result = measure_speed(model, batch_size=batch_size, threads=count, is_training=not is_prediction)
-        table = bench_report.speed_table(f"{model.name} · batch {batch_size}", result)
+        speed = measure_speed(model, batch_size=batch_size, threads=count, is_training=not is_prediction)
+        table = bench_report.speed_table(f"{model.name} · batch {batch_size}", speed)
+        values = speed.to_json()
     is_json = form in ("json", "jsonl")
-    text = json.dumps(facts | asdict(result)) + "\n" if is_json else render(table, form)
+    text = json.dumps(facts | values) + "\n" if is_json else render(table, form)
     hand_out(text, output, force=force, say=True)

@@ -48,7 +48,9 @@ def speed_table(title: str, speed: Speed) -> Table:
         for layer in speed.layers
     ]
     total = ["all, one by one", "", _ms(sum(layer.ms for layer in speed.layers)), "", "", ""]
-    footer = [f"{title} · peak {speed.peak_gflops:,.0f} GFLOP/s (float32 multiply-adds in registers)"]
+    footer = [f"{title} · peak {speed.peak_gflops:,.0f} GFLOP/s (float32, in registers)"]
+    if any((layer.peak_share or 0) > 1 for layer in speed.layers):
+        footer.append("Above 100 %: Winograd's convolution does fewer multiply-adds than are counted.")
     footer += [
         f"{_threads(rate.threads)}: training {rate.train_images_per_s:,.0f} images/s · "
         f"prediction {rate.infer_images_per_s:,.0f} images/s"

@@ -43,7 +43,7 @@ def test_every_layer_and_pass_is_timed_beside_the_peak():
     assert [rate["threads"] for rate in body["scaling"]] == [1, 2]
     assert body["scaling"][-1]["train_images_per_s"] == body["train_images_per_s"] > 0
     assert body["infer_images_per_s"] > 0
-    found = {(layer["name"], layer["which"]): layer for layer in body["layers"]}
+    found = {(layer["name"], layer["pass"]): layer for layer in body["layers"]}
     model = load_model("digits")
     for node in model.nodes[:-1]:
         if node.macs:
@@ -52,8 +52,12 @@ def test_every_layer_and_pass_is_timed_beside_the_peak():
                     assert (node.name, which) not in found  # nobody asks for the gradient of the images
                     continue
                 layer = found[node.name, which]
+                if layer["gflops"] is None:
+                    assert layer["ms"] == 0  # too short beside waking the threads
+                    continue
                 assert layer["gflops"] * layer["ms"] == pytest.approx(2 * node.macs * 20 / 1e6)
                 assert layer["peak_share"] == pytest.approx(layer["gflops"] / body["peak_gflops"])
+    assert found["conv2", "forward"]["gflops"] > 0
     conv = model.nodes[0]
     images = -(-20 // LANES) * LANES  # padding is computed, too
     numbers = sum(map(prod, (*conv.in_shapes, conv.out_shape)))

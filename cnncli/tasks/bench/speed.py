@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,16 +32,17 @@ class LayerTime:
     Parameters
     ----------
     name, kind : str
-        Of the node; ``images``, ``loss`` and ``optimizer`` are no layers.
+        Of the node; ``images``, ``loss``, ``running statistics`` and ``optimizer`` are no layers.
     which : {"forward", "dweight", "dx", "update"}
         The output, the gradients of the parameters, that of the input, the optimizer and running statistics.
     absorbed : tuple of str
         Work of other layers that is done besides: ``relu``.
     ms : float
     gflops : float or None
-        Multiply-adds of the layer, two FLOP each [GFLOP/s]; None for layers without.
+        Multiply-adds that the layer's formula counts, two FLOP each [GFLOP/s]; None where there
+        are none, or where they are too short to be timed.
     peak_share : float or None
-        Of `peak_gflops`.
+        Of `peak_gflops`; above 1 where Winograd's convolution does fewer.
     bytes : int
         Of feature maps read and written by its steps, and of its parameters.
     """
@@ -74,6 +75,13 @@ class Speed:
     peak_gflops: float
     scaling: tuple[Rate, ...]
     layers: tuple[LayerTime, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as JSON values."""
+        layers = [
+            {"pass" if name == "which" else name: v for name, v in asdict(layer).items()} for layer in self.layers
+        ]
+        return asdict(self) | {"layers": layers}
 
 
 def measure_speed(model: Model, *, batch_size: int, threads: int, is_training: bool = True) -> Speed:
@@ -162,17 +170,20 @@ def _rate(work: Callable[[], object], images: int) -> float:
 
 
 def _layers(model: Model, times: list[StepTime], batch_size: int, peak: float) -> Iterator[LayerTime]:
-    """Yield one entry per layer and pass, in the order in which they begin."""
-    found: dict[tuple[str, str], list[StepTime]] = {}
+    """Yield one entry per layer and pass: forwards, backwards, what changes the parameters."""
+    found: dict[tuple[int, str, str], list[StepTime]] = {}
     is_backward = False
     for step in times:
         is_backward |= step.name == "loss"
+        which = _pass(step, is_backward)
         name = model.nodes[step.node].name if step.node >= 0 else step.name
-        found.setdefault((name, _pass(step, is_backward)), []).append(step)
-    for (name, which), steps in found.items():
-        node = model.nodes[steps[0].node] if steps[0].node >= 0 else None
+        if step.node >= 0 and which == "update":
+            name = "running statistics"
+        found.setdefault((_place(step, which, len(model.nodes)), name, which), []).append(step)
+    for (_, name, which), steps in sorted(found.items()):
+        node = model.nodes[steps[0].node] if steps[0].node >= 0 and which != "update" else None
         seconds = sum(step.seconds for step in steps)
-        flops = 2 * node.macs * batch_size if node and which != "update" else 0
+        flops = 2 * node.macs * batch_size if node else 0
         gflops = flops / seconds / 1e9 if flops and seconds else None
         absorbed = tuple(dict.fromkeys(other for step in steps for other in step.absorbed))
         yield LayerTime(
@@ -187,14 +198,24 @@ def _layers(model: Model, times: list[StepTime], batch_size: int, peak: float) -
         )
 
 
-def _pass(step: StepTime, is_backward: bool) -> str:
+def _place(step: StepTime, which: str, nodes: int) -> int:
+    """Return where a step stands among the others: steps that read parameters alone run earlier than their layer."""
+    if which == "update":
+        return 2 * nodes + 2 - (step.node >= 0)
     if step.node < 0:
-        return "update" if step.name == "optimizer" else "forward"
+        return -1 if step.name == "images" else nodes
+    return step.node if which == "forward" else 2 * nodes - step.node
+
+
+def _pass(step: StepTime, is_backward: bool) -> str:
+    what = step.name.split()[-1]
+    if step.node < 0:
+        return "update" if what == "optimizer" else "forward"
     if step.name.endswith("running statistics"):
         return "update"
-    if not is_backward:
-        return "forward"
-    return "dx" if step.name.split()[-1] in ("dx", "dy") else "dweight"
+    if what in ("dx", "dy", "turned"):  # the last are weights that only dx reads
+        return "dx"
+    return "dweight" if is_backward else "forward"
 
 
 def _parameters(node: Node) -> int:
