@@ -103,7 +103,7 @@ def _train(given: TrainArguments, say: Say, line: str) -> Iterator[TrainingEvent
     """Begin a new run."""
     # here and not above: `cnn train --help` needs none of it
     from cnncli import threads
-    from cnncli.model.sources import read_source
+    from cnncli.model.sources import parse_model, read_source
     from cnncli.optim.recipes import default_architecture
     from cnncli.shapes import format_hwc
     from cnncli.tasks.train.options import TrainingOptions
@@ -126,6 +126,8 @@ def _train(given: TrainArguments, say: Say, line: str) -> Iterator[TrainingEvent
     if source is None:
         name = default_architecture(*data.image_shape)
         source = read_source(name)
+        fitted = parse_model(source.text, source.where, input_shape=data.image_shape, classes=len(data.classes))
+        source = replace(source, text=fitted.text)  # no note says that a network nobody named was adapted
         notes.append(f"--arch {name} suits images of {format_hwc(data.image_shape)}")
     plan = plan_training(replace(wanted, arch=source.where), source, data)
     yield from _run(plan, notes, given, line)
