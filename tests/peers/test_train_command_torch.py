@@ -1,4 +1,4 @@
-"""`cnn train` from foreign weights on a foreign data set in IDX files, against PyTorch: losses and last arrays."""
+"""`cnn train` from foreign weights on foreign images, against PyTorch: losses and last arrays."""
 
 import csv
 import gzip
@@ -23,6 +23,12 @@ MAKE = {
 }
 
 
+def loss_of(z, y):
+    if z.shape[1] == 1:
+        return torch.nn.functional.binary_cross_entropy(z[:, 0], y.double())
+    return torch.nn.functional.cross_entropy(z, y)
+
+
 def idx(array):
     return gzip.compress(bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.tobytes())
 
@@ -42,18 +48,33 @@ def data(tmp_path_factory):
 
 @pytest.mark.parametrize("rule", RATES)
 @pytest.mark.parametrize("name", [name for name in NETWORKS if "sigmoid" not in name])
-def test_a_run_is_the_one_of_torch(name, rule, data, tmp_path):
+def test_a_run_on_idx_files_is_the_one_of_torch(name, rule, data, tmp_path):
     folder, images, labels = data
-    arch, first, run = tmp_path / "net.yaml", tmp_path / "first.safetensors", tmp_path / "run"
     # IDX files hold gray images; the networks begin with three channels
-    arch.write_text(text_of(name, 10, (SIZE, SIZE, 1)).replace("layers:", f"layers:\n  - {START}"))
+    text = text_of(name, 10, (SIZE, SIZE, 1)).replace("layers:", f"layers:\n  - {START}")
+    compare(text, rule, ["-d", "mnist", "--data-dir", folder], images[..., None], labels, tmp_path)
+
+
+@pytest.mark.parametrize("rule", RATES)
+def test_a_run_with_one_sigmoid_unit_is_the_one_of_torch(rule, tmp_path):
+    rng = np.random.default_rng(6)
+    labels = np.arange(COUNT) * 7 % 3 % 2
+    images = (rng.integers(0, 200, (COUNT, SIZE, SIZE, 3)) + labels[:, None, None, None] * 50).astype(np.uint8)
+    parts = {"x_train": images, "y_train": labels, "x_test": images[:10], "y_test": labels[:10]}
+    np.savez(tmp_path / "two.npz", **parts)
+    compare(text_of("one sigmoid unit", 2), rule, ["-d", tmp_path / "two.npz"], images, labels, tmp_path)
+
+
+def compare(text, rule, source, images, labels, tmp_path):
+    arch, first, run = tmp_path / "net.yaml", tmp_path / "first.safetensors", tmp_path / "run"
+    arch.write_text(text)
     model = parse_model(arch.read_text(), str(arch))
     values = first_parameters(model)
     arrays = {s.name: values[s.offset : s.offset + s.size].reshape(s.shape) for s in model.slots}
     arrays |= {s.name: np.full(s.shape, float(s.name.endswith("variance")), np.float32) for s in model.state_slots}
     save_file(arrays, first)
     result = run_cnn(
-        "train", arch, "-d", "mnist", "--data-dir", folder, "--init-from", first, "--no-shuffle", "-e", EPOCHS,
+        "train", arch, *source, "--init-from", first, "--no-shuffle", "-e", EPOCHS,
         "-b", BATCH, "--optimizer", rule, "--lr", RATES[rule], "--schedule", "constant", "--val-split", 0,
         "--run-dir", run, "-j", 2, "-q",
     )  # fmt: skip
@@ -63,13 +84,14 @@ def test_a_run_is_the_one_of_torch(name, rule, data, tmp_path):
     torch.set_num_threads(1)  # two for arrays so small wait for each other
     peer = TorchNetwork(model, arrays, torch.float64)
     optimizer = MAKE[rule](peer.parameters())
-    x, y = torch.tensor((images[:, None] - images.mean()) / images.std()), torch.tensor(labels.astype(int))
+    scaled = (images - images.mean((0, 1, 2))) / images.std((0, 1, 2))
+    x, y = torch.tensor(scaled.transpose(0, 3, 1, 2)), torch.tensor(labels.astype(int))
     wanted = []
     for _ in range(EPOCHS):
         total = 0.0
         for part in (slice(i, i + BATCH) for i in range(0, COUNT, BATCH)):
             optimizer.zero_grad()
-            loss = torch.nn.functional.cross_entropy(peer(x[part]), y[part])
+            loss = loss_of(peer(x[part]), y[part])
             loss.backward()
             optimizer.step()
             total += loss.item() * len(y[part])
