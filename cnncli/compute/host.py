@@ -31,3 +31,16 @@ def host_lanes() -> int:
 LANES = host_lanes()
 #: accumulators of a register tile that fit the register file beside the operands, by vector width
 ACCUMULATORS = {16: 24, 8: 12, 4: 12}[LANES]
+
+
+def has_feature(name: str) -> bool:
+    """Return whether code may use a feature of this machine's processor, such as ``avx2``.
+
+    `NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES` name another processor to compile for.
+    """
+    named = os.environ.get("NUMBA_CPU_FEATURES")
+    if named is None and os.environ.get("NUMBA_CPU_NAME", "").lower() == "generic":
+        named = ""
+    if named is not None:
+        return f"+{name}" in named.split(",")
+    return bool(llvm.get_host_cpu_features().get(name))

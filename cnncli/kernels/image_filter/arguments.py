@@ -5,6 +5,7 @@ Importing this does not import Numba.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from cnncli.compute.arguments import Float32s, Float64s, Int64s
@@ -13,7 +14,16 @@ from cnncli.compute.host import LANES
 #: output rows that share a loaded vector, and vectors side by side, for tall kernels, low kernels and single rows
 TALL, LOW, SINGLE = {16: ((4, 6), (2, 8), (1, 8)), 8: ((4, 3), (2, 6), (1, 8)), 4: ((4, 3), (2, 6), (1, 8))}[LANES]
 
+#: output rows and vectors side by side of a fused tile, by the arithmetic of its sums
+FUSED_TILES = {
+    16: ((4, 4), (4, 4), (4, 4)),
+    8: ((3, 4), (2, 4), (2, 4)),
+    4: ((3, 4), (2, 4), (2, 4)),
+}[LANES]
+FLOATS, NARROW, WIDE = range(3)  # how a fused tile sums: in float32, in 16-bit or 32-bit integers
+
 U8, U16, F32, NOTHING = range(4)  # kinds of numbers, in the order of their size
+KINDS = {"uint8": U8, "uint16": U16, "float32": F32}
 STACK, MAGNITUDE, MAXIMUM = range(3)  # how the responses of several filters become one
 
 
@@ -80,6 +90,64 @@ class Job(NamedTuple):
     white: float
 
 
+class FusedJob(NamedTuple):
+    """One filter whose sums become pixels in registers, see `fused_job.FusedLayout`; names as in `Job`.
+
+    Parameters
+    ----------
+    edges, blocks : pointer, int
+        Output columns where blocks begin, and where the last one ends; how many blocks.
+    units, rows_per_unit : int
+        Rows of the scratch that a group reads: of source rows, or of pairs of them, interleaved.
+    slots, slot_bytes : int
+        Rows the scratch holds; unit u lies in slot u % slots.
+    ends, places, weights : pointer
+        Of the taps: end of each segment, unit (times 8) and byte within it, weights of each output row.
+    numbers, flags : pointer
+        Start, 1/divisor, -divisor, scale, shift, white, white + 0.5; whether there is a quotient, an absolute value, a
+        scale or shift; see `fused_tile` for the rest.
+    rests, rest_span, rest_unit, rest_start, lift : pointer, int, float, float, int
+        For 32-bit sums: what rounding took from the weights and the start, in units of `rest_unit`; for each output row
+        and unit `rest_span` pairs, one for each element of the row. What was added to the sums so that a shift rounds
+        them.
+    """
+
+    source: int
+    source_row: int
+    source_kind: int
+    row_index: Int64s
+    column_index: Int64s
+    width: int
+    channels: int
+    left: int
+    halo: int
+    last_row: int
+    stride_y: int
+    out: int
+    out_row: int
+    out_height: int
+    strip: int
+    edges: Int64s
+    blocks: int
+    units: int
+    rows_per_unit: int
+    slots: int
+    slot_bytes: int
+    ends: Int64s
+    places: Int64s
+    weights: Float32s
+    numbers: Float32s
+    flags: Int64s
+    rests: Float32s
+    rest_span: int
+    rest_unit: float
+    rest_start: float
+    lift: int
+    scratch: Float32s
+    tally: Float64s
+    constant: float
+
+
 class Pass(NamedTuple):
     """One pass over a block: taps (addresses of their offsets, weights and the ends of their segments) and direction.
 
@@ -107,3 +175,16 @@ def segments(rows: int) -> list[range]:
     [[0], [0, 1], [1]]
     """
     return [range(n + 1) for n in range(rows)] + [range(n + 1, rows) for n in range(rows - 1)]
+
+
+def segment(active: Sequence[int], rows: int) -> int:
+    """Return the first of the `segments` that covers the rows a tap concerns, given in ascending order.
+
+    Examples
+    --------
+    >>> segment([0], 2), segment([0, 1], 2), segment([1], 2)
+    (0, 1, 2)
+    """
+    if not active or active[0] == 0:
+        return int(active[-1]) if active else 0
+    return rows - 1 + int(active[0]) if active[-1] == rows - 1 else rows - 1

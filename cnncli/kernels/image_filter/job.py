@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from concurrent.futures import ThreadPoolExecutor
+import os
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +17,8 @@ from cnncli.compute.arguments import Operand, pack
 from cnncli.compute.host import LANES
 from cnncli.compute.store import routine
 from cnncli.kernels.image_filter import arguments as code
+from cnncli.kernels.image_filter.fused_job import FusedLayout
+from cnncli.kernels.image_filter.fused_weights import fused_weights
 from cnncli.shapes import Pair
 
 _STRIP = 32
@@ -24,7 +27,6 @@ _STREAMED = 32 << 20  # results of this size do not stay in a cache anyway
 Matrix: TypeAlias = NDArray[np.float64]
 
 _CACHE_BYTES = 400 << 10  # of one block of rows: about half of a core's second-level cache
-_KINDS = {"uint8": code.U8, "uint16": code.U16, "float32": code.F32}
 _COMBINE = {"stack": code.STACK, "magnitude": code.MAGNITUDE, "maximum": code.MAXIMUM}
 
 
@@ -76,8 +78,11 @@ class FilterJob:
             Smallest value, largest value, how many below -0.5, how many from `white` + 0.5 on.
         """
         with np.errstate(over="ignore"):  # an infinite weight shows in the result, which the caller checks
-            layout = _Layout(self, out, size, threads)
-        return layout.run()
+            steps, _, _ = _choose_passes(self.numerators, self.stride[0], self.dilation[0])
+            weights = fused_weights(self, out, len(steps[0]))
+            if out is not None and weights is not None:
+                return _run(FusedLayout(self, out, weights, threads))
+            return _run(_Layout(self, out, size, threads))
 
 
 class _Layout:
@@ -115,11 +120,11 @@ class _Layout:
         self._passes(job, pitch, channels, group)
         source, rows, columns = map(np.ascontiguousarray, (job.source, job.rows, job.columns))
         record = code.Job(
-            source=_address(source), source_row=width * channels, source_kind=_KINDS[source.dtype.name],
+            source=_address(source), source_row=width * channels, source_kind=code.KINDS[source.dtype.name],
             row_index=Operand(rows), column_index=Operand(columns),
             width=width, channels=channels, left=job.left,
             out=0 if out is None else _address(out), out_row=size[1] * channels,
-            out_kind=code.NOTHING if out is None else _KINDS[out.dtype.name],
+            out_kind=code.NOTHING if out is None else code.KINDS[out.dtype.name],
             out_height=size[0], out_width=size[1],
             stride_y=job.stride[0], stride_x=job.stride[1], reach_y=reach[0], reach_x=reach[1],
             strip=strip, block=block, group=group,
@@ -152,22 +157,36 @@ class _Layout:
                 words += [shape, *addresses, step.source, step.target, step.more]
         self.passes = np.array(header + words, np.int64)
 
-    def run(self) -> NDArray[np.float64]:
-        """Call the compiled code for every strip; ctypes lets go of Python's lock meanwhile."""
-        call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(self.code.address)
-        words, turn = _address(self.words), itertools.count()
 
-        def work(worker: int) -> None:
-            while (task := next(turn)) < self.tasks:
-                call(words, task, worker)
+def _run(layout: _Layout | FusedLayout) -> NDArray[np.float64]:
+    """Call the compiled code for every strip; ctypes lets go of Python's lock meanwhile."""
+    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(layout.code.address)
+    words, turn = _address(layout.words), itertools.count()
 
-        if self.threads == 1:
-            work(0)
-        else:
-            with ThreadPoolExecutor(self.threads) as pool:
-                list(pool.map(work, range(self.threads)))
-        low, high = self.tally[:, 0].min(), self.tally[:, 1].max()
-        return np.array([low, high, self.tally[:, 2].sum(), self.tally[:, 3].sum()])
+    def work(worker: int) -> None:
+        while (task := next(turn)) < layout.tasks:
+            call(words, task, worker)
+
+    # the caller works as well: it would only wait for the others to be woken
+    others = [_helpers(os.getpid(), layout.threads).submit(work, worker) for worker in range(1, layout.threads)]
+    try:
+        work(0)
+    except BaseException:
+        turn = itertools.count(layout.tasks)  # nobody begins another strip
+        raise
+    finally:
+        wait(others)
+    for other in others:
+        other.result()
+    tally = layout.tally
+    return np.array([tally[:, 0].min(), tally[:, 1].max(), tally[:, 2].sum(), tally[:, 3].sum()])
+
+
+@cache
+def _helpers(process: int, threads: int) -> ThreadPoolExecutor:
+    """Return the threads beside the caller, one set for each process: those of its parent do not run in it."""
+    del process
+    return ThreadPoolExecutor(threads - 1, thread_name_prefix="cnn-filter")
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +212,7 @@ class _Step:
             places[0] = np.zeros(rows, np.float32)
         parts: list[list[int]] = [[] for _ in code.segments(rows)]
         for place in sorted(places):
-            parts[_segment(np.flatnonzero(places[place]), rows)].append(place)
+            parts[code.segment(np.flatnonzero(places[place]).tolist(), rows)].append(place)
         order = [place for part in parts for place in part]
         shape = {code.TALL[0]: 0, code.LOW[0]: 1, 1: 2}[rows]
         ends = np.cumsum([len(part) for part in parts])
@@ -212,13 +231,6 @@ class _Step:
         first, last = taps.argmax(axis=0), group - 1 - taps[::-1].argmax(axis=0)
         active = np.where(first == 0, last + 1, np.where(last == group - 1, group - first, group))
         return float(np.maximum(active / 2, 1 + active / columns).sum()) / group
-
-
-def _segment(active: NDArray[np.intp], rows: int) -> int:
-    """Return the first segment that covers the rows a tap concerns."""
-    if not active.size or active[0] == 0:
-        return int(active[-1]) if active.size else 0
-    return rows - 1 + int(active[0]) if active[-1] == rows - 1 else rows - 1
 
 
 def _choose_passes(numerators: Matrix, stride: int, dilation: int) -> tuple[list[list[_Step]], int, float]:

@@ -9,7 +9,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from cnncli.kernels.image_filter.arguments import segments
+from cnncli.kernels.image_filter.arguments import WIDE, segments
+from cnncli.kernels.image_filter.sums import SUMS
 from cnncli.kernels.simd.vectors import ELEMENTS, LANES, Vector, load_vector, multiply_add, splat, store_vector
 
 _MAGIC = 12582912.0  # 1.5 * 2^23: adding it rounds a float32 of up to 22 bits to the nearest whole number, half to even
@@ -52,6 +53,54 @@ def vstream(typingctx: Any, base: Any, index: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(base, types.intp, value), codegen
+
+
+@intrinsic
+def prefetch(typingctx: Any, address: Any) -> Any:
+    """prefetch(a): begin to load the cache line at address `a`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        read, keep, data = (ir.Constant(number, value) for value in (0, 2, 1))
+        builder.call(function, [builder.inttoptr(args[0], byte), read, keep, data])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+@intrinsic
+def vpair(typingctx: Any, a: Any, b: Any, index: Any, out: Any) -> Any:
+    """vpair(p, q, i, r): r[i] = p[i] + q[i] * 2^(half the bits of r's numbers), 2*LANES bytes at a time."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        wide = ELEMENTS[out.dtype]
+        byte, count = ir.IntType(8), 2 * LANES
+        rows = []
+        for base in args[:2]:
+            place = builder.gep(base, [args[2]], source_etype=byte)
+            kind = ir.VectorType(byte, count)
+            row = builder.load(builder.bitcast(place, kind.as_pointer()), align=1, typ=kind)
+            rows.append(builder.zext(row, ir.VectorType(wide, count)))
+        bits = ir.Constant(ir.VectorType(wide, count), [wide.width // 2] * count)
+        both = builder.or_(rows[0], builder.shl(rows[1], bits))
+        place = builder.gep(args[3], [args[2]], source_etype=wide)
+        builder.store(both, builder.bitcast(place, both.type.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(a, b, types.intp, out), codegen
+
+
+@intrinsic
+def vmadd(typingctx: Any, total: Any, weights: Any, address: Any) -> Any:
+    """vmadd(v, w, a): v + the sums of the products of LANES pairs of 16-bit integers at the addresses `w` and `a`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        sums = SUMS[WIDE]
+        return sums.add(builder, sums.load(builder, args[1]), sums.load(builder, args[2]), args[0])
+
+    return total(total, types.int64, types.int64), codegen
 
 
 @intrinsic

@@ -1,0 +1,142 @@
+"""Lay out a filter job for the fused code: ring of rows, blocks of columns, scratch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnncli.compute.arguments import Operand, pack
+from cnncli.compute.host import LANES
+from cnncli.compute.store import routine
+from cnncli.kernels.image_filter import arguments as code
+from cnncli.kernels.image_filter.fused_weights import Weights
+
+if TYPE_CHECKING:
+    from cnncli.kernels.image_filter.job import FilterJob
+
+_RING_BYTES = 100 << 10  # of the rows a group reads, converted: they share the second-level cache with the image
+_DIRECT_BYTES = 384 << 10  # of the rows a group reads where they are
+
+
+class FusedLayout:
+    """Everything the fused code points at, kept alive for the call.
+
+    Parameters
+    ----------
+    job : FilterJob
+    out : ndarray, shape (OH, OW, C)
+    weights : Weights
+    threads : int
+        At most.
+    """
+
+    def __init__(self, job: FilterJob, out: NDArray[Any], weights: Weights, threads: int) -> None:
+        height, width, channels = out.shape
+        reach_y, reach_x = (d * (k - 1) + 1 for d, k in zip(job.dilation, job.numerators.shape[1:], strict=True))
+        rows, per_unit = weights.rows, weights.rows_per_unit
+        element = {code.FLOATS: 4, code.NARROW: 2, code.WIDE: 4}[weights.arithmetic]
+        units = ((rows - 1) * job.stride[0] + reach_y - 1) // per_unit + 1
+        is_direct = job.source.dtype == np.float32
+        self.edges = _edges(width, channels, weights, units * element, reach_x - 1, is_direct)
+        widest = int(np.diff(self.edges).max()) + reach_x - 1
+        slot_bytes = (widest * channels * element + 4 * LANES + 127) // 64 * 64  # `_settle` reads on
+        strip = _strip(height, rows, reach_y, threads)
+        self.tasks = -(-height // strip)
+        work = out.size * (weights.units.size / rows + 12) / LANES
+        # a thread that has less than about two million cycles to do costs more than it saves
+        self.threads = max(1, min(threads, self.tasks, int(work / 2e6)))
+        columns = code.FUSED_TILES[weights.arithmetic][1]
+        words = 3 * LANES // 2 + 4 + rows * columns * (1 + LANES // 2) + units + rows
+        worker = 8 * words + 64 + units * slot_bytes + 2 * widest * channels + 64
+        worker += -worker % 64
+        scratch = np.zeros(self.threads * worker + 64, np.uint8)
+        scratch = scratch[-scratch.ctypes.data % 64 :][: self.threads * worker].view(np.float32)
+        self.tally = np.zeros((self.tasks, 4))
+        self.tally[:, 0], self.tally[:, 1] = np.inf, -np.inf
+        source, row_index, column_index = map(np.ascontiguousarray, (job.source, job.rows, job.columns))
+        kind = code.KINDS[out.dtype.name]
+        rests = _spread_rests(weights, units, job.dilation[1] * channels)
+        record = code.FusedJob(
+            source=_address(source), source_row=job.source.shape[1] * channels,
+            source_kind=code.KINDS[source.dtype.name],
+            row_index=Operand(row_index), column_index=Operand(column_index), width=job.source.shape[1],
+            channels=channels, left=job.left, halo=reach_x - 1, last_row=len(row_index) - 1, stride_y=job.stride[0],
+            out=_address(out), out_row=width * channels, out_height=height, strip=strip,
+            edges=Operand(self.edges), blocks=len(self.edges) - 1,
+            units=units, rows_per_unit=per_unit, slots=units, slot_bytes=slot_bytes,
+            ends=Operand(weights.ends), places=Operand(self._places(weights, job.dilation[1] * channels * element)),
+            weights=Operand(weights.weights.reshape(-1).view(np.float32)),
+            numbers=Operand(self._numbers(job, weights)),
+            flags=Operand(self._flags(job, weights)),
+            rests=Operand(rests.reshape(-1).view(np.float32)), rest_span=rests.shape[-1],
+            rest_unit=weights.rest_unit, rest_start=weights.rest_start, lift=weights.lift,
+            scratch=Operand(scratch, worker_step=worker // 4), tally=Operand(self.tally, task_step=4),
+            constant=job.constant,
+        )  # fmt: skip
+        kernel = routine("image_filter.fused_strip.fused_strip", weights.arithmetic, kind)
+        self.code = kernel.code()
+        packed, self.arrays = pack(self.code.takes, {"job": record}, kernel.name)
+        self.words = np.array([1, *packed], np.int64)
+        self.keep = (source, out)
+
+    @staticmethod
+    def _places(weights: Weights, column_bytes: int) -> NDArray[np.int64]:
+        return np.stack([weights.units * 8, weights.columns * column_bytes], axis=1).reshape(-1)
+
+    @staticmethod
+    def _numbers(job: FilterJob, weights: Weights) -> NDArray[np.float32]:
+        numbers = np.zeros(8, np.float32)
+        with np.errstate(over="ignore", divide="ignore"):
+            numbers[1:7] = 1 / job.divisor, -job.divisor, job.post_scale, job.post_shift, job.white, job.white
+        numbers[6] += np.float32(0.5)
+        if weights.arithmetic == code.FLOATS:
+            numbers[0] = weights.start
+        else:
+            numbers.view(np.int32)[0] = int(weights.start)
+        return numbers
+
+    @staticmethod
+    def _flags(job: FilterJob, weights: Weights) -> NDArray[np.int64]:
+        affine = job.post_scale != 1 or job.post_shift != 0
+        return np.array([job.divisor != 1, job.absolute, affine, weights.shift, weights.close], np.int64)
+
+
+def _edges(
+    width: int, channels: int, weights: Weights, unit_bytes: int, halo: int, is_direct: bool
+) -> NDArray[np.int64]:
+    """Return where blocks of output columns begin, and where the last one ends; each is at least a tile wide."""
+    lanes = 2 * LANES if weights.arithmetic == code.NARROW else LANES
+    tile = code.FUSED_TILES[weights.arithmetic][1] * lanes
+    least = -(-tile // channels)
+    size = _DIRECT_BYTES if is_direct else _RING_BYTES
+    block = max(size // (unit_bytes * channels) - halo, 2 * least)
+    block = block * channels // tile * tile // channels
+    sides = max(least, halo) if is_direct and width > 4 * max(least, halo) else 0
+    inner = width - 2 * sides
+    middle = sides + block * np.arange(max(inner // block, 1))
+    ends = [0, width - sides, width] if sides else [width]
+    return np.unique([*middle, *ends]).astype(np.int64)
+
+
+def _spread_rests(weights: Weights, units: int, step: int) -> NDArray[np.int32]:
+    """Return the rests of the weights as (rows, units, elements of a row), `step` elements between two columns."""
+    if weights.arithmetic != code.WIDE:
+        return np.zeros((1, 1, 1), np.int32)
+    span = int(weights.columns.max()) * step + 1
+    spread = np.zeros((weights.rows, units, span + -span % LANES), np.int32)
+    spread[:, weights.units, weights.columns * step] = weights.rests.T
+    return spread
+
+
+def _strip(height: int, rows: int, reach: int, threads: int) -> int:
+    """Return the output rows of a task: many, since the rows above and below are converted once more."""
+    strip = max(32, 4 * reach)
+    while strip > 32 and strip * 4 * threads > height:
+        strip //= 2
+    return max(strip - strip % rows, rows)
+
+
+def _address(array: NDArray[Any]) -> int:
+    return int(array.ctypes.data)

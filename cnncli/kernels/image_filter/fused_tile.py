@@ -1,0 +1,316 @@
+"""Register tile of the image filter: rows x columns vectors of sums that become pixels without a way through memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from cnncli.kernels.image_filter.arguments import F32, FLOATS, FUSED_TILES, U8, U16, WIDE, segments
+from cnncli.kernels.image_filter.sums import (
+    BYTE,
+    HAS_PAIRS,
+    INT,
+    REAL,
+    SHORT,
+    SUMS,
+    WORD,
+    at,
+    fill,
+    pack,
+    spread,
+    vector,
+)
+from cnncli.kernels.simd.vectors import LANES, multiply_add
+
+ELEMENTS = {U8: BYTE, U16: SHORT, F32: REAL}
+QUOTIENT, ABSOLUTE, AFFINE, SHIFT, CLOSE = range(5)  # places in the flags
+START, INVERSE, MINUS_DIVISOR, SCALE, OFFSET, WHITE, LIMIT = range(7)  # places in the numbers
+
+
+class _Tile:
+    """Emits one tile; the arguments are those of `make_tile`."""
+
+    def __init__(self, builder: Any, kinds: tuple[int, int], args: Any) -> None:
+        self.builder, (arithmetic, self.kind) = builder, kinds
+        self.arithmetic, self.sums = arithmetic, SUMS[arithmetic]
+        self.is_float = arithmetic == FLOATS
+        self.rows, self.columns = FUSED_TILES[arithmetic]
+        (self.table, self.column, self.places, self.weights, self.ends, self.numbers, self.flags) = args[:7]
+        (self.y, self.y_row, self.valid, self.first, self.seen, self.counts) = args[7:]
+        self.kind_of_sums = vector(self.sums.lane, self.sums.lanes)
+        self.white: Any = None
+        cells = [(i, j) for i in range(self.rows) for j in range(self.columns)]
+        self.extremes = [cgutils.alloca_once(builder, self.kind_of_sums) for _ in range(3)]
+        self.behind = 4 + self.rows * self.columns  # word of `counts` where the sums that are too close begin
+        self.totals = {cell: cgutils.alloca_once(builder, self.kind_of_sums) for cell in cells}
+
+    def emit(self) -> None:
+        """Emit the whole tile."""
+        builder = self.builder
+        start = at(builder, self.numbers, START, INT if not self.is_float else REAL)
+        if self.sums.lane is SHORT:
+            start = builder.trunc(start, SHORT)
+        for total in self.totals.values():
+            builder.store(spread(builder, start, self.sums.lanes), total)
+        lanes, lane = self.sums.lanes, self.sums.lane
+        limit = float("inf") if self.is_float else 2 ** (lane.width - 1) - 1
+        for place, value in zip(self.extremes, (limit, -limit, 0.0 if self.is_float else 0), strict=True):
+            builder.store(fill(lane, value, lanes), place)
+        self._add_taps()
+        if self.arithmetic != WIDE:
+            self._adjust()
+        self.white = self._white()
+        for i in range(self.rows):
+            with self._if_valid(i):
+                self._finish_row(i)
+        if self.kind != F32:
+            with builder.if_then(self._is_outside(), likely=False):
+                for i in range(self.rows):
+                    with self._if_valid(i):
+                        self._count(i)
+        self._keep_extremes()
+
+    def _if_valid(self, i: int) -> Any:
+        return self.builder.if_then(self.builder.icmp_signed("<", ir.Constant(WORD, i), self.valid))
+
+    def _flag(self, place: int) -> Any:
+        return self.builder.icmp_signed("!=", at(self.builder, self.flags, place, WORD), ir.Constant(WORD, 0))
+
+    def _number(self, place: int) -> Any:
+        return spread(self.builder, at(self.builder, self.numbers, place, REAL), LANES)
+
+    def _add_taps(self) -> None:
+        builder, sums = self.builder, self.sums
+        begin: Any = ir.Constant(WORD, 0)
+        for segment, active in enumerate(segments(self.rows)):
+            end = at(builder, self.ends, segment, WORD)
+            with cgutils.for_range(builder, end, start=begin) as loop:
+                place = builder.mul(loop.index, ir.Constant(WORD, 2))
+                unit = at(builder, self.places, place, WORD)
+                inside = at(builder, self.places, builder.add(place, ir.Constant(WORD, 1)), WORD)
+                row = builder.load(builder.inttoptr(builder.add(self.table, unit), WORD.as_pointer()), typ=WORD)
+                here = builder.add(builder.add(row, inside), self.column)
+                base = builder.mul(loop.index, ir.Constant(WORD, self.rows))
+                weights = {}
+                for i in active:
+                    spot = builder.add(base, ir.Constant(WORD, i))
+                    weights[i] = sums.weight(builder, at(builder, self.weights, spot, sums.tap))
+                for j in range(self.columns):
+                    step = ir.Constant(WORD, j * sums.lanes * sums.unit_bytes)
+                    value = sums.load(builder, builder.add(here, step))
+                    for i in active:
+                        total = builder.load(self.totals[i, j], typ=self.kind_of_sums)
+                        builder.store(sums.add(builder, weights[i], value, total), self.totals[i, j])
+            begin = end
+
+    def _adjust(self) -> None:
+        """Divide, rectify and shift the sums, each where its flag says so."""
+        builder = self.builder
+        if self.is_float:
+            with builder.if_then(self._flag(QUOTIENT), likely=False):
+                inverse, minus = self._number(INVERSE), self._number(MINUS_DIVISOR)
+                for total in self.totals.values():
+                    # one Newton step on the remainder rounds the quotient correctly (Markstein 1990,
+                    # doi:10.1147/rd.341.0111)
+                    value = builder.load(total, typ=self.kind_of_sums)
+                    guess = builder.fmul(value, inverse)
+                    rest = multiply_add(builder, guess, minus, value)
+                    builder.store(multiply_add(builder, rest, inverse, guess), total)
+        with builder.if_then(self._flag(ABSOLUTE), likely=False):
+            for total in self.totals.values():
+                builder.store(self._absolute(builder.load(total, typ=self.kind_of_sums)), total)
+        if self.is_float:
+            with builder.if_then(self._flag(AFFINE), likely=False):
+                scale, offset = self._number(SCALE), self._number(OFFSET)
+                for total in self.totals.values():
+                    value = builder.load(total, typ=self.kind_of_sums)
+                    builder.store(multiply_add(builder, value, scale, offset), total)
+
+    def _absolute(self, value: Any) -> Any:
+        builder = self.builder
+        if self.is_float:
+            bits = builder.and_(builder.bitcast(value, vector(INT)), fill(INT, 0x7FFFFFFF))
+            return builder.bitcast(bits, vector(REAL))
+        return self.sums.larger(builder, value, builder.neg(value))
+
+    def _finish_row(self, i: int) -> None:
+        """Note the extremes of a row, make its values pixels and store them."""
+        builder = self.builder
+        values = [builder.load(self.totals[i, j], typ=self.kind_of_sums) for j in range(self.columns)]
+        self._note(values)
+        if self.arithmetic == WIDE:
+            self._list_close(i, values)
+        if self.kind != F32:
+            values = self._pixels(self._rounded(values))
+        spot = builder.add(self.y, builder.mul(self.y_row, ir.Constant(WORD, i)))
+        for value in values:
+            place = builder.inttoptr(spot, value.type.as_pointer())
+            builder.store(value, place, align=1)
+            size = value.type.count * {BYTE: 1, SHORT: 2, REAL: 4}[value.type.element]
+            spot = builder.add(spot, ir.Constant(WORD, size))
+
+    def _note(self, values: list[Any]) -> None:
+        """Keep the extremes of a row."""
+        builder, sums = self.builder, self.sums
+        low, high, strange = (builder.load(place, typ=self.kind_of_sums) for place in self.extremes)
+        for value in values:
+            low, high = sums.smaller(builder, low, value), sums.larger(builder, high, value)
+            if self.kind == F32:  # infinite times 0 and NaN times 0 are NaN, which minimum and maximum would lose
+                strange = multiply_add(builder, value, fill(REAL, 0.0), strange)
+        for value, place in zip((low, high, strange), self.extremes, strict=True):
+            builder.store(value, place)
+
+    def _keep_extremes(self) -> None:
+        """Put the extremes of the tile into those of the task."""
+        builder, sums = self.builder, self.sums
+        for part, place in enumerate(self.extremes):
+            seen = builder.gep(self.seen, [ir.Constant(WORD, part * LANES)], source_etype=REAL)
+            seen = builder.bitcast(seen, self.kind_of_sums.as_pointer())
+            old, new = builder.load(seen, align=4, typ=self.kind_of_sums), builder.load(place, typ=self.kind_of_sums)
+            if part == 2:
+                both = builder.fadd(old, new) if self.is_float else old
+            else:
+                both = (sums.smaller, sums.larger)[part](builder, old, new)
+            builder.store(both, seen, align=4)
+
+    def _rounded(self, values: list[Any]) -> list[Any]:
+        """Shift sums that are fixed-point numbers; others stay."""
+        if self.arithmetic != WIDE:
+            return values
+        shift = spread(self.builder, self.builder.trunc(at(self.builder, self.flags, SHIFT, WORD), INT), LANES)
+        return [self.builder.ashr(value, shift) for value in values]
+
+    def _white(self) -> Any:
+        return self._number(WHITE) if self.is_float else fill(self.sums.lane, 255, self.sums.lanes)
+
+    def _bottom(self) -> Any:
+        return fill(REAL, -0.5) if self.is_float else fill(self.sums.lane, 0, self.sums.lanes)
+
+    def _over(self, value: Any) -> Any:
+        """Emit which values are clipped at white."""
+        if self.is_float:
+            return self.builder.fcmp_ordered(">=", value, self._number(LIMIT))
+        return self.builder.icmp_signed(">", value, self.white)
+
+    def _is_outside(self) -> Any:
+        """Emit whether any value of the tile is clipped."""
+        low, high = self._rounded([self.builder.load(place, typ=self.kind_of_sums) for place in self.extremes[:2]])
+        below = self.sums.below(self.builder, low, self._bottom())
+        return _any(self.builder, self.builder.or_(below, self._over(high)))
+
+    def _count(self, i: int) -> None:
+        """Count what is clipped in a row, in the columns that no other tile counts."""
+        builder, sums = self.builder, self.sums
+        totals = [builder.load(self.totals[i, j], typ=self.kind_of_sums) for j in range(self.columns)]
+        values = self._rounded(totals)
+        every = [(sums.below(builder, value, self._bottom()), self._over(value)) for value in values]
+        limits = [[builder.not_(mask) for mask in self._close(totals)]] if self.arithmetic == WIDE else []
+        is_whole = builder.icmp_signed("==", self.first, ir.Constant(WORD, 0))
+        with builder.if_else(is_whole, likely=True) as (then, otherwise):
+            with then:
+                self._add_counts(every, limits)
+            with otherwise:
+                self._add_counts(every, [self._new_columns(), *limits])
+
+    def _new_columns(self) -> list[Any]:
+        """Emit masks of the columns from `first` on."""
+        builder, lanes = self.builder, self.sums.lanes
+        numbers = [
+            ir.Constant(vector(INT, lanes), list(range(j * lanes, (j + 1) * lanes))) for j in range(self.columns)
+        ]
+        first = spread(builder, builder.trunc(self.first, INT), lanes)
+        return [builder.icmp_signed(">=", number, first) for number in numbers]
+
+    def _add_counts(self, every: list[tuple[Any, Any]], limits: list[list[Any]]) -> None:
+        builder = self.builder
+        bits = ir.IntType(self.sums.lanes)
+        for side in range(2):
+            place = builder.gep(self.counts, [ir.Constant(WORD, side)], source_etype=WORD)
+            total = builder.load(place, typ=WORD)
+            for j, masks in enumerate(every):
+                mask = masks[side]
+                for limit in limits:
+                    mask = builder.and_(mask, limit[j])
+                total = builder.add(total, builder.zext(builder.ctpop(builder.bitcast(mask, bits)), WORD))
+            builder.store(total, place)
+
+    def _close(self, values: list[Any]) -> list[Any]:
+        """Emit which sums lie too close to the middle between two whole numbers."""
+        builder = self.builder
+        shift = builder.sub(ir.Constant(WORD, 32), at(builder, self.flags, SHIFT, WORD))
+        shift = spread(builder, builder.trunc(shift, INT), LANES)
+        close = spread(builder, builder.trunc(at(builder, self.flags, CLOSE, WORD), INT), LANES)
+        return [builder.icmp_unsigned(">=", builder.shl(value, shift), close) for value in values]
+
+    def _list_close(self, i: int, values: list[Any]) -> None:
+        """List the vectors of a row that hold such sums."""
+        builder, masks = self.builder, self._close(values)
+        any_ = masks[0]
+        for mask in masks[1:]:
+            any_ = builder.or_(any_, mask)
+        with builder.if_then(_any(builder, any_), likely=False):
+            count = at(builder, self.counts, 2, WORD)
+            for j, mask in enumerate(masks):
+                bits = builder.zext(builder.bitcast(mask, ir.IntType(LANES)), WORD)
+                word = builder.or_(bits, ir.Constant(WORD, (i << 40) | (j << 32)))
+                place = builder.add(count, ir.Constant(WORD, 3))
+                builder.store(word, builder.gep(self.counts, [place], source_etype=WORD))
+                behind = builder.add(builder.mul(count, ir.Constant(WORD, LANES // 2)), ir.Constant(WORD, self.behind))
+                spot = builder.gep(self.counts, [behind], source_etype=WORD)
+                builder.store(values[j], builder.bitcast(spot, values[j].type.as_pointer()), align=4)
+                some = builder.icmp_unsigned("!=", bits, ir.Constant(WORD, 0))
+                count = builder.add(count, builder.zext(some, WORD))
+            builder.store(count, builder.gep(self.counts, [ir.Constant(WORD, 2)], source_etype=WORD))
+
+    def _pixels(self, values: list[Any]) -> list[Any]:
+        """Round and clip the values of a row."""
+        builder, sums = self.builder, self.sums
+        if self.is_float:
+            kind = ir.FunctionType(vector(INT), [vector(REAL)])
+            rint = cgutils.get_or_insert_function(builder.module, kind, f"llvm.lrint.v{LANES}i32.v{LANES}f32")
+            values = [sums.smaller(builder, value, self.white) for value in values]
+            if not HAS_PAIRS:
+                values = [sums.larger(builder, value, fill(REAL, 0.0)) for value in values]
+            values = [builder.call(rint, [value]) for value in values]
+        elif not HAS_PAIRS:
+            zero = fill(sums.lane, 0, sums.lanes)
+            values = [sums.smaller(builder, sums.larger(builder, value, zero), self.white) for value in values]
+        return pack(builder, values, ELEMENTS[self.kind])
+
+
+def _any(builder: Any, mask: Any) -> Any:
+    """Emit whether any lane of a mask is set."""
+    whole = ir.IntType(mask.type.count)
+    return builder.icmp_unsigned("!=", builder.bitcast(mask, whole), ir.Constant(whole, 0))
+
+
+def make_tile(arithmetic: int, kind: int) -> Any:
+    """Return ``tile(table, column, places, weights, ends, numbers, flags, y, y_row, valid, first, seen, counts)``.
+
+    For the first `valid` rows i of the tile and all its columns c, the value is the sum over taps u of
+    ``weights[u*rows + i] * x`` with x the element `column` bytes after ``places[2*u + 1]`` in the row whose address
+    stands ``places[2*u]`` bytes after `table`. Quotient, absolute value, scale and shift follow as `flags` say, and
+    pixels are written from address ``y + i*y_row`` on. Extremes go into `seen`; how many values of the columns from
+    `first` on are clipped, and which are too close to the middle between two numbers, into `counts`.
+    """
+
+    @intrinsic
+    def tile(
+        typingctx: Any, table: Any, column: Any, places: Any, weights: Any, ends: Any, numbers: Any, flags: Any,
+        y: Any, y_row: Any, valid: Any, first: Any, seen: Any, counts: Any,
+    ) -> Any:  # fmt: skip
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            _Tile(builder, (arithmetic, kind), args).emit()
+            return context.get_dummy_value()
+
+        whole = types.int64
+        signature = types.void(
+            whole, whole, places, weights, ends, numbers, flags, whole, whole, whole, whole, seen, counts
+        )
+        return signature, codegen
+
+    return tile

@@ -1,0 +1,192 @@
+"""How a fused tile sums: in float32, or in integers of 16 or 32 bits over pairs of image rows.
+
+Each class emits LLVM code for one vector of sums: what is loaded from rows, how a tap is added, how sums compare.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils
+
+from cnncli.compute.host import has_feature
+from cnncli.kernels.image_filter.arguments import FLOATS, NARROW, WIDE
+from cnncli.kernels.simd.vectors import LANES, multiply_add, splat
+
+BYTE, SHORT, INT, WORD = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+REAL = ir.FloatType()
+#: prefix of the names of LLVM's intrinsics for this width, where the processor has them
+_X86 = {16: ("avx512bw", "avx512.{}.512"), 8: ("avx2", "avx2.{}"), 4: ("sse4.1", "sse{}.128")}[LANES]
+HAS_PAIRS = has_feature(_X86[0])
+_NAMES = {
+    "pmaddubs": {16: "avx512.pmaddubs.w.512", 8: "avx2.pmadd.ub.sw", 4: "ssse3.pmadd.ub.sw.128"},
+    "pmaddw": {16: "avx512.pmaddw.d.512", 8: "avx2.pmadd.wd", 4: "sse2.pmadd.wd"},
+    "packssdw": {16: "avx512.packssdw.512", 8: "avx2.packssdw", 4: "sse2.packssdw.128"},
+    "packuswb": {16: "avx512.packuswb.512", 8: "avx2.packuswb", 4: "sse2.packuswb.128"},
+    "packusdw": {16: "avx512.packusdw.512", 8: "avx2.packusdw", 4: "sse41.packusdw"},
+}
+
+
+def vector(element: Any, count: int = LANES) -> Any:
+    """Return the LLVM type of `count` elements."""
+    return ir.VectorType(element, count)
+
+
+def fill(element: Any, value: float, count: int = LANES) -> Any:
+    """Return the constant vector of `count` times `value`."""
+    return ir.Constant(vector(element, count), [value] * count)
+
+
+def spread(builder: Any, scalar: Any, count: int) -> Any:
+    """Emit a vector of `count` times `scalar`."""
+    kind = vector(scalar.type, count)
+    undefined = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(INT, 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(vector(INT, count), [0] * count))
+
+
+def at(builder: Any, pointer: Any, index: Any, kind: Any) -> Any:
+    """Emit pointer[index]."""
+    place = ir.Constant(WORD, index) if isinstance(index, int) else index
+    return builder.load(builder.gep(pointer, [place], source_etype=kind), typ=kind)
+
+
+def _native(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    kind = ir.FunctionType(result, [one.type for one in arguments])
+    name = f"llvm.x86.{_NAMES[name][LANES]}"
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+
+def _in_order(builder: Any, value: Any, element: Any) -> Any:
+    """Emit the parts of `element` size in memory order, which packing takes 128 bits by 128 bits."""
+    parts, per = LANES // 4, 128 // element.width
+    order = [per * part + j for j in range(per) for part in range(parts)]
+    kind = vector(element, parts * per)
+    value = builder.bitcast(value, kind)
+    return builder.shuffle_vector(value, value, ir.Constant(vector(INT, parts * per), order))
+
+
+def pack(builder: Any, values: list[Any], element: Any) -> list[Any]:
+    """Emit vectors of `element` (8 or 16 bits, without sign) from vectors of whole numbers that fit it."""
+    wide = values[0].type.element.width
+    if not HAS_PAIRS:
+        return [builder.trunc(value, vector(element, value.type.count)) for value in values]
+    narrow = values
+    if wide == 32:
+        name = "packssdw" if element is BYTE else "packusdw"
+        half = vector(SHORT, 2 * LANES)
+        narrow = [_native(builder, name, half, values[i : i + 2]) for i in range(0, len(values), 2)]
+        if element is SHORT:
+            return [builder.bitcast(_in_order(builder, one, WORD), half) for one in narrow]
+    full = vector(BYTE, 4 * LANES)
+    packed = [_native(builder, "packuswb", full, narrow[i : i + 2]) for i in range(0, len(narrow), 2)]
+    part = INT if wide == 32 else WORD
+    return [builder.bitcast(_in_order(builder, one, part), full) for one in packed]
+
+
+class FloatSums:
+    """float32 lanes, one image row per unit."""
+
+    lane, tap = REAL, REAL
+    lanes = LANES
+    unit_bytes = 4  # of one element of a row in the scratch
+
+    def load(self, builder: Any, place: Any) -> Any:
+        """Emit the load of what one tap needs."""
+        return _load(builder, place, vector(REAL))
+
+    def weight(self, builder: Any, scalar: Any) -> Any:
+        """Emit the vector of a weight."""
+        return splat(builder, scalar)
+
+    def add(self, builder: Any, weight: Any, value: Any, total: Any) -> Any:
+        """Emit total + weight * value."""
+        return multiply_add(builder, weight, value, total)
+
+    def smaller(self, builder: Any, a: Any, b: Any) -> Any:
+        """Emit the minimum."""
+        return builder.select(builder.fcmp_ordered(">", a, b), b, a)
+
+    def larger(self, builder: Any, a: Any, b: Any) -> Any:
+        """Emit the maximum."""
+        return builder.select(builder.fcmp_ordered("<", a, b), b, a)
+
+    def below(self, builder: Any, a: Any, b: Any) -> Any:
+        """Emit a < b."""
+        return builder.fcmp_ordered("<", a, b)
+
+
+class NarrowSums(FloatSums):
+    """16-bit lanes over pairs of 8-bit image rows, interleaved byte by byte; weights are pairs of 8-bit integers."""
+
+    lane, tap = SHORT, INT
+    lanes = 2 * LANES
+    unit_bytes = 2
+
+    def load(self, builder: Any, place: Any) -> Any:
+        """Emit the load of 2*LANES pairs."""
+        return _load(builder, place, vector(BYTE, 4 * LANES))
+
+    def weight(self, builder: Any, scalar: Any) -> Any:
+        """Emit the vector of a pair of weights, which `scalar` holds twice."""
+        return builder.bitcast(splat(builder, scalar), vector(BYTE, 4 * LANES))
+
+    def add(self, builder: Any, weight: Any, value: Any, total: Any) -> Any:
+        """Emit total + the product sums of pairs, which the caller has proved to fit 16 bits."""
+        if HAS_PAIRS:
+            return builder.add(total, _native(builder, "pmaddubs", vector(SHORT, self.lanes), [value, weight]))
+        products = _products(builder, value, weight, SHORT, builder.zext)
+        return builder.add(total, products)
+
+    def smaller(self, builder: Any, a: Any, b: Any) -> Any:
+        """Emit the minimum."""
+        return builder.select(builder.icmp_signed("<", a, b), a, b)
+
+    def larger(self, builder: Any, a: Any, b: Any) -> Any:
+        """Emit the maximum."""
+        return builder.select(builder.icmp_signed(">", a, b), a, b)
+
+    def below(self, builder: Any, a: Any, b: Any) -> Any:
+        """Emit a < b."""
+        return builder.icmp_signed("<", a, b)
+
+
+class WideSums(NarrowSums):
+    """32-bit lanes over pairs of 8-bit image rows, interleaved as 16-bit numbers; weights are pairs of such, too."""
+
+    lane, tap = INT, INT
+    lanes = LANES
+    unit_bytes = 4
+
+    def load(self, builder: Any, place: Any) -> Any:
+        """Emit the load of LANES pairs."""
+        return _load(builder, place, vector(SHORT, 2 * LANES))
+
+    def weight(self, builder: Any, scalar: Any) -> Any:
+        """Emit the vector of a pair of weights."""
+        return builder.bitcast(splat(builder, scalar), vector(SHORT, 2 * LANES))
+
+    def add(self, builder: Any, weight: Any, value: Any, total: Any) -> Any:
+        """Emit total + the product sums of pairs, which the caller has proved to fit 32 bits."""
+        if HAS_PAIRS:
+            return builder.add(total, _native(builder, "pmaddw", vector(INT), [value, weight]))
+        return builder.add(total, _products(builder, value, weight, INT, builder.sext))
+
+
+def _products(builder: Any, value: Any, weight: Any, wide: Any, widen: Any) -> Any:
+    """Emit value[2i]*weight[2i] + value[2i+1]*weight[2i+1] as `wide` integers."""
+    count = value.type.count
+    product = builder.mul(widen(value, vector(wide, count)), builder.sext(weight, vector(wide, count)))
+    halves = []
+    for first in (0, 1):
+        order = ir.Constant(vector(INT, count // 2), list(range(first, count, 2)))
+        halves.append(builder.shuffle_vector(product, product, order))
+    return builder.add(*halves)
+
+
+def _load(builder: Any, place: Any, kind: Any) -> Any:
+    return builder.load(builder.inttoptr(place, kind.as_pointer()), align=1, typ=kind)
+
+
+SUMS = {FLOATS: FloatSums(), NARROW: NarrowSums(), WIDE: WideSums()}
