@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnncli.errors import ShapeError, UsageError
+from cnncli.errors import UsageError
 from cnncli.language.arguments import parse_layer
 from cnncli.model.arguments import input_from_arguments, model_from_arguments
+from cnncli.model.assembly import LayerError
 from cnncli.model.vocabulary import vocabulary
 
 
@@ -84,7 +85,7 @@ texts = st.one_of(st.text(max_size=40), st.lists(words, min_size=1, max_size=9).
 def test_any_text_is_a_layer_or_our_error(layers):
     try:
         model = model_from_arguments((3, 8, 8), layers)
-    except (UsageError, ShapeError) as error:
+    except (UsageError, LayerError) as error:
         message = str(error)
     else:
         message = "fine"
