@@ -59,7 +59,7 @@ def train(
     for name, value in given.items():
         words += _words(name, value)
     try:
-        context = command.make_context("cnn train", words)
+        context = command.make_context("cnn train", list(words))
         context.meta[ARGUMENTS] = ["train", *words]  # the report of the run says them
         with context.scope(cleanup=False):
             arguments = checked(context.params)

@@ -79,12 +79,17 @@ def command(
 
 def _read_kernels(names: tuple[str, ...], scale: str | None, *, flip: bool) -> list[Kernel]:
     """Return the named kernels, scaled and flipped."""
+    from cnncli.filters.formulas import LIMIT
     from cnncli.filters.geometry import parse_scale
-    from cnncli.filters.steps import KernelStep, flattened
+    from cnncli.filters.steps import KernelStep, WideStep, flattened
     from cnncli.tasks.filter.read_steps import parse_steps
 
     kernels = []
     for step in flattened(parse_steps(names)):
+        if isinstance(step, WideStep):
+            side = step.row.size[1]
+            message = f"{step.name} has {side}x{side} numbers, the limit is {LIMIT}x{LIMIT}"
+            raise UsageError(message, hint="`cnn filter` applies it along columns and rows in turn")
         if not isinstance(step, KernelStep):
             raise UsageError(f"{step.name} is a step without a kernel", hint="`cnn kernels` lists the kernels")
         kernel = step.kernel

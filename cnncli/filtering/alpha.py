@@ -28,7 +28,7 @@ from cnncli.filtering.apply import FilterPlan, FilterResult, apply_filter, run_s
 from cnncli.filtering.bank import BankStage
 from cnncli.filtering.chain import build_stages
 from cnncli.filtering.direct import worth_compiling_alone
-from cnncli.filtering.kernel_stage import KernelStage
+from cnncli.filtering.kernel_stage import KernelStage, WideStage
 from cnncli.filtering.plan import resolve_plan
 from cnncli.filtering.rank import RankStage
 from cnncli.filtering.stages import GrayStage, PointStage, PoolStage, Rows, SourceStage, Stage, WindowStage, joined
@@ -196,6 +196,18 @@ class _Pool(_Window):
         if not visible.all():
             values = np.where(visible, values, self.plain.respond(colours, places, height))
         return values, pooled
+
+
+class _Refusal(_LayerStage):
+    """Stands for a wide blur, whose halves would each need the opacity of the whole window."""
+
+    def __init__(self, plain: WideStage) -> None:
+        self.plain = plain
+
+    def rows(self, first: int, last: int) -> Layer:  # noqa: ARG002
+        """Refuse; called only where something is not opaque."""
+        message = f"{self.plain.kernel.name} is wider than 255 pixels and has no rule for transparent ones"
+        raise UsageError(message, hint="use --alpha drop, or repeat a smaller blur")
 
 
 class _Bank(_LayerStage):
@@ -367,6 +379,8 @@ def _layers(plain: Stage, alpha: NDArray, white: float, filter_alpha: bool) -> _
         return _Bank(plain, [_layers(member, alpha, white, filter_alpha) for member in plain.members])
     if isinstance(plain, RankStage):
         return _Rank(plain, _layers(plain.source, alpha, white, filter_alpha), white, filter_alpha)
+    if isinstance(plain, WideStage):
+        return _Refusal(plain)
     if isinstance(plain, KernelStage):
         return _Kernel(plain, _layers(plain.source, alpha, white, filter_alpha), white, filter_alpha)
     raise TypeError(f"no opacity for {type(plain).__name__}")

@@ -17,7 +17,7 @@ from cnncli.filtering.direct import run_direct, worth_compiling
 from cnncli.filtering.pixels import LEVELS, Mapper, Tally, bins, equalizing_curve
 from cnncli.filtering.plan import FilterPlan, ResolvedPlan, full_scale, resolve_plan
 from cnncli.filtering.stages import Stage, WindowStage
-from cnncli.filters.steps import KernelStep, RankStep, flattened
+from cnncli.filters.steps import KernelStep, RankStep, WideStep, flattened
 from cnncli.threads import available
 
 __all__ = ["FilterPlan", "FilterResult", "apply_filter"]
@@ -266,7 +266,7 @@ def _busiest_row(stage: Stage) -> tuple[int, int]:
 
 def _result(out: NDArray, tally: Tally, resolved: ResolvedPlan, pixels: NDArray, last: Stage) -> FilterResult:
     steps = tuple(flattened(resolved.plan.steps))
-    kernels, ranks = (any(isinstance(step, kind) for step in steps) for kind in (KernelStep, RankStep))
+    kernels, ranks = (any(isinstance(step, kind) for step in steps) for kind in (KernelStep | WideStep, RankStep))
     return FilterResult(
         out,
         tally.minimum,

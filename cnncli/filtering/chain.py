@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,11 @@ from numpy.typing import NDArray
 
 from cnncli.errors import ShapeError
 from cnncli.filtering.bank import BankStage
-from cnncli.filtering.kernel_stage import KernelStage, kernel_geometry
+from cnncli.filtering.kernel_stage import KernelStage, WideStage, kernel_geometry
 from cnncli.filtering.plan import ResolvedPlan, full_scale
 from cnncli.filtering.rank import RankStage
 from cnncli.filtering.stages import GrayStage, PointStage, PoolStage, SourceStage, Stage
-from cnncli.filters.steps import BankStep, GrayStep, KernelStep, PoolStep, RankStep, Step
+from cnncli.filters.steps import BankStep, GrayStep, KernelStep, PoolStep, RankStep, Step, WideStep
 
 Rows = NDArray[Any]
 
@@ -68,7 +69,7 @@ def _stage(
     source: Stage, step: Step, resolved: ResolvedPlan, white: float, compiled: bool, bias: float | None = None
 ) -> Stage:
     if isinstance(step, BankStep):
-        kernels = [i for i, member in enumerate(step.members) if isinstance(member, KernelStep)]
+        kernels = [i for i, member in enumerate(step.members) if isinstance(member, KernelStep | WideStep)]
         biases: dict[int, float] = {}
         if isinstance(resolved.plan.bias, tuple) and len(resolved.plan.bias) == len(kernels) > 1:
             biases = dict(zip(kernels, resolved.plan.bias, strict=True))
@@ -80,6 +81,8 @@ def _stage(
         geometry = kernel_geometry(source.shape, step.kernel, resolved)
         kernel = resolved.kernel(step.kernel, bias)
         return KernelStage(source, kernel, geometry, resolved.border, resolved.copy_border, compiled)
+    if isinstance(step, WideStep):
+        return _wide(source, step, resolved, compiled, bias)
     if isinstance(step, PoolStep):
         return PoolStage(source, step)
     if isinstance(step, RankStep):
@@ -87,3 +90,19 @@ def _stage(
     if isinstance(step, GrayStep):
         return GrayStage(source, step.method)
     return PointStage(source, step, white)
+
+
+def _wide(source: Stage, step: WideStep, resolved: ResolvedPlan, compiled: bool, bias: float | None) -> WideStage:
+    """Return the two stages of a wide blur: what concerns rows in the first, what concerns columns in the second."""
+    plan, padding = resolved.plan, resolved.padding
+    parts = []
+    for axis in (0, 1):
+        stride, dilation = ((pair[0], 1) if axis == 0 else (1, pair[1]) for pair in (plan.stride, plan.dilation))
+        pads = padding
+        if not isinstance(padding, str):
+            pads = (*padding[:2], 0, 0) if axis == 0 else (0, 0, *padding[2:])
+        parts.append(replace(resolved, plan=replace(plan, stride=stride, dilation=dilation), padding=pads))
+    geometry = kernel_geometry(source.shape, step.column, parts[0])
+    column = KernelStage(source, step.column, geometry, resolved.border, False, compiled)
+    geometry = kernel_geometry(column.shape, step.row, parts[1])
+    return WideStage(column, resolved.kernel(step.row, bias), geometry, resolved.border, False, compiled)

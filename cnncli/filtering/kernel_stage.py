@@ -137,6 +137,10 @@ class KernelStage(WindowStage):
             out[:, width - right :] = original[:, width - right :]
 
 
+class WideStage(KernelStage):
+    """The second half of a blur that goes along columns and rows in turn."""
+
+
 def kernel_geometry(shape: tuple[int, int, int], kernel: Kernel, resolved: ResolvedPlan) -> Geometry:
     """Return where the windows of `kernel` lie on an image of `shape`."""
     return resolve(

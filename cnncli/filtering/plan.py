@@ -13,7 +13,7 @@ from cnncli.filters.borders import Border
 from cnncli.filters.conventions import Convention, convention
 from cnncli.filters.geometry import Padding, Scale
 from cnncli.filters.kernel import Kernel
-from cnncli.filters.steps import BankStep, KernelStep, PointStep, RankStep, Step, flattened
+from cnncli.filters.steps import BankStep, KernelStep, PointStep, RankStep, Step, WideStep, flattened
 from cnncli.shapes import Pair
 
 RANGES = ("auto", "clip", "abs", "minmax", "shift", "raw", "equalize")
@@ -217,7 +217,10 @@ def _check_used(plan: FilterPlan) -> None:
         raise UsageError(
             f"{plan.convention} is reproduced for kernels, and {ranks[0]} is none", where="--as", hint=hint
         )
-    if any(isinstance(step, KernelStep) for step in steps):
+    wide = [step.name for step in steps if isinstance(step, WideStep)]
+    if wide and plan.convention == "pillow":
+        raise UsageError(f"Pillow's copied borders are for kernels up to 255 pixels, {wide[0]} is wider", where="--as")
+    if any(isinstance(step, KernelStep | WideStep) for step in steps):
         return
     windows = {
         "--padding": plan.padding is not None,
@@ -283,13 +286,17 @@ def _kernel_notes(steps: tuple[Step, ...]) -> tuple[str, ...]:
 def _window_notes(steps: tuple[Step, ...], padding: Padding, dilation: Pair) -> tuple[str, ...]:
     notes = []
     for step in flattened(steps):
-        if isinstance(step, KernelStep | RankStep):
+        if isinstance(step, WideStep):
+            height, width = step.column.size[0], step.row.size[1]
+        elif isinstance(step, KernelStep | RankStep):
             height, width = step.kernel.size if isinstance(step, KernelStep) else step.size
-            if padding == "same" and (height % 2 == 0 or width % 2 == 0):
-                centre = f"row {(height + 1) // 2}, column {(width + 1) // 2}"
-                notes.append(f"{step.name} is {height}x{width}: its centre is {centre} (counted from 1)")
-            if not isinstance(padding, str) and (
-                max(padding[:2]) > dilation[0] * (height - 1) or max(padding[2:]) > dilation[1] * (width - 1)
-            ):
-                notes.append(f"{step.name}: padding beyond k-1 makes windows that hold no pixel of the image")
+        else:
+            continue
+        if padding == "same" and (height % 2 == 0 or width % 2 == 0):
+            centre = f"row {(height + 1) // 2}, column {(width + 1) // 2}"
+            notes.append(f"{step.name} is {height}x{width}: its centre is {centre} (counted from 1)")
+        if not isinstance(padding, str) and (
+            max(padding[:2]) > dilation[0] * (height - 1) or max(padding[2:]) > dilation[1] * (width - 1)
+        ):
+            notes.append(f"{step.name}: padding beyond k-1 makes windows that hold no pixel of the image")
     return tuple(notes)

@@ -10,6 +10,7 @@ from cnncli.errors import UsageError
 from cnncli.filters.kernel import Kernel, Numbers, exact_kernel
 
 LIMIT = 255  # the longest side of a kernel
+WIDEST = 8191  # the longest side of a blur that goes along rows and columns in turn
 
 
 def box(n: float = 3) -> Kernel:
@@ -22,6 +23,33 @@ def gaussian(sigma: float = 1.0, size: float | None = None) -> Kernel:
     """Return a sampled Gaussian, normalised to sum 1; the side defaults to ``2*ceil(3*sigma) + 1``."""
     weights = _gaussian("gaussian", sigma, size)
     return Kernel(f"gaussian:{sigma:g},{len(weights)}", weights[None, None])
+
+
+def wide_profile(name: str, width: float, size: float | None = None) -> Numbers | None:
+    """Return the numbers of one axis of ``box:n`` or ``gaussian:sigma,size`` beyond LIMIT, None for a smaller one.
+
+    Box: `width` ones, to be divided by `width`; Gaussian: sampled at whole pixels and normalised to sum 1.
+
+    Raises
+    ------
+    UsageError
+        More than WIDEST numbers.
+    """
+    side: float = width
+    if name == "gaussian":
+        if not 0 < width <= 1000:
+            return None
+        side = 2 * math.ceil(3 * width) + 1 if size is None else size
+    if not LIMIT < side < math.inf or side != int(side):
+        return None
+    if side > WIDEST:
+        raise UsageError(f"{name} of {side:g} pixels: the limit is {WIDEST}", hint="reduce the image first")
+    if name == "box":
+        return np.ones(int(side))
+    x = np.arange(int(side)) - (side - 1) / 2
+    profile: Numbers = np.exp(-(x**2) / (2 * width**2))
+    normalised: Numbers = profile / profile.sum()
+    return normalised
 
 
 def log(sigma: float = 1.4, size: float | None = None) -> Kernel:

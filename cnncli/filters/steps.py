@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from cnncli.errors import UsageError
 from cnncli.filters.bank_text import alternatives
+from cnncli.filters.formulas import wide_profile
 from cnncli.filters.kernel import Kernel
 from cnncli.filters.kernel_text import parse_kernels_file, parse_literal
 from cnncli.filters.named import CATALOGUE, canonical_name, named_kernel, read_arguments, suggestion
@@ -79,6 +80,19 @@ class PoolStep:
         return f"{self.kind}:{pair_text(self.size)},s={pair_text(self.stride)}{padding}"
 
 
+@dataclass(frozen=True, eq=False)
+class WideStep:
+    """Blur along the columns with (n, 1) numbers, then along the rows with (1, n): a box or Gaussian of any width."""
+
+    column: Kernel
+    row: Kernel
+
+    @property
+    def name(self) -> str:
+        """The step as a user may type it."""
+        return self.row.name
+
+
 @dataclass(frozen=True)
 class RankStep:
     """Take the least, the largest or the middle value of each window, channel by channel.
@@ -107,7 +121,8 @@ class GrayStep:
         return f"gray:{self.method}"
 
 
-Member: TypeAlias = KernelStep | PointStep | RankStep
+Member: TypeAlias = KernelStep | WideStep | PointStep | RankStep
+_MEMBERS = (KernelStep, WideStep, PointStep, RankStep)
 
 
 @dataclass(frozen=True)
@@ -122,7 +137,7 @@ class BankStep:
     texts: tuple[str, ...]
 
 
-Step: TypeAlias = KernelStep | PointStep | PoolStep | RankStep | GrayStep | BankStep
+Step: TypeAlias = KernelStep | WideStep | PointStep | PoolStep | RankStep | GrayStep | BankStep
 
 
 def flattened(steps: Iterable[Step]) -> Iterator[Step]:
@@ -211,9 +226,9 @@ def parse_steps(
 
 
 def _bank(spec: str, steps: list[Step], texts: list[str]) -> BankStep:
-    members = tuple(step for step in steps if isinstance(step, KernelStep | PointStep | RankStep))
+    members = tuple(step for step in steps if isinstance(step, _MEMBERS))
     if len(members) < len(steps):
-        other = next(step.name for step in steps if not isinstance(step, KernelStep | PointStep | RankStep))
+        other = next(step.name for step in steps if not isinstance(step, _MEMBERS))
         hint = "put it before or behind the bank, in a -k of its own"
         raise UsageError(f"{other} cannot be a member of a bank", hint=hint)
     return BankStep(spec.strip(), members, tuple(texts))
@@ -246,7 +261,7 @@ def _parse_step(text: str, read_weights: Callable[[str], Kernel] | None) -> Step
             raise UsageError(f"unknown gray '{arguments}'", hint=f"choose {', '.join(GRAY_WEIGHTS)}")
         return GrayStep(method)
     if canonical_name(word) in CATALOGUE:
-        return KernelStep(named_kernel(text))
+        return _wide(canonical_name(word), arguments) or KernelStep(named_kernel(text))
     if re.match(r"[A-Za-z_]", text):
         raise UsageError(f"unknown kernel '{text[:60]}'", hint=suggestion(canonical_name(word), STEP_NAMES))
     return KernelStep(parse_literal(text))
@@ -279,6 +294,22 @@ def _pool(kind: str, arguments: str) -> PoolStep:
         hint = "a window must hold at least one pixel"
         raise UsageError(f"{kind}: padding {down}x{across} is not less than the size {pair_text(size)}", hint=hint)
     return PoolStep(kind, size, stride, (down, down, across, across))
+
+
+def _wide(name: str, arguments: str) -> WideStep | None:
+    """Return a box or Gaussian that is too wide for a kernel, None for all else."""
+    if name not in ("box", "gaussian") or not arguments:
+        return None
+    values = read_arguments(name, arguments, CATALOGUE[name].parameters)
+    width = values.get("n" if name == "box" else "sigma", 1.0)
+    profile = wide_profile(name, width, values.get("size"))
+    if profile is None:
+        return None
+    divisor = float(len(profile)) if name == "box" else 1.0
+    label = f"box:{len(profile)}" if name == "box" else f"gaussian:{width:g},{len(profile)}"
+    shapes = (len(profile), 1), (1, len(profile))
+    column, row = (Kernel(label, profile.reshape(1, 1, *shape), divisor) for shape in shapes)
+    return WideStep(column, row)
 
 
 def _rank(kind: str, arguments: str) -> RankStep:

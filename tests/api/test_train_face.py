@@ -29,6 +29,14 @@ def test_the_run_is_the_same_to_the_last_bit(both):
         assert (folder / "command" / name).read_bytes() == (folder / "python" / name).read_bytes()
 
 
+def test_the_command_that_does_the_same_is_kept(both):
+    folder, _, _ = both
+    if (folder / "command" / "command.txt").exists():
+        said = (folder / "python" / "command.txt").read_text()
+        assert said.startswith("cnn train --arch digits --dataset=digits")
+        assert "--epochs=2" in said
+
+
 def test_the_events_are_those_of_the_command(both):
     folder, lines, events = both
     kinds = [type(event).__name__ for event in events if type(event).__name__ not in ("Progress", "Evaluating")]

@@ -17,12 +17,12 @@ IMAGE = Path(__file__).parent.parent.parent / "samples/img.png"
     [
         ("percentile", "is not a sum of products"),
         ("opening", "-k minimum:3 -k maximum:3"),
-        ("median", "median is a step without a kernel"),
+        ("median", "median:3 is a step without a kernel"),
         ("equalize", "write --range equalize, which needs no kernel"),
-        ("gaussian:50", "gaussian with sigma 50 has 301x301 numbers, the limit is 255x255; use a sigma up to 42"),
+        ("gaussian:50", "gaussian:50,301 has 301x301 numbers, the limit is 255x255; `cnn filter` applies it"),
         ("unsharp:1,50", "use a sigma up to 42, size=255"),
         ("gabor:0,80", "481x481"),
-        ("gaussian:1,300", "needs a whole side from 1 to 255, not 300"),
+        ("gaussian:1,300", "300x300 numbers, the limit is 255x255"),
     ],
 )
 def test_other_words(name, words):
