@@ -1,6 +1,6 @@
 """Training speed and peak memory of any preset: cnncli against PyTorch in its better layout, the same threads.
 
-    python benchmarks/bench_networks.py resnet20-cifar:128 resnet18-cifar:64 [--rounds 5] [--seconds 3] [--threads 2]
+    python benchmarks/bench_networks.py resnet20-cifar:128 mobilenet-v1@128:32 [--rounds 5] [--seconds 3] [--threads 2]
 
 Each measurement is a process of its own; the contestants take turns, so that a drift of the machine hits all of them.
 Every process warms up, then counts training steps (momentum SGD, PyTorch's fused) on one batch of random images.
@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ CONTESTANTS = ("cnncli", "torch", "torch-channels-last")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="+", metavar="PRESET:BATCH")
+    parser.add_argument("networks", nargs="+", metavar="PRESET[@SIZE][:BATCH]")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--threads", type=int, default=2)
@@ -65,11 +66,19 @@ def contest(name: str, network: str, threads: int, seconds: float) -> dict[str, 
     return {"images_per_s": rate, "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
 
-def ours(preset: str, count: int, threads: int) -> Callable[[], object]:
-    from cnncli.engine.session import Session
+def model_of(preset: str) -> Any:
+    """Return a preset, for images of another size where one is given."""
     from cnncli.model import load_model
 
-    model = load_model(preset)
+    name, _, size = preset.partition("@")
+    model = load_model(name)
+    return load_model(name, input_shape=(model.input_shape[0], int(size), int(size))) if size else model
+
+
+def ours(preset: str, count: int, threads: int) -> Callable[[], object]:
+    from cnncli.engine.session import Session
+
+    model = model_of(preset)
     session = Session(model, batch_size=count, threads=threads, optimizer="momentum")
     random = np.random.default_rng(0)
     channels, height, width = model.input_shape
@@ -85,10 +94,9 @@ def torch_step(preset: str, count: int, threads: int, name: str) -> Callable[[],
     from torch_network import TorchNetwork
 
     from cnncli.engine.weights import initial_values
-    from cnncli.model import load_model
 
     torch.set_num_threads(threads)
-    model, arrays = load_model(preset), {}
+    model, arrays = model_of(preset), {}
     for slots in (model.slots, model.state_slots):
         values = initial_values(slots, 0)
         arrays |= {slot.name: values[slot.offset : slot.offset + slot.size].reshape(slot.shape) for slot in slots}

@@ -70,6 +70,14 @@ NETWORKS = {
         "- flatten",
         "- dense: classes",
     ),
+    "channels enough to copy them side by side": (
+        [8, 8, 1],
+        "- conv: {filters: 20, kernel: 1, activation: relu}",
+        "- conv: {filters: 97, kernel: 1}",
+        "- conv: {filters: 22, kernel: 3, stride: 2, padding: [0, 0, 0, 1], activation: relu}",
+        "- flatten",
+        "- dense: classes",
+    ),
     "lopsided padding": (
         [7, 7, 2],
         "- conv: {filters: 3, kernel: 4, padding: [3, 0, 1, 2]}",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cnncli.errors import ShapeError
 from cnncli.layers.base import MAX_KERNEL, Example, Layer, Option, Param, Window, pads_text
 from cnncli.layers.convolution import ConvLoops
+from cnncli.layers.packed import Packed
 from cnncli.layers.recording import Scope, Step, Table
 from cnncli.layers.windows import DILATION, PADDING, ROUND, STRIDE, round_up, slide, with_pads
 from cnncli.layers.winograd import Winograd
@@ -127,12 +128,12 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
         """Record the loops that fill y; they can rectify as they write."""
         (x,) = xs
         y, loops = g.value(self.out_shape(x.shape)), self._loops(x.shape)
-        winograd = self._winograd(x.shape)
-        if winograd is not None:
-            weights = winograd.transform(g.node, f"{g.label} weights")
+        faster = self._faster(x.shape)
+        if faster is not None:
+            weights = faster.transform(g.node, f"{g.label} weights")
             g.steps.append(weights)
-            step = self._minimal(g, winograd, x, y, weights.tables_written[0])
-            step.folded = lambda scale, shift: self._folded_minimal(step, winograd, loops, scale, shift)
+            step = self._prepared(g, faster, x, y, weights.tables_written[0])
+            step.folded = lambda scale, shift: self._folded_prepared(step, faster, loops, scale, shift)
             return y
 
         def emit(b: Bound) -> list[Op]:
@@ -143,37 +144,30 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
         step.folded = lambda scale, shift: self._folded(step, loops, scale, shift)
         return y
 
-    def _minimal(self, g: Graph, winograd: Winograd, x: Value, y: Value, weights: Table) -> Step:
-        """Record the forward pass with transformed weights."""
+    def _prepared(self, g: Graph, faster: Winograd | Packed, x: Value, y: Value, weights: Table) -> Step:
+        """Record the forward pass with prepared weights."""
 
         def emit(b: Bound) -> list[Op]:
             bias = b.weights["bias"] if self.bias else b.zero
-            return winograd.correlate(
-                b, b.tables[weights], bias,
-                pads=self.padding, has_bias=self.bias, relu="relu" in b.absorbed,
-            )  # fmt: skip
+            return faster.correlate(b, b.tables[weights], bias, has_bias=self.bias, relu="relu" in b.absorbed)
 
-        scratch = winograd.scratch(g)
         return g.step(
-            "forward", [x], [y, scratch], emit, tables_read=[weights], halos=[winograd.halo], epilogues=["relu"],
-            is_parallel=True,
+            "forward", [x], [y, faster.scratch(g)], emit, tables_read=[weights], halos=[faster.halo],
+            epilogues=["relu"], is_parallel=True,
         )  # fmt: skip
 
-    def _folded_minimal(
-        self, step: Step, winograd: Winograd, loops: ConvLoops, scale: Table, shift: Table
+    def _folded_prepared(
+        self, step: Step, faster: Winograd | Packed, loops: ConvLoops, scale: Table, shift: Table
     ) -> list[Step]:
-        """Return the step with scaled weights, after one that scales them and one that transforms them."""
+        """Return the step with scaled weights, after one that scales them and one that prepares them."""
         before, weight, bias = self._scaled_weights(step, loops, scale, shift)
-        weights = winograd.transform(step.node, f"{step.name} weights", weight)
+        weights = faster.transform(step.node, f"{step.name} weights", weight)
+        table = weights.tables_written[0]
 
         def emit(b: Bound) -> list[Op]:
-            return winograd.correlate(
-                b, b.tables[weights.tables_written[0]], b.tables[bias],
-                pads=self.padding, has_bias=True, relu="relu" in b.absorbed,
-            )  # fmt: skip
+            return faster.correlate(b, b.tables[table], b.tables[bias], has_bias=True, relu="relu" in b.absorbed)
 
-        tables = (*weights.tables_written, bias)
-        return [before, weights, replace(step, emit=emit, tables_read=tables, folded=None)]
+        return [before, weights, replace(step, emit=emit, tables_read=(table, bias), folded=None)]
 
     def _folded(self, step: Step, loops: ConvLoops, scale: Table, shift: Table) -> list[Step]:
         """Return the step with scaled weights, after one that scales them."""
@@ -209,9 +203,9 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
     def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:
         """Record the loops that fill dweight, dbias and, where wanted, dx."""
         (x,) = xs
-        winograd = self._winograd(x.shape)
-        if winograd is not None:
-            winograd.weight_gradient(g, x, dy, "weight")
+        faster = self._faster(x.shape)
+        if isinstance(faster, Winograd):
+            faster.weight_gradient(g, x, dy, "weight")
         else:
             self._weight_gradient(g, x, dy)
         if self.bias:
@@ -219,8 +213,8 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
         if not g.wants_gradient(x):
             return (None,)
         dx = g.value(x.shape)
-        if winograd is not None:
-            self._minimal_input_gradient(g, winograd, dy, dx)
+        if faster is not None:
+            self._prepared_input_gradient(g, faster, dy, dx)
             return (dx,)
         loops = self._loops(x.shape)
 
@@ -241,24 +235,23 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
 
         g.step("dweight", [x, dy], [], emit, tables_written=[dweight], halos=[self.padding], is_parallel=True)
 
-    def _minimal_input_gradient(self, g: Graph, winograd: Winograd, dy: Value, dx: Value) -> None:
-        """Record the convolution of dy with transformed weights, turned round."""
-        weights = winograd.transform(g.node, f"{g.label} weights turned", is_turned=True)
+    def _prepared_input_gradient(self, g: Graph, faster: Winograd | Packed, dy: Value, dx: Value) -> None:
+        """Record the convolution of dy with prepared weights, turned round."""
+        weights = faster.transform(g.node, f"{g.label} weights turned", is_turned=True)
         g.steps.append(weights)
         table = weights.tables_written[0]
 
         def emit(b: Bound) -> list[Op]:
-            return winograd.correlate(
-                b, b.tables[table], b.zero,
-                pads=winograd.turned_padding, has_bias=False, relu=False,
-            )  # fmt: skip
+            return faster.correlate(b, b.tables[table], b.zero, is_turned=True)
 
-        scratch = winograd.scratch(g, is_turned=True)
-        halos = [winograd.turned_halo]
-        g.step("dx", [dy], [dx, scratch], emit, tables_read=[table], halos=halos, is_parallel=True)
+        g.step(
+            "dx", [dy], [dx, faster.scratch(g, is_turned=True)], emit, tables_read=[table], halos=[faster.turned_halo],
+            is_parallel=True,
+        )  # fmt: skip
 
-    def _winograd(self, x: Shape) -> Winograd | None:
-        return Winograd.of(self.window(), self.groups, x, self.out_shape(x))
+    def _faster(self, x: Shape) -> Winograd | Packed | None:
+        y = self.out_shape(x)
+        return Winograd.of(self.window(), self.groups, x, y) or Packed.of(self._loops(x), x, y)
 
     def _loops(self, x: Shape) -> ConvLoops:
         return ConvLoops(self.window(), x[0], self.filters, self.groups)

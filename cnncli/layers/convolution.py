@@ -6,7 +6,7 @@ s*s classes that see different taps, and each class is a loop nest of its own (D
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd
 from typing import TYPE_CHECKING
@@ -17,7 +17,24 @@ from cnncli.shapes import Pads, Shape
 if TYPE_CHECKING:
     from cnncli.compute.arguments import Operand, Partial
     from cnncli.compute.program import Op
+    from cnncli.kernels.convolution.loops import LoopNest
     from cnncli.layers.recording import View
+
+
+@dataclass(frozen=True)
+class LoopPart:
+    """A loop nest with what it reads and writes; it reads the weights from number `weight` on."""
+
+    weight: int
+    source: Operand
+    target: Operand
+    nest: LoopNest
+
+
+def _contracted(parts: Sequence[LoopPart], weight: Operand, bias: Operand) -> list[Op]:
+    from cnncli.kernels.convolution.loops import contract
+
+    return [contract(weight.shifted(one.weight), one.source, one.target, bias, one.nest) for one in parts]
 
 
 @dataclass(frozen=True)
@@ -45,8 +62,12 @@ class ConvLoops:
         return self.channels // self.groups, self.filters // self.groups
 
     def forward(self, x: View, y: View, weight: Operand, bias: Operand, has_bias: bool, relu: bool) -> list[Op]:
-        """Return the ops of y = x * weight + bias, one per group; with `relu`, negative results become 0."""
-        from cnncli.kernels.convolution.loops import LoopNest, contract
+        """Return the ops of y = x * weight + bias; with `relu`, negative results become 0."""
+        return _contracted(self.forward_parts(x, y, has_bias=has_bias, relu=relu), weight, bias)
+
+    def forward_parts(self, x: View, y: View, *, has_bias: bool, relu: bool) -> list[LoopPart]:
+        """Return the loops of the forward pass."""
+        from cnncli.kernels.convolution.loops import LoopNest
 
         window, taps = self.window, self._taps
         channels, filters = self._of_group
@@ -61,17 +82,10 @@ class ConvLoops:
             b_steps=(x.channel_step, window.dilation[0] * x.row_step, window.dilation[1] * x.lanes),
             bias_row=int(has_bias), relu=int(relu),
             reach=x.shape[1], first_row=-window.padding[0], row_step=window.stride[0], tap_step=window.dilation[0],
+            groups=self.groups, a_group=filters * channels * taps, b_group=channels * x.channel_step,
+            c_group=filters * y.channel_step, bias_group=filters * int(has_bias),
         )  # fmt: skip
-        return [
-            contract(
-                weight.shifted(group * filters * channels * taps),
-                corner.shifted(group * channels * x.channel_step),
-                y.pixel(group * filters, 0, 0),
-                bias.shifted(group * filters) if has_bias else bias,
-                nest,
-            )
-            for group in range(self.groups)
-        ]
+        return [LoopPart(0, corner, y.operand, nest)]
 
     def weight_gradient(self, x: View, dy: View, target: Partial) -> list[Op]:
         """Return the ops that add the weight gradient of a block of images to `target`."""
@@ -92,52 +106,46 @@ class ConvLoops:
             lengths=(1, *dy.shape[1:]),
             a_steps=(0, dy.row_step, dy.lanes),
             b_steps=(0, window.stride[0] * x.row_step, window.stride[1] * x.lanes),
+            groups=self.groups, a_group=filters * dy.channel_step, b_group=channels * x.channel_step,
+            c_group=filters * channels * rows * columns,
         )  # fmt: skip
-        ops: list[Op] = []
-        for group in range(self.groups):
-            part = target._replace(data=target.data.shifted(group * filters * channels * rows * columns))
-            source = corner.shifted(group * channels * x.channel_step)
-            ops += contract_lanes(dy.pixel(group * filters, 0, 0), source, part, nest)
-        return ops
+        return contract_lanes(dy.operand, corner, target, nest)
 
     def input_gradient(
         self, dy: View, dx: View, weight: Operand, bias: Operand, *, has_bias: bool = False, relu: bool = False
     ) -> list[Op]:
-        """Return the ops that write dx, one per group and class of pixels.
+        """Return the ops that write dx, one per class of pixels.
 
         A transposed convolution adds a bias per map of dx and may rectify; otherwise `bias` holds a zero.
         """
-        from cnncli.kernels.convolution.loops import LoopNest, contract
+        return _contracted(self.input_parts(dy, dx, has_bias=has_bias, relu=relu), weight, bias)
+
+    def input_parts(self, dy: View, dx: View, *, has_bias: bool = False, relu: bool = False) -> list[LoopPart]:
+        """Return the loops of the input gradient, one part per class of pixels."""
+        from cnncli.kernels.convolution.loops import LoopNest
 
         window, taps = self.window, self._taps
         channels, filters = self._of_group
-        ops = []
-        for group in range(self.groups):
-            weights = weight.shifted(group * filters * channels * taps)
-            for v in _classes(dx.shape[1], window, 0):
-                for h in _classes(dx.shape[2], window, 1):
-                    nest = LoopNest(
-                        rows=channels, columns=h.count, outer=v.count, inner=1,
-                        a_row=taps,
-                        b_column=dy.lanes, b_outer=dy.row_step, b_inner=0,
-                        c_row=dx.channel_step, c_column=window.stride[1] * dx.lanes,
-                        c_outer=window.stride[0] * dx.row_step, c_inner=0,
-                        lengths=(filters, v.taps, h.taps),
-                        a_steps=(channels * taps, v.tap_step * window.kernel[1], h.tap_step),
-                        b_steps=(dy.channel_step, -v.back * dy.row_step, -h.back * dy.lanes),
-                        bias_row=int(has_bias), relu=int(relu),
-                        reach=dy.shape[1], first_row=v.start, row_step=1, tap_step=-v.back,
-                    )  # fmt: skip
-                    ops.append(
-                        contract(
-                            weights.shifted(v.tap * window.kernel[1] + h.tap),
-                            dy.pixel(group * filters, v.start, h.start),
-                            dx.pixel(group * channels, v.first, h.first),
-                            bias.shifted(group * channels) if has_bias else bias,
-                            nest,
-                        )
-                    )
-        return ops
+        parts = []
+        for v in _classes(dx.shape[1], window, 0):
+            for h in _classes(dx.shape[2], window, 1):
+                nest = LoopNest(
+                    rows=channels, columns=h.count, outer=v.count, inner=1,
+                    a_row=taps,
+                    b_column=dy.lanes, b_outer=dy.row_step, b_inner=0,
+                    c_row=dx.channel_step, c_column=window.stride[1] * dx.lanes,
+                    c_outer=window.stride[0] * dx.row_step, c_inner=0,
+                    lengths=(filters, v.taps, h.taps),
+                    a_steps=(channels * taps, v.tap_step * window.kernel[1], h.tap_step),
+                    b_steps=(dy.channel_step, -v.back * dy.row_step, -h.back * dy.lanes),
+                    bias_row=int(has_bias), relu=int(relu),
+                    reach=dy.shape[1], first_row=v.start, row_step=1, tap_step=-v.back,
+                    groups=self.groups, a_group=filters * channels * taps, b_group=filters * dy.channel_step,
+                    c_group=channels * dx.channel_step, bias_group=channels * int(has_bias),
+                )  # fmt: skip
+                tap = v.tap * window.kernel[1] + h.tap
+                parts.append(LoopPart(tap, dy.pixel(0, v.start, h.start), dx.pixel(0, v.first, h.first), nest))
+        return parts
 
     def gradient_halo(self, x: Shape, out: Shape) -> Pads:
         """Return the zeros around dy that `input_gradient` reads: top, bottom, left, right."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cnncli.layers.recording import Bound, Graph, Value
 
 #: channels x filters, and either of them, from which on fewer multiplications outweigh the transforms: measured
-_LEAST_PAIRS, _LEAST_CHANNELS = 256, 8
+_LEAST_PAIRS, _LEAST_CHANNELS = 192, 12
 #: with fewer tiles in a map, the results that lie outside of it cost more than is saved
 _FEWEST_TILES = 4
 
@@ -58,7 +58,7 @@ class Winograd:
         return _whole_tiles((0, 0, 0, 0), self.y)
 
     @property
-    def turned_padding(self) -> Pads:
+    def _turned_padding(self) -> Pads:
         """Return the zeros around dy of the convolution that is the input gradient."""
         top, bottom, left, right = self.padding
         return 2 - top, 2 - bottom, 2 - left, 2 - right
@@ -66,7 +66,7 @@ class Winograd:
     @property
     def turned_halo(self) -> Pads:
         """Return the zeros around dy that the input gradient reads."""
-        return _whole_tiles(self.turned_padding, self.x)
+        return _whole_tiles(self._turned_padding, self.x)
 
     def transform(self, node: int, name: str, weight: Table | None = None, *, is_turned: bool = False) -> Step:
         """Return the step that transforms the weights of the layer, or those of a table, once for the whole batch."""
@@ -95,13 +95,15 @@ class Winograd:
         return g.value((scratch_size(chunk_of(tiles(y), x[0], y[0]), x[0], y[0]),))
 
     def correlate(
-        self, b: Bound, weights: Operand, bias: Operand, *, pads: Pads, has_bias: bool, relu: bool
-    ) -> list[Op]:
+        self, b: Bound, weights: Operand, bias: Operand, *, has_bias: bool = False, relu: bool = False,
+        is_turned: bool = False,
+    ) -> list[Op]:  # fmt: skip
         """Return the op that writes y, or dx from dy; the second value written is its scratch memory."""
         from cnncli.compute.program import Op
         from cnncli.kernels.convolution.winograd_sizes import ROWS, chunk_of, columns_of, tiles
 
         x, (y, scratch) = b.reads[0], b.writes
+        pads = self._turned_padding if is_turned else self.padding
         count = tiles(y.shape)
         chunk = chunk_of(count, x.shape[0], y.shape[0])
         operands = {"x": x, "y": y, "u": weights, "bias": bias, "scratch": scratch, "top": pads[0], "left": pads[2]}

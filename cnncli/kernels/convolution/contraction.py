@@ -28,33 +28,44 @@ def _taps_inside(reach: Any, base: Any, step: Any, taps: Any) -> Any:
     return low, max(min(high, taps - 1) - low + 1, 0)
 
 
+@numba.njit(error_model="numpy")
+def _share(groups: Any, rows: Any, part: Any, parts: Any) -> Any:
+    """Return first and last + 1 of a part: of the groups, where there are any, else of the rows."""
+    if groups > 1:
+        return part * groups // parts, (part + 1) * groups // parts, 0, rows
+    return 0, 1, part * rows // parts, (part + 1) * rows // parts
+
+
 @cache
 def contract(rows: int, columns: int, neighbours: int) -> CompiledKernel:
     """Return the kernel of a tile of `rows` x `columns` vectors; its rows may be shared out over parts."""
     tile = make_tile(rows, columns, b_column=LANES if neighbours else None)
 
     def body(a: Reals, b: Reals, c: Reals, bias: Reals, nest: LoopNest, part: Part, parts: Parts, real: Real) -> None:
-        first, last = part * nest.rows // parts, (part + 1) * nest.rows // parts
+        begin, end, first, last = _share(nest.groups, nest.rows, part, parts)
         low = type(real)(0) if nest.relu else type(real)(-np.inf)
-        for outer in range(nest.outer):
-            first_row = nest.first_row + outer * nest.row_step
-            skip, taps = _taps_inside(nest.reach, first_row, nest.tap_step, nest.lengths[1])
-            for i in range(first, last, rows):
-                row = min(i, last - rows)
-                for j in range(0, nest.columns, columns):
-                    column = min(j, nest.columns - columns)
-                    back = nest.overhang if column == nest.columns - columns else 0
-                    tile(
-                        offset(a, row * nest.a_row + skip * nest.a_steps[1]), nest.a_row,
-                        offset(b, outer * nest.b_outer + column * nest.b_column - back + skip * nest.b_steps[1]),
-                        nest.b_column,
-                        offset(c, row * nest.c_row + outer * nest.c_outer + column * nest.c_column - back),
-                        nest.c_row, nest.c_column,
-                        offset(bias, row * nest.bias_row), nest.bias_row, low,
-                        nest.lengths[0], taps, nest.lengths[2],
-                        nest.a_steps[0], nest.a_steps[1], nest.a_steps[2],
-                        nest.b_steps[0], nest.b_steps[1], nest.b_steps[2], 0,
-                    )  # fmt: skip
+        for group in range(begin, end):
+            weights, shift = offset(a, group * nest.a_group), offset(bias, group * nest.bias_group)
+            for outer in range(nest.outer):
+                first_row = nest.first_row + outer * nest.row_step
+                skip, taps = _taps_inside(nest.reach, first_row, nest.tap_step, nest.lengths[1])
+                source = offset(b, group * nest.b_group + outer * nest.b_outer + skip * nest.b_steps[1])
+                target = offset(c, group * nest.c_group + outer * nest.c_outer)
+                for i in range(first, last, rows):
+                    row = min(i, last - rows)
+                    for j in range(0, nest.columns, columns):
+                        column = min(j, nest.columns - columns)
+                        back = nest.overhang if column == nest.columns - columns else 0
+                        tile(
+                            offset(weights, row * nest.a_row + skip * nest.a_steps[1]), nest.a_row,
+                            offset(source, column * nest.b_column - back), nest.b_column,
+                            offset(target, row * nest.c_row + column * nest.c_column - back),
+                            nest.c_row, nest.c_column,
+                            offset(shift, row * nest.bias_row), nest.bias_row, low,
+                            nest.lengths[0], taps, nest.lengths[2],
+                            nest.a_steps[0], nest.a_steps[1], nest.a_steps[2],
+                            nest.b_steps[0], nest.b_steps[1], nest.b_steps[2], 0,
+                        )  # fmt: skip
 
     return CompiledKernel(body, f"contract{rows}x{columns}x{neighbours}")
 
@@ -67,26 +78,29 @@ def contract_lanes(rows: int, columns: int, neighbours: int) -> CompiledKernel:
     def body(
         a: Reals, b: Reals, c: Partial, nest: LoopNest, block: Block, part: Part, parts: Parts, real: Real
     ) -> None:
-        tiles = nest.rows // rows
-        first, last = part * tiles // parts * rows, (part + 1) * tiles // parts * rows
+        begin, end, low, high = _share(nest.groups, nest.rows // rows, part, parts)
         target = offset(c.data, block // c.blocks * c.step)
         keep = 1 if block % c.blocks else 0
         for image in range(min(nest.together, nest.blocks - block * nest.together)):
-            for row in range(first, last, rows):
-                for outer in range(nest.outer):
-                    for inner in range(nest.inner):
-                        for column in range(0, nest.columns, columns):
-                            tile(
-                                offset(a, image * nest.a_block + row * nest.a_row), nest.a_row,
-                                offset(b, image * nest.b_block + outer * nest.b_outer + inner * nest.b_inner
-                                       + column * nest.b_column), nest.b_column,
-                                offset(target, row * nest.c_row + outer * nest.c_outer + inner * nest.c_inner
-                                       + column * nest.c_column), nest.c_row, nest.c_column,
-                                target, 0, real,
-                                nest.lengths[0], nest.lengths[1], nest.lengths[2],
-                                nest.a_steps[0], nest.a_steps[1], nest.a_steps[2],
-                                nest.b_steps[0], nest.b_steps[1], nest.b_steps[2], keep,
-                            )  # fmt: skip
+            for group in range(begin, end):
+                left = offset(a, image * nest.a_block + group * nest.a_group)
+                right = offset(b, image * nest.b_block + group * nest.b_group)
+                for row in range(low * rows, high * rows, rows):
+                    for outer in range(nest.outer):
+                        for inner in range(nest.inner):
+                            place = group * nest.c_group + row * nest.c_row
+                            place += outer * nest.c_outer + inner * nest.c_inner
+                            source = offset(right, outer * nest.b_outer + inner * nest.b_inner)
+                            for column in range(0, nest.columns, columns):
+                                tile(
+                                    offset(left, row * nest.a_row), nest.a_row,
+                                    offset(source, column * nest.b_column), nest.b_column,
+                                    offset(target, place + column * nest.c_column), nest.c_row, nest.c_column,
+                                    target, 0, real,
+                                    nest.lengths[0], nest.lengths[1], nest.lengths[2],
+                                    nest.a_steps[0], nest.a_steps[1], nest.a_steps[2],
+                                    nest.b_steps[0], nest.b_steps[1], nest.b_steps[2], keep,
+                                )  # fmt: skip
             keep = 1
 
     return CompiledKernel(body, f"contract_lanes{rows}x{columns}x{neighbours}")

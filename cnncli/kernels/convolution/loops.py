@@ -40,6 +40,8 @@ class LoopNest(NamedTuple):
     reach, first_row, row_step, tap_step : int
         `contract` leaves out what it would multiply with zeros above and below the image: the second reduction loop
         reads row ``first_row + outer * row_step + tap * tap_step`` of B, and only rows 0 .. reach-1 are there (0: all).
+    groups, a_group, b_group, c_group, bias_group : int
+        All of it is done for so many groups, so far apart.
     blocks, together, a_block, b_block : int
         `contract_lanes` adds up `together` blocks of images, `a_block` and `b_block` apart, of `blocks` in all.
     """
@@ -66,6 +68,11 @@ class LoopNest(NamedTuple):
     first_row: int = 0
     row_step: int = 0
     tap_step: int = 0
+    groups: int = 1
+    a_group: int = 0
+    b_group: int = 0
+    c_group: int = 0
+    bias_group: int = 0
     blocks: int = 1 << 40
     together: int = 1
     a_block: int = 0
@@ -77,9 +84,8 @@ def contract(a: Operand, b: Operand, c: Operand, bias: Operand, nest: LoopNest, 
     whole = max(1, nest.columns - 1) if nest.overhang else nest.columns
     tile = best_tile(max(1, nest.rows // parts), whole)
     operands = {"a": a, "b": b, "c": c, "bias": bias, "nest": nest}
-    return Op(
-        "convolution.contraction.contract", operands, parts, (*tile, int(nest.b_column == LANES)), nest.rows // tile[0]
-    )
+    most = nest.groups if nest.groups > 1 else nest.rows // tile[0]
+    return Op("convolution.contraction.contract", operands, parts, (*tile, int(nest.b_column == LANES)), most)
 
 
 def contract_lanes(a: Operand, b: Operand, c: Partial, nest: LoopNest, parts: int = 1) -> list[Op]:
@@ -92,7 +98,8 @@ def contract_lanes(a: Operand, b: Operand, c: Partial, nest: LoopNest, parts: in
             operands = {"a": a.shifted(row * nest.a_row), "b": b.shifted(column * nest.b_column), "c": target}
             operands["nest"] = nest._replace(rows=rows, columns=columns)
             variant = height, width, int(nest.b_column == LANES)
-            ops.append(Op("convolution.contraction.contract_lanes", operands, parts, variant, rows // height))
+            most = nest.groups if nest.groups > 1 else rows // height
+            ops.append(Op("convolution.contraction.contract_lanes", operands, parts, variant, most))
     return ops
 
 

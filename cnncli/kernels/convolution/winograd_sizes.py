@@ -13,6 +13,8 @@ GROUP = LANES // ROWS
 DEPTH = 64
 #: numbers that transformed tiles may take: about half of a second cache of 1 MiB
 _ROOM = 1 << 18
+#: numbers of pixels that meet all panels of weights: three quarters of a first cache of 32 KiB
+_NEAR = 3 << 11
 
 
 def tiles(shape: Shape) -> int:
@@ -30,6 +32,13 @@ def chunk_of(count: int, channels: int, filters: int) -> int:
     """Return the tiles that are transformed, multiplied and transformed back before the next ones."""
     columns = columns_of(count)
     fit = _ROOM // (16 * LANES * (channels + filters))
+    return max(1, min(fit // columns, -(-count // columns))) * columns
+
+
+def packed_chunk(count: int, depth: int) -> int:
+    """Return the results that `packed.contract_packed` makes at a time, each from `depth` pixels."""
+    columns = columns_of(count)
+    fit = _NEAR // (LANES * max(1, min(depth, DEPTH)))
     return max(1, min(fit // columns, -(-count // columns))) * columns
 
 
