@@ -77,6 +77,7 @@ def compare(text, rule, source, images, labels, tmp_path):
         "train", arch, *source, "--init-from", first, "--no-shuffle", "-e", EPOCHS,
         "-b", BATCH, "--optimizer", rule, "--lr", RATES[rule], "--schedule", "constant", "--val-split", 0,
         "--run-dir", run, "-j", 2, "-q",
+        "--augment", "none",
     )  # fmt: skip
     assert result.code == 0, result.err
     with (run / "history.csv").open() as file:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from cnncli.tasks.train.resume import SavedRun
 
 _SHARE_OF_MEMORY = 0.8
-_SMALLEST_PHOTOGRAPH = 24  # shorter side of images that are augmented without being asked [px]
+_SMALLEST_AUGMENTED = 24  # shorter side of images that are augmented without being asked [px]
 
 
 @dataclass(frozen=True)
@@ -200,16 +200,18 @@ def _augmentation(options: TrainingOptions, data: Dataset) -> tuple[Augmentation
     """Return the random changes of training images that were asked for, or those that suit the data set, with a note.
 
     Photographs to be classified are turned left to right and cropped, as is usual for CIFAR (He et al. 2015, section
-    4.2); a digit or a number that is estimated may depend on where things are, so such images stay as they are.
+    4.2). Digits that their makers put into the middle are moved a little. A number that is estimated may depend on
+    where things are, and of other gray images nothing is known: they stay as they are.
     """
     channels, height, width = data.image_shape
     if options.augment != "auto":
         augmentation = parse_augmentation(options.augment)
         augmentation.check(height, width)
         return augmentation, ()
-    if channels < 3 or data.light_on_dark or data.targets == "numbers" or min(height, width) < _SMALLEST_PHOTOGRAPH:
+    is_photograph = channels == 3 and not data.light_on_dark and data.targets != "numbers"
+    if min(height, width) < _SMALLEST_AUGMENTED or not (is_photograph or data.placement):
         return UNCHANGED, ()
-    text = f"flip,crop:{min(height, width) // 8}"
+    text = f"flip,crop:{min(height, width) // 8}" if is_photograph else "shift:2"
     note = f"training images are changed at random by --augment {text}; --augment none leaves them as they are"
     return parse_augmentation(text), (note,)
 

@@ -189,11 +189,12 @@ def test_photographs_to_be_classified_are_changed_without_being_asked():
         images = np.zeros((40, side, side, channels), np.uint8)
         part = Split(images, np.arange(40) % 10)
         data = replace(digits, train=part, test=part.first(0), mean=(0.5,) * channels, std=(0.5,) * channels,
-                       light_on_dark=False, placement=None, **more)  # fmt: skip
+                       light_on_dark="placement" in more, **{"placement": None} | more)  # fmt: skip
         plan = plan_training(options, read_source("digits"), data)
         return plan.augmentation.text, any("--augment none" in note for note in plan.notes)
 
     assert planned(32, 3) == ("flip,crop:4", True)
+    assert planned(28, 1, placement=digits.placement) == ("shift:2", True)
     assert planned(23, 3) == ("none", False)
     assert planned(32, 1) == ("none", False)
     assert plan_training(options, read_source("digits"), digits).augmentation.text == "none"
