@@ -60,14 +60,14 @@ def test_batch_of_many_blocks():
     check(build(*NETWORKS["lenet-like"]), count=150, batch_size=150)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     size=st.tuples(st.integers(3, 9), st.integers(3, 9), st.integers(1, 4)),
     kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
     stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     padding=st.lists(st.integers(0, 2), min_size=4, max_size=4),
     dilation=st.integers(1, 2),
-    filters=st.integers(1, 9),
+    filters=st.sampled_from([1, 3, 8]),  # each other number is one more tile to compile
     second=st.integers(1, 2),
     seed=st.integers(0, 1000),
 )
