@@ -39,6 +39,7 @@ COMMANDS = {
     "train": ("cnncli.cli.train", "Train a network on images."),
     "eval": ("cnncli.cli.eval", "Measure a trained network on labelled images."),
     "report": ("cnncli.cli.report", "Write curves, confusion matrix and a page of a run."),
+    "info": ("cnncli.cli.info", "Say what a checkpoint holds."),
     "predict": ("cnncli.cli.predict", "Classify images with a trained network."),
     "data": ("cnncli.cli.data", "List, fetch, check and describe data sets."),
     "bench": ("cnncli.cli.bench", "Measure how fast a network runs, or print its plan."),

@@ -52,7 +52,8 @@ def command(**options: Any) -> None:
       cnn train --resume runs/lenet5-mnist-1            go on after Ctrl-C
       cnn train --resume runs/digits-1 --epochs 100     make a run longer
 
-    The run directory holds config.yaml, model.yaml, best.safetensors, last.safetensors, history.csv and result.json.
+    The run directory holds best.safetensors, last.safetensors, config.yaml, model.yaml, history.csv, result.json,
+    and the pictures of `cnn report`.
     The same options and seed give the same best.safetensors with any number of threads. Ctrl-C saves and stops, kill
     -USR1 saves and goes on; --resume continues, after a power cut too, and ends with the same weights.
     """

@@ -144,7 +144,8 @@ def test_a_forgotten_momentum_is_noticed(whole, tmp_path):
 def test_patience_and_plateau_go_on_counting(tmp_path):
     class Stuck(FakeSession):
         def examine(self, images, labels):
-            return Examined(np.ones(len(labels)), np.zeros(len(labels), np.int64), np.zeros((len(labels), 10)))
+            rows = np.zeros((len(labels), 10))
+            return Examined(np.ones(len(labels)), np.zeros(len(labels), np.int64), rows, rows)
 
     options = {"epochs": 20, "schedule": "plateau", "patience": 8}
     begin(tmp_path / "whole", Stuck, **options)
