@@ -97,6 +97,22 @@ def test_keras_archive_is_read(tmp_path, small):
     assert data.notes
 
 
+@pytest.mark.parametrize("form", ["archive", "files"])
+def test_the_cache_of_keras_is_used_beside_the_own_one(tmp_path, small, monkeypatch, form):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("CNN_OFFLINE", "1")
+    keras = tmp_path / ".keras/datasets"
+    if form == "archive":
+        keras.mkdir(parents=True)
+        np.savez(keras / "mnist.npz", x_train=small[0], y_train=small[1], x_test=small[2], y_test=small[3])
+    else:
+        write(keras / "mnist", small)
+    assert np.array_equal(load_dataset("mnist").test.images[..., 0], small[2])
+    with pytest.raises(UnavailableError):
+        load_dataset("mnist", tmp_path / "elsewhere")
+
+
 @pytest.mark.parametrize("kind", ["objects", "missing", "float", "cut", "claims"])
 def test_bad_keras_archives_are_refused(tmp_path, small, kind):
     arrays = dict(zip(("x_train", "y_train", "x_test", "y_test"), small, strict=True))

@@ -100,7 +100,7 @@ def find_copy(folder: Path, known: CifarSet) -> Copy | None:
 
 def find_pickled(folder: Path, known: CifarSet) -> Path | None:
     """Return the copy that torchvision or Keras made, which is not read."""
-    for place in (folder / known.name, folder, Path.home() / ".keras/datasets"):
+    for place in (folder / known.name, folder):
         for name in known.pickled:
             if (place / name).exists():
                 return place / name

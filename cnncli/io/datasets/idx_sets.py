@@ -67,9 +67,14 @@ def find_copy(folder: Path, known: IdxSet) -> tuple[Path, ...] | None:
     """Return the paths of a copy below `folder`, or None.
 
     For MNIST ``X/mnist``, ``X`` itself, torchvision's ``X/MNIST/raw`` and ``X/raw`` are looked at in this order, each
-    for the four IDX files (compressed or not) and then for Keras' ``mnist.npz``.
+    for the four IDX files (compressed or not) and then for Keras' ``mnist.npz``. Beside the user's cache Keras' own
+    cache is looked at.
     """
-    for place in (folder / known.name, folder, folder / known.cache_name / "raw", folder / "raw"):
+    places = [folder / known.name, folder, folder / known.cache_name / "raw", folder / "raw"]
+    if _is_users_cache(folder):
+        keras = Path.home() / ".keras" / "datasets"
+        places += [keras / known.name, keras]
+    for place in places:
         found = [_find_idx(place, file.name) for file in known.files]
         if all(found):
             return tuple(path for path in found if path)
@@ -111,6 +116,13 @@ def load_idx_set(paths: tuple[Path, ...], known: IdxSet) -> Dataset:
         placement=known.placement,
         notes=notes,
     )
+
+
+def _is_users_cache(folder: Path) -> bool:
+    try:
+        return folder == cache_folder(None)
+    except CnnError:  # a user without a home directory has no caches
+        return False
 
 
 def _find_idx(place: Path, name: str) -> Path | None:
