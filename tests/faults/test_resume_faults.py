@@ -12,8 +12,9 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
-from command_line import run_cnn
+from command_line import expect_error, run_cnn
 from faults.installed import CNN, run
 from tasks.train.continued import assert_same, begin, go_on, history
 
@@ -92,6 +93,30 @@ def test_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(whole, tmp_
     epoch = read_checkpoint(tmp_path / "run/last.safetensors").training["epoch"]
     result = run([*RESUME, "--epochs", str(epoch + 1)], tmp_path)
     assert result.code == 0, result.err
+
+
+def test_pictures_of_ones_own_are_found_again_and_may_have_moved(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    arrays = {f"x_{part}": random.integers(0, 99, (40, 8, 8, 1), np.uint8) for part in ("train", "test")}
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    np.savez("own.npz", **arrays, y_train=np.arange(40) % 4, y_test=np.arange(40) % 4)
+    common = ["train", "-d", "own.npz", "--schedule", "constant", "--augment", "crop:1,flip", "--no-report", "-q"]
+    assert run_cnn(*common, "-e", 3, "-o", "whole").code == 0
+    assert run_cnn(*common, "-e", 1, "-o", "run").code == 0
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run_cnn("train", "--resume", "../run", "-e", 2, "-q", "--no-report", "--augment", "flip,crop:1").code == 0
+    os.rename("../own.npz", "moved.npz")
+    expect_error(run_cnn("train", "--resume", "../run", "-e", 3, "-q"), 3, "own.npz: no such file")
+    np.savez("other.npz", **arrays, y_train=np.arange(40) % 4, y_test=np.arange(40)[::-1] % 4)
+    other = run_cnn("train", "--resume", "../run", "-e", 3, "-q", "-d", "other.npz")
+    expect_error(other, 3, "the images of other are not those of the run: SHA-256 ")
+    moved = run_cnn("train", "--resume", "../run", "-e", 3, "-q", "--no-report", "-d", "moved.npz")
+    assert moved.code == 0, moved.err
+    assert history(tmp_path / "run") == history(tmp_path / "whole")
+    found = [read_checkpoint(tmp_path / name / "last.safetensors") for name in ("run", "whole")]
+    assert all(np.array_equal(found[0].parameters[name], array) for name, array in found[1].parameters.items())
+    assert found[0].training["source"] == found[1].training["source"] == "own.npz"
 
 
 REFUSED = {

@@ -11,6 +11,7 @@ import numpy as np
 
 from cnncli.errors import InvalidInputError, UsageError
 from cnncli.io.checkpoint import BEST, LAST, Checkpoint, check_parameters, read_checkpoint
+from cnncli.io.datasets.catalogue import is_own
 from cnncli.io.datasets.dataset import Dataset
 from cnncli.model import Model, parse_model
 from cnncli.model.sources import Source
@@ -79,7 +80,7 @@ class SavedRun:
     @property
     def is_changed(self) -> bool:
         """Return whether the steps to come may differ from those that were planned."""
-        return any(name == "epochs" or name not in FREE for name in self.changed)
+        return any(name == "epochs" or name not in (*FREE, "dataset") for name in self.changed)
 
     @property
     def folder(self) -> Path:
@@ -204,7 +205,9 @@ def with_changes(saved: SavedRun, typed: Mapping[str, Any], *, override: bool) -
     """
     options = saved.options
     changed = {name: value for name, value in typed.items() if getattr(options, name) != value}
-    learnt = {name: value for name, value in changed.items() if name not in FREE}
+    # files that have moved: their content is compared once they are read
+    has_moved = "dataset" in changed and is_own(changed["dataset"]) and is_own(options.dataset)
+    learnt = {name: value for name, value in changed.items() if name not in (*FREE, "dataset" if has_moved else "")}
     fixed = [name for name in learnt if name not in OVERRIDABLE]
     if fixed or (learnt and not override):
         pairs = [(_shown(name, value), _shown(name, getattr(options, name))) for name, value in learnt.items()]

@@ -52,6 +52,7 @@ class RunRecord:
 
     def __init__(self, plan: TrainingPlan, run: RunDirectory) -> None:
         self._plan, self._run = plan, run
+        self._source: str = plan.options.dataset  # as it was typed when the run began
         self.history: list[EpochDone] = []
         self._table = ",".join(_HISTORY) + "\n"
         self.best: EpochDone | None = None
@@ -84,6 +85,7 @@ class RunRecord:
         for row in saved.history:
             self.add(row)
         self.best, self.plateau = saved.best, saved.plateau
+        self._source = str(saved.checkpoint.training.get("source", self._source))
 
     def forget_best(self) -> None:
         """Let the best epoch be chosen among those to come."""
@@ -181,7 +183,7 @@ class RunRecord:
             "lr": plan.lr,
             "momentum": plan.momentum if OPTIMIZERS[options.optimizer].momentum is not None else None,
             "augment": plan.augmentation.text,
-            "source": options.dataset,
+            "source": self._source,
         }
         facts: dict[str, Any] = wanted | chosen | {"data_sha256": plan.data.sha256, "versions": plan.versions}
         return facts | ({"overrides": list(plan.overrides)} if plan.overrides else {})
