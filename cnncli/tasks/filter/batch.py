@@ -37,8 +37,10 @@ def filter_one_file(job: Job, plan: FilterPlan, options: FileOptions, standard_i
 
         if _is_large(job.source):
             from cnncli.compute.store import routine
+            from cnncli.kernels.image_filter.arguments import FLOATS, NARROW, U8
 
-            routine("image_filter.strip.filter_strip").preload()
+            for arithmetic in (FLOATS, NARROW):
+                routine("image_filter.fused_strip.fused_strip", arithmetic, U8).preload()
 
         loaded = loading.result()
     try:
