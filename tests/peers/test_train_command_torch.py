@@ -33,17 +33,28 @@ def idx(array):
     return gzip.compress(bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.tobytes())
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
+def write_idx(folder, size):
+    """Write COUNT images as an unknown copy of MNIST; return images (N, H, W) and labels."""
     (folder / "mnist").mkdir()
     rng = np.random.default_rng(4)
     labels = (np.arange(COUNT) * 7 % 10).astype(np.uint8)
-    images = (rng.integers(0, 200, (COUNT, SIZE, SIZE)) + labels[:, None, None] * 5).astype(np.uint8)
+    images = (rng.integers(0, 200, (COUNT, size, size)) + labels[:, None, None] * 5).astype(np.uint8)
     for split, count in {"train": COUNT, "t10k": 10}.items():
         (folder / f"mnist/{split}-images-idx3-ubyte.gz").write_bytes(idx(images[:count]))
         (folder / f"mnist/{split}-labels-idx1-ubyte.gz").write_bytes(idx(labels[:count]))
-    return folder, images, labels
+    return images, labels
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    return folder, *write_idx(folder, SIZE)
+
+
+def test_images_in_their_order_are_not_changed_at_random(tmp_path):
+    images, labels = write_idx(tmp_path, 28)
+    text = text_of("alexnet", 10, (28, 28, 1)).replace("layers:", f"layers:\n  - {START}")
+    compare(text, "momentum", ["-d", "mnist", "--data-dir", tmp_path], images[..., None], labels, tmp_path)
 
 
 @pytest.mark.parametrize("rule", RATES)
@@ -77,7 +88,6 @@ def compare(text, rule, source, images, labels, tmp_path):
         "train", arch, *source, "--init-from", first, "--no-shuffle", "-e", EPOCHS,
         "-b", BATCH, "--optimizer", rule, "--lr", RATES[rule], "--schedule", "constant", "--val-split", 0,
         "--run-dir", run, "-j", 2, "-q",
-        "--augment", "none",
     )  # fmt: skip
     assert result.code == 0, result.err
     with (run / "history.csv").open() as file:

@@ -201,7 +201,8 @@ def _augmentation(options: TrainingOptions, data: Dataset) -> tuple[Augmentation
 
     Photographs to be classified are turned left to right and cropped, as is usual for CIFAR (He et al. 2015, section
     4.2). Digits that their makers put into the middle are moved a little. A number that is estimated may depend on
-    where things are, and of other gray images nothing is known: they stay as they are.
+    where things are, and of other gray images nothing is known: they stay as they are, and so do all images that are
+    taken in their order.
     """
     channels, height, width = data.image_shape
     if options.augment != "auto":
@@ -209,7 +210,8 @@ def _augmentation(options: TrainingOptions, data: Dataset) -> tuple[Augmentation
         augmentation.check(height, width)
         return augmentation, ()
     is_photograph = channels == 3 and not data.light_on_dark and data.targets != "numbers"
-    if min(height, width) < _SMALLEST_AUGMENTED or not (is_photograph or data.placement):
+    is_small = min(height, width) < _SMALLEST_AUGMENTED
+    if is_small or not options.shuffle or not (is_photograph or data.placement):
         return UNCHANGED, ()
     text = f"flip,crop:{min(height, width) // 8}" if is_photograph else "shift:2"
     note = f"training images are changed at random by --augment {text}; --augment none leaves them as they are"
