@@ -35,6 +35,7 @@ OTHER_FILES = {
     "stream_name": "stdout.tif",
     "compare": True,
     "split_channels": True,
+    "grid": True,
     "precision": 2,
     "align": True,
     "threads": 3,
