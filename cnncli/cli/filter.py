@@ -86,7 +86,8 @@ def _filter(given: FilterArguments) -> int:
         jobs = [Job(source.path, None) for source in sources]
     else:
         extension, split = default_extension(plan), given.split_channels
-        jobs = plan_jobs(sources, given.output, label(given), default_extension=extension, split_channels=split)
+        output = "{stem}-{kernel}{ext}" if given.output is None and settings.all_frames else given.output
+        jobs = plan_jobs(sources, output, label(given), default_extension=extension, split_channels=split)
     check_encoding(given, [job.target for job in jobs])
     if given.shard:  # of jobs that were checked together: the shards of a batch may run at the same time
         part, parts = parse_shard(given.shard)

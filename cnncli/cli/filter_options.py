@@ -17,6 +17,20 @@ if TYPE_CHECKING:
     from cnncli.tasks.filter.options import FileOptions
 
 _PRINTED_DECIMALS = 4
+ALL_FRAMES = -1  # of --frame all
+
+
+class FrameType(click.ParamType[int]):
+    """A number from 0 on, or ``all`` as ALL_FRAMES."""
+
+    name = "frame"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number; fail where there is none."""
+        if str(value).strip().lower() == "all":
+            return ALL_FRAMES
+        return click.IntRange(0).convert(value, param, ctx)
+
 
 _OPTIONS = (
     click.option(
@@ -43,7 +57,7 @@ _OPTIONS = (
     click.option("--alpha", type=click.Choice(["keep", "filter", "drop"]), default="keep", help="Transparency [keep]."),
     click.option("--as", "tool", metavar="TOOL", help="Like torch keras opencv scipy imagemagick pillow vips lecture."),
     click.option("--no-exif", is_flag=True, help="Leave pictures as stored, not turned upright."),
-    click.option("--frame", type=click.IntRange(0), metavar="N", help="Picture N of an animation or stack [0]."),
+    click.option("--frame", type=FrameType(), metavar="N|all", help="Picture N of an animation or stack [0]; or all."),
     click.option("--nan-to", type=float, metavar="X", help="Replace samples that are not finite."),
     click.option(
         "--max-pixels",
@@ -253,6 +267,10 @@ def check_together(given: FilterArguments) -> None:
         raise UsageError("-o - and --json would share standard output", hint="write to a file: -o FILE")
     if given.quiet and given.verbose:
         raise UsageError("-q and -v exclude each other", hint="give one of them")
+    if given.frame == ALL_FRAMES:
+        for option, is_given in (("--print", given.print_), ("--split-channels", given.split_channels)):
+            if is_given:
+                raise UsageError(f"--frame all writes one file of all pictures, {option} does not apply")
     if given.grid is not None:
         others = {"-o": given.output is not None, "--compare": given.compare, "--split-channels": given.split_channels}
         for option, is_given in others.items():
@@ -308,7 +326,8 @@ def file_options(given: FilterArguments, *, threads: int, printing: bool, align:
     shortened = _PRINTED_DECIMALS if printing and not given.as_json else None
     return FileOptions(
         exif=not given.no_exif,
-        frame=given.frame,
+        frame=None if given.frame == ALL_FRAMES else given.frame,
+        all_frames=given.frame == ALL_FRAMES,
         max_pixels=given.max_pixels,
         alpha=given.alpha,
         nan_to=given.nan_to,

@@ -44,7 +44,7 @@ def filter_one_file(job: Job, plan: FilterPlan, options: FileOptions, standard_i
 
         loaded = loading.result()
     try:
-        where = destination(job, loaded.image, plan, options)
+        where = destination(job, loaded.image, plan, options, len(loaded.timing))
         check_destination(job, where, options)
         return store(0, job, where, apply(loaded, plan, options), options)
     except CnnError as error:
@@ -101,7 +101,7 @@ def _whole(
     if skip and not manifest.kept and not options.split_channels and os.path.lexists(str(job.target)):
         return Outcome(index, job.source, job.target, "skipped")
     loaded = load(job, plan, options, fingerprint=manifest.kept, standard_input=standard_input)
-    where = destination(job, loaded.image, plan, options)
+    where = destination(job, loaded.image, plan, options, len(loaded.timing))
     if skip:
         if manifest.kept:
             finished = manifest.finished(job.source, where.paths, loaded.sha256)

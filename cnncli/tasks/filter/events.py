@@ -62,6 +62,8 @@ class Outcome:
         The printed matrix.
     channels : list of str
         A name for each channel of the result, as `FilterResult`; none for gray.
+    pictures : int
+        Of an animation or stack.
     """
 
     index: int
@@ -82,6 +84,7 @@ class Outcome:
     sha256: str = ""
     outputs: dict[str, int] = field(default_factory=dict)
     channels: list[str] = field(default_factory=list)
+    pictures: int = 1
     failure: Failure | None = None
 
 

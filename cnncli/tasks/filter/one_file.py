@@ -22,7 +22,8 @@ from cnncli.io.atomic import ensure_writable, make_directory, read_regular_file,
 from cnncli.io.images.decode import decode_image
 from cnncli.io.images.encode import encode_image
 from cnncli.io.images.formats import format_of, looks_like_image, named_content
-from cnncli.io.images.image import MAX_FILE_BYTES, MAX_PIXELS, Header, Image
+from cnncli.io.images.frames import ONE_PICTURE, Timing, alike, check_total, encode_animation, read_timing
+from cnncli.io.images.image import MAX_FILE_BYTES, MAX_PIXELS, EncodeOptions, Header, Image, frame_notes
 from cnncli.io.matrix_text import MATRIX_EXTENSIONS, matrix_bytes, matrix_lines
 from cnncli.io.standard_output import write_standard_output
 from cnncli.tasks.filter.events import Outcome
@@ -39,10 +40,12 @@ _LARGE = 1 << 22  # samples; less needs no question about memory unless it is pa
 
 @dataclass(frozen=True)
 class Loaded:
-    """A decoded input and the fingerprint of its file."""
+    """A decoded input and the fingerprint of its file; of an animation or stack the other pictures, too."""
 
     image: Image
     sha256: str = ""
+    further: tuple[Image, ...] = ()
+    timing: Timing = ONE_PICTURE
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Filtered:
     result: FilterResult
     source: Image
     sha256: str
+    further: tuple[Image, ...] = ()
+    timing: Timing = ONE_PICTURE
 
 
 def load(
@@ -90,14 +95,25 @@ def load(
     if named_so and is_text_matrix(data):
         values = parse_matrix(data, where).astype(np.float64)
         return Loaded(finite(Image(values, mode="matrix", format="MATRIX"), options, where), digest)
-    image = decode_image(
-        data, where, exif=options.exif, frame=options.frame, max_pixels=options.max_pixels, admit=admit
-    )
+    timing = read_timing(data, where) if options.all_frames else ONE_PICTURE
+    numbers = range(len(timing)) if len(timing) > 1 else [options.frame]
+
+    def decoded(number: int | None) -> Image:
+        image = decode_image(data, where, exif=options.exif, frame=number, max_pixels=options.max_pixels, admit=admit)
+        if len(timing) > 1:
+            image = replace(image, notes=tuple(n for n in image.notes if n not in frame_notes(number, len(timing))))
+        if options.alpha == "drop" and image.alpha is not None:
+            image = replace(image, alpha=None).noted("transparency dropped")
+        return finite(image, options, where)
+
+    image = decoded(numbers[0])
+    check_total(timing, image, options.max_pixels, where)
+    image, *further = alike([image, *(decoded(number) for number in numbers[1:])])
     if job.source != "-" and image.format not in ("NPY", named_content(job.source)):
         image = image.noted(f"{job.source} holds {image.format}, whatever its name says")
-    if options.alpha == "drop" and image.alpha is not None:
-        image = replace(image, alpha=None).noted("transparency dropped")
-    return Loaded(finite(image, options, where), digest)
+    if further:
+        image = image.noted(f"{len(timing)} pictures, each filtered by itself")
+    return Loaded(image, digest, tuple(further), timing)
 
 
 def apply(loaded: Loaded, plan: FilterPlan, options: FileOptions, *, compiled: bool | None = None) -> Filtered:
@@ -138,7 +154,17 @@ def apply(loaded: Loaded, plan: FilterPlan, options: FileOptions, *, compiled: b
         title = f"{source.size} · {' + '.join(step.name for step in plan.steps) or 'no kernel'} · range {result.range}"
         picture, note = channel_grid(source, result, alpha, title)
         image = Image(picture, density=source.density).noted(*([note] if note else []))
-    return Filtered(image, result, source, loaded.sha256)
+    others = [apply(Loaded(one), plan, options, compiled=compiled) for one in loaded.further]
+    if others:
+        result = _over_all([result, *(other.result for other in others)])
+    return Filtered(image, result, source, loaded.sha256, tuple(other.image for other in others), loaded.timing)
+
+
+def _over_all(results: Sequence[FilterResult]) -> FilterResult:
+    """Return the first result with the extremes of all, and the mean counts of what was clipped."""
+    below, above = (round(sum(getattr(r, name) for r in results) / len(results)) for name in ("below", "above"))
+    least, most = min(r.minimum for r in results), max(r.maximum for r in results)
+    return replace(results[0], minimum=least, maximum=most, below=below, above=above)
 
 
 def store(index: int, job: Job, where: Destination, filtered: Filtered, options: FileOptions) -> Outcome:
@@ -154,9 +180,14 @@ def store(index: int, job: Job, where: Destination, filtered: Filtered, options:
     if not where.paths:
         text = matrix_lines(_with_alpha(image), precision=options.precision, align=options.align)
     elif where.paths == ("-",):
-        data = _encoded(image, "-", options)
+        data, more = _encoded_all(filtered, "-", options)
         write_standard_output(data)
         outputs["-"] = len(data)
+        image = image.noted(*more)
+    elif filtered.further:
+        data, more = _encoded_all(filtered, where.paths[0], options)
+        outputs = _write_files([(where.paths[0], data)], options)
+        image = image.noted(*more)
     else:
         outputs = _store_files(image, where.paths, options)
     result, source = filtered.result, filtered.source
@@ -176,6 +207,7 @@ def store(index: int, job: Job, where: Destination, filtered: Filtered, options:
         clip_report=result.clip_report,
         notes=[*result.notes, *image.notes, *([where.note] if where.note else [])],
         text=text,
+        pictures=1 + len(filtered.further),
         channels=list(result.channels) if any(result.channels) else [],
         sha256=filtered.sha256,
         outputs=outputs,
@@ -233,8 +265,14 @@ def _store_files(image: Image, paths: Sequence[str], options: FileOptions) -> di
             replace(image, pixels=np.ascontiguousarray(image.pixels[..., channel : channel + 1]), icc=None)
             for channel in range(len(paths))
         ]
-    encoded = [(path, _encoded(plane, path, options)) for path, plane in zip(paths, planes, strict=True)]
-    folder = os.path.dirname(paths[0])
+    return _write_files(
+        [(path, _encoded(one, path, options)) for path, one in zip(paths, planes, strict=True)], options
+    )
+
+
+def _write_files(encoded: Sequence[tuple[str, bytes | bytearray]], options: FileOptions) -> dict[str, int]:
+    """Write files, all of them or none; return the size of each."""
+    folder = os.path.dirname(encoded[0][0])
     if options.make_folders and folder and not os.path.isdir(folder):
         make_directory(folder)
     sizes: dict[str, int] = {}
@@ -258,6 +296,20 @@ def _encoded(image: Image, target: str, options: FileOptions) -> bytes | bytearr
     if kind == "TEXT":
         return matrix_bytes(_with_alpha(image), name, precision=options.precision)
     return encode_image(image, kind, where=where, level=options.level, quality=options.quality, threads=options.threads)
+
+
+def _encoded_all(filtered: Filtered, target: str, options: FileOptions) -> tuple[bytes | bytearray, tuple[str, ...]]:
+    """Return the bytes of one picture, or of all of an animation or stack, and notes."""
+    images = [filtered.image, *filtered.further]
+    if len(images) == 1:
+        return _encoded(images[0], target, options), ()
+    name, where = (options.stream_name, "stdout") if target == "-" else (target, target)
+    kind = format_of(name)
+    if kind != "TIFF" and len({one.size for one in images}) > 1:
+        message = f"its pictures have {len({one.size for one in images})} sizes, a {kind} has one"
+        raise InvalidInputError(message, where=where, hint="write .tif")
+    settings = EncodeOptions(options.level, options.quality, options.threads)
+    return encode_animation(images, kind, filtered.timing, settings)
 
 
 def _with_alpha(image: Image) -> NDArray:

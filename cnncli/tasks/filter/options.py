@@ -31,6 +31,8 @@ class FileOptions:
         Turn pictures upright.
     frame : int, optional
         Which picture of an animation or stack.
+    all_frames : bool
+        Every picture of an animation or stack, to a file of the same kind.
     max_pixels : int
         Of an input.
     alpha : str
@@ -67,6 +69,7 @@ class FileOptions:
 
     exif: bool = True
     frame: int | None = None
+    all_frames: bool = False
     max_pixels: int = _keeps_result(MAX_PIXELS)
     alpha: str = "keep"
     nan_to: float | None = None

@@ -14,6 +14,7 @@ from cnncli.filtering.plan import FilterPlan, resolve_plan
 from cnncli.io.atomic import ensure_writable
 from cnncli.io.images.encode import check_holds, obstacle
 from cnncli.io.images.formats import format_of
+from cnncli.io.images.frames import animation_obstacle
 from cnncli.io.images.image import Image
 from cnncli.tasks.filter.memory import result_shape
 from cnncli.tasks.filter.names import Job
@@ -45,8 +46,8 @@ def default_extension(plan: FilterPlan) -> str:
     return ".tif" if dtype.kind == "f" else ".png"
 
 
-def destination(job: Job, source: Image, plan: FilterPlan, options: FileOptions) -> Destination:
-    """Return where the result of `source` goes.
+def destination(job: Job, source: Image, plan: FilterPlan, options: FileOptions, pictures: int = 1) -> Destination:
+    """Return where the result of `source`, or of so many pictures like it, goes.
 
     A name whose extension the user did not choose gets another one where its format cannot hold the result.
 
@@ -62,12 +63,18 @@ def destination(job: Job, source: Image, plan: FilterPlan, options: FileOptions)
         dtype, alpha = resolve_plan(plan, source.pixels.dtype).dtype, source.alpha is not None
         channels = result_shape(source.pixels.shape, plan, source.pixels.dtype)[2]
     parts, channels = (channels, 1) if options.split_channels else (1, channels)
+    what_stops = animation_obstacle if pictures > 1 else obstacle
+    kind = format_of(options.stream_name if job.target == "-" else job.target)
+    problem = what_stops(kind, dtype, channels, alpha)
     if job.target == "-":
-        check_holds(format_of(options.stream_name), dtype, channels, alpha, "stdout")
+        if pictures > 1 and problem:
+            raise CnnError(problem, where="stdout", hint="use --to tif, gif, webp or png")
+        check_holds(kind, dtype, 1 if pictures > 1 and kind == "GIF" else channels, alpha, "stdout")
         return Destination(("-",))
     names = [job.target, *_others(job, source)]
-    problem = obstacle(format_of(job.target), dtype, channels, alpha)
-    chosen = next((name for name in names if not obstacle(format_of(name), dtype, channels, alpha)), None)
+    chosen = next((name for name in names if not what_stops(format_of(name), dtype, channels, alpha)), None)
+    if chosen is None and pictures > 1:
+        raise CnnError(problem, where=job.target, hint="write .tif, .png, .webp or .gif, or use --alpha drop")
     if chosen is None:
         check_holds(format_of(job.target), dtype, channels, alpha, job.target)
         chosen = job.target
