@@ -100,6 +100,7 @@ class QuietReporter:
             words = {
                 "test_acc": _number(event.test_acc),
                 "test_loss": _number(event.test_loss),
+                **({"val_acc": _number(event.val_acc)} if event.test_loss is None else {}),
                 "best_epoch": event.best_epoch,
                 "run": event.run_dir,
             }

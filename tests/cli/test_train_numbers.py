@@ -48,6 +48,7 @@ def test_numbers_are_learnt_and_predicted(pictures, monkeypatch):
     assert "the targets of numbers are numbers: loss mse" in trained.err
     assert "its softmax is left out" in trained.err
     assert "acc=- " in trained.out
+    assert "test_acc=- test_loss=- val_acc=- best_epoch=" in trained.out.splitlines()[-1]
     rows = list(csv.DictReader((pictures / "n/history.csv").read_text().splitlines()))
     assert {row["acc"] for row in rows} == {""}
     losses = [float(row["val_loss"]) for row in rows]
