@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from cnncli.layers import Add, AvgPool2D, BatchNorm, Concat, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
+from cnncli.layers.activations import ReLU6
 from cnncli.layers.base import Layer
 from cnncli.layers.conv_transpose import ConvTranspose2D
 from cnncli.layers.global_pooling import GlobalAvgPool2D, GlobalMaxPool2D
@@ -16,7 +17,7 @@ from cnncli.shapes import Shape
 
 INPUT = (2, 5, 4)
 ONE_BY_ONE = {
-    "relu": lambda c: ReLU(),
+    "relu": lambda c: ReLU() if c % 3 else ReLU6(),
     "batchnorm": lambda c: BatchNorm(),
     "dropout": lambda c: Dropout(0.3),
     "conv": lambda c: Conv2D(1 + c % 5, (1, 1)),

@@ -9,7 +9,7 @@ import numpy as np
 
 from cnncli.compute.arguments import Block, Maps, Real, UInt64s
 from cnncli.compute.kernel import kernel
-from cnncli.kernels.simd.vectors import LANES, vadd, vgreater, vload, vmax, vselect, vset, vstore
+from cnncli.kernels.simd.vectors import LANES, vadd, vgreater, vload, vmax, vmin, vselect, vset, vstore
 
 
 @kernel(splits_channels=True)
@@ -58,15 +58,16 @@ def clear_halo(y: Maps, top: int, bottom: int, left: int, right: int, real: Real
 
 
 @kernel(splits_channels=True)
-def add(a: Maps, b: Maps, y: Maps, relu: int, real: Real) -> None:
-    """Write y = a + b, with `relu` max(a + b, 0); y may be a."""
-    low = vset(type(real)(0) if relu else type(real)(-np.inf))
+def add(a: Maps, b: Maps, y: Maps, low: float, high: float, real: Real) -> None:
+    """Write y = a + b, but from `low` to `high`; y may be a or b."""
+    lowest, highest = vset(type(real)(low)), vset(type(real)(high))
     for c in range(y.channels):
         for h in range(y.height):
             for w in range(y.width):
                 one = vload(a.data, c * a.channel_step + h * a.row_step + w * LANES)
                 two = vload(b.data, c * b.channel_step + h * b.row_step + w * LANES)
-                vstore(y.data, c * y.channel_step + h * y.row_step + w * LANES, vmax(vadd(one, two), low))
+                value = vmin(vmax(vadd(one, two), lowest), highest)
+                vstore(y.data, c * y.channel_step + h * y.row_step + w * LANES, value)
 
 
 @kernel(splits_channels=True)

@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
 from cnncli.layers.base import Example, Layer, Option, Param
-from cnncli.layers.recording import Scope, Table
+from cnncli.layers.recording import LIMITS, Scope, Table
 from cnncli.shapes import Shape
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class BatchNorm(Layer, kind="batchnorm", can_run=True):
 
             mean = b.tables[statistics]
             operands = {"x": b.reads[0], "y": b.writes[0], "mean": mean, "scale": mean.shifted(channels)}
-            operands |= {"weight": b.weights["weight"], "bias": b.weights["bias"], "relu": int("relu" in b.absorbed)}
+            operands |= {"weight": b.weights["weight"], "bias": b.weights["bias"], **b.limits}
             if "add" in b.absorbed:
                 return [Op("norms.batchnorm.normalise_and_add", operands | {"other": b.reads[1]})]
             return [Op("norms.batchnorm.normalise", operands)]
@@ -105,7 +105,7 @@ class BatchNorm(Layer, kind="batchnorm", can_run=True):
         g.step("moments", [], [], batch_moments, tables_read=[parts], tables_written=[statistics, batch],
                scope=Scope.BATCH)  # fmt: skip
         g.step("forward", [x], [y], normalise, tables_read=[statistics], in_place=[0],
-               epilogues=["add", "relu"])  # fmt: skip
+               epilogues=["add", *LIMITS])  # fmt: skip
         g.step("running statistics", [], [], follow, tables_read=[batch], scope=Scope.BATCH, is_update=True)
         g.notes[self, g.node] = statistics
         return y
@@ -127,10 +127,10 @@ class BatchNorm(Layer, kind="batchnorm", can_run=True):
             from cnncli.compute.program import Op
 
             operands = {"x": b.reads[0], "y": b.writes[0], "scale": b.tables[scale], "shift": b.tables[shift]}
-            return [Op("norms.batchnorm.affine", operands | {"relu": int("relu" in b.absorbed)})]
+            return [Op("norms.batchnorm.affine", operands | b.limits)]
 
         g.step("scale and shift", [], [], prepare, tables_written=[scale, shift], scope=Scope.BATCH)
-        g.step("forward", [x], [y], emit, tables_read=[scale, shift], in_place=[0], epilogues=["relu"],
+        g.step("forward", [x], [y], emit, tables_read=[scale, shift], in_place=[0], epilogues=[*LIMITS],
                epilogue="scale_shift")  # fmt: skip
         return y
 

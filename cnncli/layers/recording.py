@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cnncli.shapes import Pads, Shape
@@ -19,6 +20,8 @@ if TYPE_CHECKING:  # kernels are imported when ops are made: counting a network'
     from cnncli.compute.program import Op
 
 NO_PADS: Pads = (0, 0, 0, 0)
+#: activations that only limit results, and the limits: cheap for a step that writes them
+LIMITS = {"relu": (0.0, inf), "relu6": (0.0, 6.0)}
 
 
 class Scope(Enum):
@@ -158,6 +161,12 @@ class Bound:
     count: Operand
     key: Operand
 
+    @property
+    def limits(self) -> dict[str, float]:
+        """Return the least and the largest result, `low` and `high`, that absorbed activations leave."""
+        limits = [LIMITS[name] for name in self.absorbed if name in LIMITS]
+        return {"low": max((low for low, _ in limits), default=-inf), "high": min((h for _, h in limits), default=inf)}
+
 
 @dataclass(eq=False)
 class Step:
@@ -296,18 +305,16 @@ class Graph:
         return Value(tuple(shape), self.label, home=whole, channel=channel)
 
     def sum(self, a: Value, b: Value, name: str = "sum") -> Value:
-        """Return a + b; the step can rectify as it writes, and what makes a or b can add as it writes."""
+        """Return a + b; the step can limit results as it writes, and what makes a or b can add as it writes."""
         y = self.value(a.shape)
 
         def emit(bound: Bound) -> list[Op]:
             from cnncli.compute.program import Op
 
-            one, two = bound.reads
-            return [
-                Op("elementwise.add", {"a": one, "b": two, "y": bound.writes[0], "relu": int("relu" in bound.absorbed)})
-            ]
+            operands = {"a": bound.reads[0], "b": bound.reads[1], "y": bound.writes[0]}
+            return [Op("elementwise.add", operands | bound.limits)]
 
-        self.step(name, [a, b], [y], emit, in_place=(0, 1), epilogues=["relu"], epilogue="add")
+        self.step(name, [a, b], [y], emit, in_place=(0, 1), epilogues=[*LIMITS], epilogue="add")
         return y
 
     def reshaped(self, x: Value, shape: Shape, name: str = "reshape") -> Value:

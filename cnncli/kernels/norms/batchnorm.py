@@ -9,7 +9,7 @@ import numpy as np
 
 from cnncli.compute.arguments import Block, ChannelReals, Float64s, Int64s, Maps, Real, Reals
 from cnncli.compute.kernel import kernel
-from cnncli.kernels.simd.vectors import LANES, vadd, vfma, vget, vload, vmax, vmul, vset, vstore, vsub
+from cnncli.kernels.simd.vectors import LANES, vadd, vfma, vget, vload, vmax, vmin, vmul, vset, vstore, vsub
 
 
 @numba.njit(error_model="numpy")
@@ -181,17 +181,18 @@ def normalise(
     scale: ChannelReals,
     weight: ChannelReals,
     bias: ChannelReals,
-    relu: int,
+    low: float,
+    high: float,
     real: Real,
 ) -> None:
-    """Write y = weight * (x - mean) * scale + bias, with `relu` raised to 0; y may be x."""
-    low = vset(type(real)(0) if relu else type(real)(-np.inf))
+    """Write y = weight * (x - mean) * scale + bias, but from `low` to `high`; y may be x."""
+    lowest, highest = vset(type(real)(low)), vset(type(real)(high))
     for c in range(y.channels):
         factor, middle, shift = vset(scale[c] * weight[c]), vset(mean[c]), vset(bias[c])
         for h in range(y.height):
             for w in range(y.width):
                 value = vsub(vload(x.data, c * x.channel_step + h * x.row_step + w * LANES), middle)
-                value = vmax(vfma(value, factor, shift), low)
+                value = vmin(vmax(vfma(value, factor, shift), lowest), highest)
                 vstore(y.data, c * y.channel_step + h * y.row_step + w * LANES, value)
 
 
@@ -204,31 +205,33 @@ def normalise_and_add(
     scale: ChannelReals,
     weight: ChannelReals,
     bias: ChannelReals,
-    relu: int,
+    low: float,
+    high: float,
     real: Real,
 ) -> None:
-    """Write y = weight * (x - mean) * scale + bias + other, with `relu` raised to 0; y may be x or other."""
-    low = vset(type(real)(0) if relu else type(real)(-np.inf))
+    """Write y = weight * (x - mean) * scale + bias + other, but from `low` to `high`; y may be x or other."""
+    lowest, highest = vset(type(real)(low)), vset(type(real)(high))
     for c in range(y.channels):
         factor, middle, shift = vset(scale[c] * weight[c]), vset(mean[c]), vset(bias[c])
         for h in range(y.height):
             for w in range(y.width):
                 value = vsub(vload(x.data, c * x.channel_step + h * x.row_step + w * LANES), middle)
                 more = vload(other.data, c * other.channel_step + h * other.row_step + w * LANES)
-                value = vmax(vadd(vfma(value, factor, shift), more), low)
+                value = vmin(vmax(vadd(vfma(value, factor, shift), more), lowest), highest)
                 vstore(y.data, c * y.channel_step + h * y.row_step + w * LANES, value)
 
 
 @kernel(splits_channels=True)
-def affine(x: Maps, y: Maps, scale: ChannelReals, shift: ChannelReals, relu: int, real: Real) -> None:
-    """Write y = scale * x + shift per channel, with `relu` raised to 0; y may be x."""
-    low = vset(type(real)(0) if relu else type(real)(-np.inf))
+def affine(x: Maps, y: Maps, scale: ChannelReals, shift: ChannelReals, low: float, high: float, real: Real) -> None:
+    """Write y = scale * x + shift per channel, but from `low` to `high`; y may be x."""
+    lowest, highest = vset(type(real)(low)), vset(type(real)(high))
     for c in range(y.channels):
         factor, summand = vset(scale[c]), vset(shift[c])
         for h in range(y.height):
             for w in range(y.width):
                 value = vfma(vload(x.data, c * x.channel_step + h * x.row_step + w * LANES), factor, summand)
-                vstore(y.data, c * y.channel_step + h * y.row_step + w * LANES, vmax(value, low))
+                value = vmin(vmax(value, lowest), highest)
+                vstore(y.data, c * y.channel_step + h * y.row_step + w * LANES, value)
 
 
 @kernel
