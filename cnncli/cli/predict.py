@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,12 +20,41 @@ if TYPE_CHECKING:
 _SHOWN_NOTES = 5
 
 
+@dataclass(frozen=True)
+class PredictArguments:
+    """What was typed: one field for each argument and option of the command, by its name there."""
+
+    run: str
+    images: tuple[str, ...]
+    recursive: bool
+    top_k: int
+    probs: bool
+    logits: bool
+    threshold: float
+    labels_from_dirs: bool
+    batch_size: int
+    invert: str
+    no_exif: bool
+    style: str | None
+    as_json: bool
+    quiet: bool
+    threads: int | None
+
+
 @click.command("predict")
 @click.argument("run", metavar="RUN_OR_CKPT")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("-r", "--recursive", is_flag=True, help="Search folders for pictures.")
 @click.option("-t", "--top-k", type=click.IntRange(1, 1000), default=3, show_default=True, help="Classes per picture.")
 @click.option("--probs", is_flag=True, help="The probability of every class.")
+@click.option("--logits", is_flag=True, help="The values before the softmax or sigmoid.")
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1), default=0.0, metavar="P", help="No label for less probable answers."
+)
+@click.option("--labels-from-dirs", is_flag=True, help="Folders are named for classes: accuracy and confusion.")
+@click.option(
+    "-b", "--batch-size", type=click.IntRange(1, 65_536), default=64, show_default=True, help="Pictures at a time."
+)
 @click.option(
     "--invert",
     type=click.Choice(["auto", "yes", "no"]),
@@ -41,19 +72,7 @@ _SHOWN_NOTES = 5
 @click.option("--json", "as_json", is_flag=True, help="Same as --format jsonl: one JSON object per picture.")
 @click.option("-q", "--quiet", is_flag=True, help="No notes on stderr.")
 @click.option("-j", "--threads", type=click.IntRange(1, 1024), envvar="CNN_THREADS", help="[all processors]")
-def command(
-    run: str,
-    images: tuple[str, ...],
-    recursive: bool,
-    top_k: int,
-    probs: bool,
-    invert: str,
-    no_exif: bool,
-    style: str | None,
-    as_json: bool,
-    quiet: bool,
-    threads: int | None,
-) -> None:
+def command(**options: Any) -> None:
     r"""Classify pictures with a trained network.
 
     \b
@@ -62,6 +81,7 @@ def command(
       cnn predict m/last.safetensors *.png --format csv
       cnn predict m scans/ -r --format csv             pictures below a folder
       cat seven.png | cnn predict m - --json           a picture from a pipe
+      cnn predict m photos/ -r --labels-from-dirs      folders named for classes
 
     IMAGE is a picture, a folder with -r, a pattern in quotes, or - for standard input.
     Size, colours and class names come from the checkpoint. For networks trained on digits, dark ink on a light
@@ -71,37 +91,58 @@ def command(
     from cnncli import threads as thread_count
     from cnncli.io.checkpoint import BEST, read_checkpoint
     from cnncli.io.images.listing import expand_inputs
-    from cnncli.reporting.results.predictions import write_predictions
+    from cnncli.reporting.results.predictions import RowOptions, agreement, write_predictions
     from cnncli.tasks.predict.predict import checkpoint_model, load_weights, make_engine_session, predict
 
-    if images.count("-") > 1:
+    given = PredictArguments(**options)
+    if given.images.count("-") > 1:
         raise UsageError("standard input is named twice", hint="name - once")
-    checkpoint = read_checkpoint(run)
-    where = run if run.endswith(".safetensors") else f"{run}/{BEST}"
+    if given.threshold != given.threshold:  # Click's range lets nan through
+        raise UsageError("--threshold nan is not a number", hint="try 0.9")
+    checkpoint = read_checkpoint(given.run)
+    where = given.run if given.run.endswith(".safetensors") else f"{given.run}/{BEST}"
     model = checkpoint_model(checkpoint, where)
     _check_targets(checkpoint.training.get("targets", "classes"), where)
     # one argument at a time: a picture that is named twice has two rows
-    paths = [source.path for name in images for source in expand_inputs([name], recursive=recursive)]
+    paths = [source.path for name in given.images for source in expand_inputs([name], recursive=given.recursive)]
+    truths = _truths(paths, checkpoint.classes) if given.labels_from_dirs else {}
+    rows = RowOptions(given.top_k, given.probs, given.logits, given.threshold, truths)
 
     def start() -> Session:
-        session = make_engine_session(
-            model, checkpoint, batch_size=min(len(paths), 64), threads=thread_count.resolve(threads)
-        )
+        size = min(len(paths), given.batch_size)
+        session = make_engine_session(model, checkpoint, batch_size=size, threads=thread_count.resolve(given.threads))
         load_weights(session, checkpoint)
         return session
 
-    results = predict(checkpoint, start, paths, lambda path: _read(path, exif=not no_exif), invert=invert)
-    summary = _NotesAndFailures(quiet=quiet)
-    chosen = "jsonl" if as_json or style == "json" else style or ("table" if sys.stdout.isatty() else "jsonl")
-    write_predictions(summary.collect(results), chosen, sys.stdout, top=top_k, with_probs=probs)
+    results = predict(checkpoint, start, paths, lambda path: _read(path, exif=not given.no_exif), invert=given.invert)
+    summary = _NotesAndFailures(quiet=given.quiet, keep=bool(truths))
+    form = given.style or ("table" if sys.stdout.isatty() else "jsonl")
+    chosen = "jsonl" if given.as_json or form == "json" else form
+    write_predictions(summary.collect(results), chosen, sys.stdout, rows)
+    if truths:
+        click.echo(agreement(summary.results, rows), nl=False, err=True)
     summary.finish()
+
+
+def _truths(paths: list[str], classes: tuple[str, ...]) -> dict[str, str]:
+    """Return the class of each picture: the name of the folder in which it lies."""
+    from cnncli.errors import did_you_mean
+
+    truths = {path: Path(path).absolute().parent.name for path in paths}
+    for path, name in truths.items():
+        if path == "-":
+            raise UsageError("--labels-from-dirs: standard input lies in no folder", hint="name files or folders")
+        if name not in classes:
+            hint = did_you_mean(name, classes, f"the classes are {', '.join(classes[:8])}")
+            raise UsageError(f"its folder {name!r} is no class of the network", where=path, hint=hint)
+    return truths
 
 
 def _check_targets(targets: object, where: str) -> None:
     """Refuse options that choose among classes where the network does not."""
     if targets == "classes":
         return
-    for option in ("top_k", "probs"):
+    for option in ("top_k", "probs", "logits", "threshold", "labels_from_dirs"):
         source = click.get_current_context().get_parameter_source(option)
         if source is not click.core.ParameterSource.DEFAULT:
             message = f"--{option.replace('_', '-')} is for classes, and this network answers with {targets}"
@@ -121,9 +162,10 @@ def _read(path: str, *, exif: bool) -> Image:
 class _NotesAndFailures:
     """Writes the notes of the first pictures, counts the others, and raises at the end if some pictures failed."""
 
-    def __init__(self, *, quiet: bool) -> None:
-        self.quiet = quiet
+    def __init__(self, *, quiet: bool, keep: bool) -> None:
+        self.quiet, self.keep = quiet, keep
         self.failures: list[FailedPicture] = []
+        self.results: list[Prediction | FailedPicture] = []
         self.pictures = self.noted = 0
 
     def collect(self, results: Iterator[Prediction | FailedPicture]) -> Iterator[Prediction | FailedPicture]:
@@ -133,6 +175,8 @@ class _NotesAndFailures:
 
         for result in results:
             self.pictures += 1
+            if self.keep:
+                self.results.append(result)
             if isinstance(result, FailedPicture):
                 self.failures.append(result)
             elif result.notes:

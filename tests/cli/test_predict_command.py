@@ -132,20 +132,20 @@ def test_neighbours_and_their_number_change_nothing(digits_run, pictures):
 
 def test_the_table_of_a_terminal_wraps_nothing_it_can_show(tmp_path):
     """Written to a stream that says it is a terminal: no escape of a file name reaches it, each row is whole."""
-    from cnncli.reporting.results.predictions import write_predictions
+    from cnncli.reporting.results.predictions import RowOptions, write_predictions
     from cnncli.tasks.predict.predict import FailedPicture, Prediction
 
     probs = np.array([0.25, 0.75])
     good = Prediction("[red]seven\x1b[31m.png", np.array([1, 0]), probs, ("cat", "d[b]og"))
     bad = FailedPicture("gone.png", InvalidInputError("no such file"))
     out = io.StringIO()
-    write_predictions([good, bad], "table", out, top=2, with_probs=False)
+    write_predictions([good, bad], "table", out, RowOptions(top=2))
     head, _, first, second = (line.split() for line in out.getvalue().splitlines() if line.strip())
     assert head == ["image", "label", "prob", "next"]
     assert first == [r"[red]seven\x1b[31m.png", "d[b]og", "75.00%", "cat", "25.00%"]
     assert second == ["gone.png", "error", "no", "such", "file"]
     every = io.StringIO()
-    write_predictions([good], "table", every, top=1, with_probs=True)
+    write_predictions([good], "table", every, RowOptions(top=1, with_probs=True))
     assert "every class" in every.getvalue()
     assert "cat 25.00%  d[b]og 75.00%" in every.getvalue()
 
@@ -157,8 +157,9 @@ def test_a_network_that_answers_nan_is_a_row_with_error(tmp_path):
     from cnncli.tasks.predict.predict import FailedPicture, predict
 
     class Overflowing:
-        def predict(self, images):
-            return np.full((len(images), 2), np.nan, np.float32)
+        def answer(self, images):
+            rows = np.full((len(images), 2), np.nan, np.float32)
+            return rows, rows
 
     checkpoint = Checkpoint({}, "", ("a", "b"), Preprocessing((1, 2, 2), (0.5,), (0.2,)))
     read = {"x.png": Picture(np.zeros((2, 2, 1), np.uint8))}.__getitem__

@@ -40,6 +40,8 @@ class Prediction:
     targets : str
         As in a `Dataset`: the network chose among classes, or `probs` are those of labels that may apply together, or
         numbers that it estimates.
+    logits : ndarray of float, (K,) or (1,), optional
+        The values before the softmax or sigmoid.
     """
 
     path: str
@@ -48,6 +50,7 @@ class Prediction:
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
     targets: str = "classes"
+    logits: NDArray[Any] | None = None
 
     @property
     def index(self) -> int:
@@ -58,6 +61,10 @@ class Prediction:
     def label(self) -> str:
         """Return the name of the most probable class."""
         return self.classes[self.index]
+
+    def is_sure(self, threshold: float) -> bool:
+        """Return whether the most probable class has a probability of `threshold` or more."""
+        return bool(self.probs[self.index] >= threshold)
 
     def applying(self) -> list[str]:
         """Return the labels with a probability of one half or more."""
@@ -159,16 +166,16 @@ def predict(
         pixels = [picture for _, picture, _, _ in group if picture is not None]
         if pixels and session is None:
             session = start()
-        rows = iter(session.predict(np.stack(pixels)) if session is not None and pixels else ())
+        rows = zip(*session.answer(np.stack(pixels)), strict=True) if session is not None and pixels else iter(())
         for path, _, notes, failed in group:
             if failed is not None:
                 yield FailedPicture(path, failed)
             else:
-                yield _answer(path, next(rows), checkpoint, notes)
+                yield _answer(path, *next(rows), checkpoint, notes)
 
 
 def _answer(
-    path: str, probs: NDArray[Any], checkpoint: Checkpoint, notes: tuple[str, ...]
+    path: str, probs: NDArray[Any], logits: NDArray[Any], checkpoint: Checkpoint, notes: tuple[str, ...]
 ) -> Prediction | FailedPicture:
     if not np.isfinite(probs).all():
         hint = "its weights are too large for float32; train it again with a lower --lr"
@@ -176,4 +183,6 @@ def _answer(
     classes, targets = checkpoint.classes, str(checkpoint.training.get("targets", "classes"))
     if len(probs) < len(classes):  # one unit of binary cross-entropy: the probability of the second of two classes
         probs = np.array([1 - probs[0], probs[0]])
-    return Prediction(path, np.argsort(-probs, kind="stable"), probs, classes, notes, targets)
+    # the order of the logits: probabilities of 1.0 may be equal where they are not
+    order = np.argsort(-(logits if len(logits) == len(probs) else np.array([0, logits[0]])), kind="stable")
+    return Prediction(path, order, probs, classes, notes, targets, logits)

@@ -1,0 +1,112 @@
+"""`cnn predict`: logits, a threshold, folders named for classes, and batches of any size."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from command_line import expect_error, run_cnn
+from PIL import Image
+
+from cnncli.io.datasets import load_dataset
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("predict") / "run"
+    assert run_cnn("train", "-d", "digits", "-e", 2, "-q", "-o", folder).code == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Return the first 60 test digits in folders named for their classes."""
+    root = tmp_path_factory.mktemp("folders")
+    test = load_dataset("digits").test
+    for number, (image, label) in enumerate(zip(test.images[:60], test.labels, strict=False)):
+        (root / str(label)).mkdir(exist_ok=True)
+        Image.fromarray(image[..., 0]).save(root / str(label) / f"{number:02}.png")
+    return root
+
+
+def rows_of(result):
+    return [json.loads(line) for line in result.out.splitlines()]
+
+
+def test_the_batch_size_changes_nothing(run, folders):
+    whole = run_cnn("predict", run, folders, "-r", "--json", "--logits", "--probs")
+    assert (whole.code, len(whole.out.splitlines())) == (0, 60)
+    for size, threads in ((1, 1), (7, 2), (64, 1)):
+        again = run_cnn("predict", run, folders, "-r", "--json", "--logits", "--probs", "-b", size, "-j", threads)
+        assert again.out == whole.out
+
+
+def test_logits_give_the_probabilities(run, folders):
+    for row in rows_of(run_cnn("predict", run, folders, "-r", "--json", "--logits", "--probs")):
+        powers = np.exp(list(row["logits"].values()))
+        assert list(row["probs"].values()) == pytest.approx((powers / powers.sum()).tolist(), abs=2e-6)
+        assert max(row["logits"], key=row["logits"].get) == row["label"]
+    text = run_cnn("predict", run, folders / "3", "-r", "--format", "csv", "--logits").out
+    assert "z(9)" in text.splitlines()[0]
+    assert "logits" in run_cnn("predict", run, folders / "3", "-r", "--format", "plain", "--logits").out.splitlines()[0]
+
+
+def test_folders_named_for_classes_give_accuracy_and_confusion(run, folders):
+    result = run_cnn("predict", run, folders, "-r", "--json", "--labels-from-dirs")
+    rows = rows_of(result)
+    assert all(row["truth"] == row["path"].split("/")[-2] for row in rows)
+    assert all(row["correct"] == (row["truth"] == row["label"]) for row in rows)
+    hits = sum(row["correct"] for row in rows)
+    assert f"accuracy {hits / 60:.2%}".replace("%", " %") + f": {hits} of 60;" in result.err
+    table = [line.split() for line in result.err.splitlines()[2:]]
+    for name in "0123456789":
+        line = next(cells for cells in table if cells[0] == name)
+        counts = [sum(row["truth"] == name and row["label"] == other for row in rows) for other in "0123456789"]
+        assert line[1:] == [str(count or ".") for count in counts]
+    lines = list(csv.DictReader(io.StringIO(
+        run_cnn("predict", run, folders, "-r", "--format", "csv", "--labels-from-dirs").out
+    )))  # fmt: skip
+    assert [line["correct"] == "yes" for line in lines] == [row["correct"] for row in rows]
+    # the same pictures by `cnn eval`
+    body = run_cnn("eval", run, "--limit", 60, "--json").json
+    assert body["correct"] == hits
+
+
+def test_below_the_threshold_there_is_no_label(run, folders):
+    rows = rows_of(run_cnn("predict", run, folders, "-r", "--json"))
+    result = run_cnn("predict", run, folders, "-r", "--json", "--threshold", 0.6, "--labels-from-dirs")
+    for row, sure in zip(rows, rows_of(result), strict=True):
+        if row["prob"] >= 0.6:
+            assert (sure["label"], sure["index"]) == (row["label"], row["index"])
+        else:
+            assert (sure["label"], sure["index"], sure["correct"]) == (None, None, False)
+        assert sure["top"] == row["top"]
+    unsure = sum(row["prob"] < 0.6 for row in rows)
+    assert unsure
+    assert f"{unsure} below the threshold count as wrong" in result.err
+
+
+def test_a_broken_picture_among_labelled_ones_is_a_row(run, folders, tmp_path):
+    (tmp_path / "3").mkdir()
+    (tmp_path / "3/good.png").write_bytes(next((folders / "3").iterdir()).read_bytes())
+    (tmp_path / "3/bad.png").write_bytes(b"no picture")
+    for form in ("jsonl", "csv", "plain", "table"):
+        result = run_cnn("predict", run, tmp_path, "-r", "--format", form, "--labels-from-dirs")
+        assert result.code == 7, result.err
+        assert "of 1;" in result.err
+        if form == "csv":
+            rows = {row["path"].split("/")[-1]: row for row in csv.DictReader(io.StringIO(result.out))}
+            assert rows["bad.png"]["truth"] == rows["good.png"]["truth"] == "3"
+            assert rows["bad.png"]["error"]
+            assert not rows["good.png"]["error"]
+
+
+def test_what_cannot_be_done_is_refused(run, folders, tmp_path):
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat/1.png").write_bytes(next((folders / "3").iterdir()).read_bytes())
+    given = ("predict", run, tmp_path / "cat/1.png")
+    expect_error(run_cnn(*given, "--labels-from-dirs"), 2, "its folder 'cat' is no class of the network")
+    expect_error(run_cnn("predict", run, "-", "--labels-from-dirs"), 2, "standard input lies in no folder")
+    expect_error(run_cnn(*given, "--threshold", "nan"), 2, "--threshold nan is not a number")
+    assert run_cnn(*given, "--threshold", "2").code == 2
