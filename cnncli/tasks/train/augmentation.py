@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cnncli.engine.moving import move_images
 from cnncli.errors import UsageError, did_you_mean
 from cnncli.io.resample import rotate
 
@@ -62,31 +63,21 @@ Draw = Callable[[int], NDArray[np.float64]]  # number of a stream -> one number 
 
 
 def _flip(images: Pixels, draw: Draw, amount: float, ground: Pixels) -> Pixels:  # noqa: ARG001
-    turned = draw(0) < 0.5
-    images[turned] = images[turned, :, ::-1]
-    return images
+    moves = np.zeros((len(images), 4), np.int64)
+    moves[:, 2] = draw(0) < 0.5
+    return move_images(images, moves, ground)
 
 
-def _shift(images: Pixels, draw: Draw, amount: float, ground: Pixels | None) -> Pixels:
-    """Move each image by whole pixels; without `ground` the outermost rows and columns are repeated."""
-    most = int(amount)
-    moves = [(draw(stream) * (2 * most + 1)).astype(np.int64) - most for stream in (0, 1)]
-    height, width = images.shape[1:3]
-    result = np.empty_like(images)
-    if ground is not None:
-        result[:] = ground
-    for to, image, down, right in zip(result, images, moves[0].tolist(), moves[1].tolist(), strict=True):
-        top, left = max(down, 0), max(right, 0)
-        bottom, end = height + min(down, 0), width + min(right, 0)
-        to[top:bottom, left:end] = image[top - down : bottom - down, left - right : end - right]
-        if ground is None:
-            to[top:bottom, :left], to[top:bottom, end:] = to[top:bottom, left : left + 1], to[top:bottom, end - 1 : end]
-            to[:top], to[bottom:] = to[top], to[bottom - 1]
-    return result
+def _shift(images: Pixels, draw: Draw, amount: float, ground: Pixels, *, repeats_edge: bool = True) -> Pixels:
+    moves = np.zeros((len(images), 4), np.int64)
+    for axis in (0, 1):
+        moves[:, axis] = (draw(axis) * (2 * int(amount) + 1)).astype(np.int64) - int(amount)
+    moves[:, 3] = repeats_edge
+    return move_images(images, moves, ground)
 
 
-def _shift_edges(images: Pixels, draw: Draw, amount: float, ground: Pixels) -> Pixels:  # noqa: ARG001
-    return _shift(images, draw, amount, None)
+def _crop(images: Pixels, draw: Draw, amount: float, ground: Pixels) -> Pixels:
+    return _shift(images, draw, amount, ground, repeats_edge=False)
 
 
 def _rotate(images: Pixels, draw: Draw, amount: float, ground: Pixels) -> Pixels:
@@ -137,8 +128,8 @@ class Change:
 # in the order in which they are applied; the place in this table is part of the key of the random numbers
 CHANGES = {
     "flip": Change(_flip, "left to right, every second image", None),
-    "shift": Change(_shift_edges, "by up to N pixels, the edge repeated", 2),
-    "crop": Change(_shift, "N pixels of padding, then a crop of the old size", 4),
+    "shift": Change(_shift, "by up to N pixels, the edge repeated", 2),
+    "crop": Change(_crop, "N pixels of padding, then a crop of the old size", 4),
     "rotate": Change(_rotate, "by up to N degrees", 10, 180),
     "brightness": Change(_brightness, "times 1 - N to 1 + N", 0.2, 1),
     "cutout": Change(_cutout, "a square of N pixels hidden", 8),
