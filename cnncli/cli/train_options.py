@@ -66,7 +66,7 @@ _OPTIONS = (
         default="auto",
         metavar="A,B:N",
         help="Random changes of training images: flip, shift:N, crop:N, cutout:N [px], rotate:N [degrees], "
-        "brightness:N; none [photographs: flip,crop; MNIST: shift:2].",
+        "brightness:N; none [photographs: flip,crop; MNIST: shift:2; with --no-shuffle: none].",
     ),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Use only the first N images."),
     click.option(

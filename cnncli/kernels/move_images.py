@@ -31,7 +31,8 @@ def move_images(
             row = h - down
             is_inside = 0 <= row < height
             row = image + min(max(row, 0), height - 1) * width * channels
-            to, left, end = image + h * width * channels, max(right, 0), width + min(right, 0)
+            to, left = image + h * width * channels, min(max(right, 0), width)
+            end = max(left, width + min(right, 0))
             if is_mirrored:
                 left, end = width - end, width - left
             if not (is_inside or repeats_edge):

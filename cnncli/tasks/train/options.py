@@ -38,7 +38,7 @@ class TrainingOptions:
     init_from : str or None
         Run or checkpoint that gives the first weights.
     augment : str
-        As `parse_augmentation` takes it, or ``auto``.
+        As `parse_augmentation` takes it, or ``auto``: what suits shuffled images of the data set.
     data_dir, resize, fit, channels, skip_bad
         As in a `DataRequest`.
     target, max_time, save_every : str
@@ -68,7 +68,7 @@ class TrainingOptions:
     limit: int | None = None
     shuffle: bool = True
     init_from: str | None = None
-    augment: str = "none"
+    augment: str = "auto"
     data_dir: Path | None = None
     resize: tuple[int, int] | None = None
     fit: str | None = None

@@ -210,6 +210,7 @@ def _augmentation(options: TrainingOptions, data: Dataset) -> tuple[Augmentation
         augmentation.check(height, width)
         return augmentation, ()
     is_photograph = channels == 3 and not data.light_on_dark and data.targets != "numbers"
+    # whoever wants the images in their order wants steps that can be repeated elsewhere
     is_small = min(height, width) < _SMALLEST_AUGMENTED
     if is_small or not options.shuffle or not (is_photograph or data.placement):
         return UNCHANGED, ()

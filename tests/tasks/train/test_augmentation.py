@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from cnncli.engine.moving import move_images
 from cnncli.errors import UsageError
 from cnncli.io.datasets import load_dataset
 from cnncli.io.datasets.dataset import Split
@@ -198,3 +199,20 @@ def test_photographs_to_be_classified_are_changed_without_being_asked():
     assert planned(23, 3) == ("none", False)
     assert planned(32, 1) == ("none", False)
     assert plan_training(options, read_source("digits"), digits).augmentation.text == "none"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (5, 7)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_moved_images_against_one_pixel_at_a_time(size, channels):
+    height, width = size
+    images = np.random.default_rng(7).integers(0, 256, (60, height, width, channels), np.uint8)
+    ground = np.array([3, 9, 27, 81], np.uint8)[:channels]
+    moves = np.random.default_rng(8).integers((-12, -12, 0, 0), (13, 13, 2, 2), (60, 4))
+    expected = np.empty_like(images)
+    for n, (down, right, is_mirrored, repeats_edge) in enumerate(moves.tolist()):
+        for h, w in np.ndindex(height, width):
+            row, column = h - down, (width - 1 - w if is_mirrored else w) - right
+            inside = 0 <= row < height and 0 <= column < width
+            near = images[n, min(max(row, 0), height - 1), min(max(column, 0), width - 1)]
+            expected[n, h, w] = near if inside or repeats_edge else ground
+    assert np.array_equal(move_images(images, moves, ground), expected)
