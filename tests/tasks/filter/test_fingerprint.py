@@ -24,6 +24,7 @@ PLAN = FilterPlan(parse_steps(["0 1 0; 1 2 1; 0 1 0"]))
 OTHER_FILES = {
     "exif": False,
     "frame": 1,
+    "all_frames": True,
     "max_pixels": 7,
     "alpha": "drop",
     "nan_to": 0.0,
