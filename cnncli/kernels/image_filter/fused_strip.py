@@ -1,7 +1,7 @@
 """Image filter with one kernel in one pass over the image: rows into a ring of rows in cache, sums into pixels.
 
 A group of output rows needs some units: image rows, or pairs of them. Each unit is converted once, into the slot of a
-ring that stays in the first-level cache; float32 images are read where they are. A table of addresses says where each
+ring that stays in cache; float32 images are read where they are. A table of addresses says where each
 unit of the group lies.
 """
 
