@@ -14,7 +14,9 @@ from cnncli.errors import CnnError, PartialFailureError, UsageError
 
 if TYPE_CHECKING:
     from cnncli.engine.session import Session
+    from cnncli.io.checkpoint import Checkpoint
     from cnncli.io.images.image import Image
+    from cnncli.model.network import Model
     from cnncli.tasks.predict.predict import FailedPicture, Prediction
 
 _SHOWN_NOTES = 5
@@ -31,6 +33,7 @@ class PredictArguments:
     probs: bool
     logits: bool
     threshold: float
+    activations: str | None
     labels_from_dirs: bool
     batch_size: int
     invert: str
@@ -51,6 +54,7 @@ class PredictArguments:
 @click.option(
     "--threshold", type=click.FloatRange(0, 1), default=0.0, metavar="P", help="No label for less probable answers."
 )
+@click.option("--activations", metavar="DIR", help="Draw what every layer makes of each picture.")
 @click.option("--labels-from-dirs", is_flag=True, help="Folders are named for classes: accuracy and confusion.")
 @click.option(
     "-b", "--batch-size", type=click.IntRange(1, 65_536), default=64, show_default=True, help="Pictures at a time."
@@ -97,6 +101,9 @@ def command(**options: Any) -> None:
     given = PredictArguments(**options)
     if given.images.count("-") > 1:
         raise UsageError("standard input is named twice", hint="name - once")
+    if given.activations is not None and (not given.activations or "-" in given.images):
+        what = "names no folder" if not given.activations else "cannot read standard input a second time"
+        raise UsageError(f"--activations {what}", hint="name a folder, and pictures in files")
     if given.threshold != given.threshold:  # Click's range lets nan through
         raise UsageError("--threshold nan is not a number", hint="try 0.9")
     checkpoint = read_checkpoint(given.run)
@@ -119,9 +126,37 @@ def command(**options: Any) -> None:
     form = given.style or ("table" if sys.stdout.isatty() else "jsonl")
     chosen = "jsonl" if given.as_json or form == "json" else form
     write_predictions(summary.collect(results), chosen, sys.stdout, rows)
+    if given.activations is not None:
+        _draw_activations(given, checkpoint, model, paths)
     if truths:
         click.echo(agreement(summary.results, rows), nl=False, err=True)
     summary.finish()
+
+
+def _draw_activations(given: PredictArguments, checkpoint: Checkpoint, model: Model, paths: list[str]) -> None:
+    """Write DIR/PICTURE-LAYER.png for every picture that can be read; the others have their rows already."""
+    import contextlib
+
+    from cnncli.engine.feature_maps import feature_maps
+    from cnncli.io.atomic import make_directory, write_atomically
+    from cnncli.io.images.encode import encode_image
+    from cnncli.io.images.image import Image
+    from cnncli.reporting.pictures.activations import activation_picture
+    from cnncli.tasks.predict.fit_picture import fit_picture
+
+    folder, prepared = Path(given.activations or ""), checkpoint.preprocessing
+    make_directory(folder)
+    for path in paths:
+        pixels = None
+        with contextlib.suppress(CnnError):
+            pixels = fit_picture(_read(path, exif=not given.no_exif), prepared, given.invert, path).pixels
+        if pixels is None:
+            continue
+        maps = feature_maps(model, checkpoint.parameters, pixels, mean=prepared.mean, std=prepared.std)
+        for name, numbers in maps.items():
+            content = bytes(encode_image(Image(activation_picture(name, numbers)), "PNG", level=6))
+            file = folder / f"{Path(path).stem}-{name.replace('/', '-')}.png"
+            write_atomically(str(file), content, overwrite=False)
 
 
 def _truths(paths: list[str], classes: tuple[str, ...]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from cnncli.compute.program import Op
 from cnncli.engine.losses import LOSSES, PLAIN, Objective, Targets, loss_name, record_answers, record_loss
 from cnncli.engine.memory import Memory
 from cnncli.engine.plan import BoundPlan, Plan, Signals
-from cnncli.engine.record import record
+from cnncli.engine.record import Record, record
 from cnncli.engine.update import Update
 from cnncli.engine.weights import Weights
 from cnncli.layers.recording import Bound, Graph, Step, Value
@@ -106,6 +106,10 @@ class Layout:
         """Return the network between the images and what `loss` records, in memory."""
         fused = bool(self.model.nodes) and self.model.nodes[-1].layer.loss == self.loss
         recorded = record(self.model, blocks=self.blocks, is_training=is_training, loss=loss, fused_activation=fused)
+        return self.bind(recorded)
+
+    def bind(self, recorded: Record) -> BoundPlan:
+        """Return what was recorded of this network, in the memory of this layout, with the images in front."""
         places = {"source": self.source, "scale": self._scale, "shift": self._shift}
         operands = {name: Operand(array) for name, array in places.items()}
         operands["picks"] = Operand(self.picks, task_step=LANES)

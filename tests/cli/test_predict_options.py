@@ -110,3 +110,36 @@ def test_what_cannot_be_done_is_refused(run, folders, tmp_path):
     expect_error(run_cnn("predict", run, "-", "--labels-from-dirs"), 2, "standard input lies in no folder")
     expect_error(run_cnn(*given, "--threshold", "nan"), 2, "--threshold nan is not a number")
     assert run_cnn(*given, "--threshold", "2").code == 2
+
+
+def test_activations_are_written_once_for_each_layer(run, folders, tmp_path):
+    picture = sorted((folders / "3").iterdir())[0]
+    given = ("predict", run, picture, "--json", "--activations", tmp_path / "maps")
+    assert run_cnn(*given).code == 0
+    layers = {"conv1", "relu1", "conv2", "fc1", "fc2", "softmax1"}
+    assert {f"{picture.stem}-{name}.png" for name in layers} <= {path.name for path in (tmp_path / "maps").iterdir()}
+    with Image.open(tmp_path / "maps" / f"{picture.stem}-conv1.png") as drawn:
+        assert drawn.mode == "RGB"
+    assert run_cnn(*given).code == 1  # nothing is overwritten
+    expect_error(run_cnn("predict", run, "-", "--activations", tmp_path / "x"), 2, "standard input a second time")
+
+
+def test_feature_maps_end_in_what_the_network_answers(run):
+    from cnncli.engine.feature_maps import feature_maps
+    from cnncli.io.checkpoint import read_checkpoint
+    from cnncli.tasks.predict.predict import checkpoint_model, load_weights, make_engine_session
+
+    checkpoint = read_checkpoint(run)
+    model, prepared = checkpoint_model(checkpoint, "run"), checkpoint.preprocessing
+    image = load_dataset("digits").test.images[5]
+    maps = feature_maps(model, checkpoint.parameters, image, mean=prepared.mean, std=prepared.std)
+    session = make_engine_session(model, checkpoint, batch_size=1, threads=1)
+    load_weights(session, checkpoint)
+    assert np.array_equal(list(maps.values())[-1], session.predict(image[None])[0])
+    # the first layer by its definition
+    x = np.pad((image[..., 0] / 255 - prepared.mean[0]) / prepared.std[0], 1)
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3))
+    weights, bias = (checkpoint.parameters[f"conv1/{name}"].astype(float) for name in ("weight", "bias"))
+    expected = np.einsum("ijkl,fkl->fij", windows, weights[:, 0]) + bias[:, None, None]
+    np.testing.assert_allclose(maps["conv1"], expected, atol=1e-5)
+    np.testing.assert_array_equal(maps["relu1"], np.maximum(maps["conv1"], 0))
