@@ -255,5 +255,7 @@ def _write_report(folder: Path, plan: TrainingPlan) -> Iterator[TrainingEvent]:
     try:
         chosen = LabelledImages(plan.data.name, part, images)
         write_report(folder, folder, read_checkpoint(folder), plan.model, chosen, threads=plan.options.threads)
+    except InterruptedRunError:
+        raise
     except (CnnError, MemoryError) as error:
         yield Note(f"no report was written ({error}); `cnn report {folder}` tries again")
