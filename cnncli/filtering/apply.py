@@ -127,12 +127,11 @@ def apply_filter(
 
     Notes
     -----
-    Strips of rows are converted to numbers, filtered and stored, so that an 8-bit image never becomes a whole float
-    image. With whole numbers (and fractions of them) as kernel, 8-bit results are the exact sum, rounded half to even.
-    Other kernels are summed in float32: with n taps of absolute sum s the error is at most about
-    ``n * 2^-24 * s * white`` (for a 9x9 Gaussian 0.001 of an 8-bit step, 0.3 of a 16-bit one; 8-bit images with 100
-    taps and more are summed in integers, below 1e-5 of a step), so a pixel can differ from the rounded exact value
-    only where that lies this close to the middle between two values.
+    Strips of rows are converted, filtered and stored, so that an 8-bit image never becomes a whole float image. With
+    whole numbers (and fractions of them) as kernel, 8-bit results are the exact sum, rounded half to even. Others are
+    summed in float32: with n taps of absolute sum s the error is at most about ``n * 2^-24 * s * white`` (a 9x9
+    Gaussian: 0.001 of an 8-bit step, 0.3 of a 16-bit one; 8 bits and 100 taps or more: below 1e-5 of a step), so a
+    pixel can differ from the rounded exact value only where that lies this close to the middle between two values.
     """
     if pixels.ndim != 3 or pixels.dtype.name not in ("uint8", "uint16", "float32", "float64"):
         raise UsageError(f"cannot filter an array of {pixels.dtype} with {pixels.ndim} axes")
