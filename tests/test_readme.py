@@ -35,7 +35,7 @@ def test_every_command_stands_in_the_readme():
 
 def test_the_two_set_up_commands_stand_in_the_readme():
     assert "python -m pip install . && cnn train --dataset digits" in TEXT
-    assert 'python -m pip install -e ".[test]" && python -m pytest' in TEXT
+    assert 'python -m pip install -e ".[test]" && python -m pytest -n 2 --dist loadfile' in TEXT
 
 
 def test_examples_are_found():
