@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cnncli.engine.session import Session
 
 _PROGRESS_S = 0.1
+_EXPLOSION = 1e6  # times the loss of the first step: worth a note
 _EVALUATION_BATCHES = 4  # per call, so that Ctrl-C is handled between two calls
 
 
@@ -140,6 +141,8 @@ class _Training:
         self.best = {name: array.copy() for name, array in session.named().items()}  # with running statistics
         self.stopped_by = ""
         self.epoch_s = 0.0  # what the latest whole epoch took
+        self.first_loss: float | None = None  # mean over the images of the first step
+        self.has_exploded = False
         self.began = self.session_began = self.last_progress_at = time.perf_counter()
 
     def events(self) -> Iterator[TrainingEvent]:
@@ -257,6 +260,8 @@ class _Training:
         state.step += 1
         if not math.isfinite(loss):
             raise self._not_finite(f"loss became {loss}", state.epoch, state.step, lr)
+        if self.first_loss is None:
+            self.first_loss = loss / len(indices)
         state.loss_sum += loss
         state.correct += correct
         state.seen += len(indices)
@@ -300,6 +305,16 @@ class _Training:
         if self.stop.number:
             raise self._stopped(f"stopped after epoch {state.epoch}")
         yield done
+        yield from self._explosion(done)
+
+    def _explosion(self, done: EpochDone) -> Iterator[Note]:
+        """Say once that the loss has become many times what it was, though it is still finite."""
+        first = self.first_loss or 0.0
+        if self.has_exploded or not 0 < _EXPLOSION * first < done.loss:
+            return
+        self.has_exploded = True
+        advice = f"try --lr {self.plan.lower_lr:g} or --clip-norm 1"
+        yield Note(f"the loss of epoch {done.epoch} is {done.loss / first:.2g} times that of the first step: {advice}")
 
     def _validate(self, state: _Epoch) -> Generator[TrainingEvent, None, tuple[float | None, float | None]]:
         """Return loss and accuracy on the validation images; without any, a batch shows whether the loss is finite."""

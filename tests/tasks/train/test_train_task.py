@@ -22,8 +22,8 @@ from cnncli.io.datasets.dataset import Split
 from cnncli.model import load_model
 from cnncli.model.sources import Source
 from cnncli.tasks.free_memory import free_memory
-from cnncli.tasks.train.events import EpochDone, Finished
-from cnncli.tasks.train.loop import train
+from cnncli.tasks.train.events import EpochDone, Finished, Note
+from cnncli.tasks.train.loop import make_engine_session, train
 from cnncli.tasks.train.options import TrainingOptions
 from cnncli.tasks.train.plan import check_memory, forecast_memory, plan_training
 from cnncli.tasks.train.run_directory import RunDirectory, default_run_directory
@@ -36,6 +36,17 @@ def run_training(path, make=FakeSession, force=False, **changes):
     plan = plan_training(options, Source(ARCH, "linear.yaml"), load_dataset("digits"))
     with RunDirectory(path, force=force) as run:
         return list(train(plan, run, make))
+
+
+def test_row72_a_loss_that_explodes_and_stays_finite_is_said_once(tmp_path):
+    def notes(path, lr):
+        events = run_training(path, make_engine_session, optimizer="sgd", lr=lr, schedule="constant")
+        return [event.text for event in events if isinstance(event, Note) and "that of the first step" in event.text]
+
+    assert notes(tmp_path / "a", 0.1) == []
+    (said,) = notes(tmp_path / "b", 1e9)
+    assert "the loss of epoch 1 is" in said
+    assert "--lr 0.1 or --clip-norm 1" in said
 
 
 def test_a_run_writes_every_file_and_learns(tmp_path):
