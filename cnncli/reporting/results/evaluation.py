@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from cnncli import SCHEMA
@@ -107,7 +109,8 @@ def as_text(measured: Measured, style: str, top_k: int | None, worst: int) -> st
     if mistakes:
         count = evaluation.images - int(evaluation.hits.sum())
         title = "mistake" if count == 1 else f"worst of {count:,} mistakes" if count > len(mistakes) else "mistakes"
-        blocks.append(f"{title}\n" + render(_mistake_table(measured, mistakes), style))
+        folder, table = _mistake_table(measured, mistakes)
+        blocks.append(f"{title}{printable(f', in {folder}' if folder else '')}\n" + render(table, style))
     return "\n".join(blocks)
 
 
@@ -200,22 +203,26 @@ def _confusion_table(evaluation: Evaluation) -> Table:
     return Table(columns, rows)
 
 
-def _mistake_table(measured: Measured, mistakes: Sequence[Mistake]) -> Table:
+def _mistake_table(measured: Measured, mistakes: Sequence[Mistake]) -> tuple[str, Table]:
+    """Return the folder that the pictures share, empty where they are told by numbers, and the table."""
     classes = measured.evaluation.classes
+    paths = [PurePath(measured.names[one.image]) for one in mistakes] if measured.names else []
+    folder = os.path.commonpath([path.parent for path in paths]) if paths else ""
+    called = [str(path.relative_to(folder)) for path in paths] or [str(one.image) for one in mistakes]
     columns = [Column("image", "left" if measured.names else "right"), Column("class"), Column("answer")]
     columns += [Column(title, "right") for title in ("prob", "of class", "loss")]
     rows = [
         [
-            printable(measured.names[one.image]) if measured.names else str(one.image),
+            printable(name),
             printable(classes[one.truth]),
             printable(classes[one.answered]),
             percent(one.prob),
             percent(one.truth_prob),
             f"{one.loss:.4g}",
         ]
-        for one in mistakes
+        for name, one in zip(called, mistakes, strict=True)
     ]
-    return Table(columns, rows)
+    return folder, Table(columns, rows)
 
 
 def _mistake_json(measured: Measured, one: Mistake) -> dict[str, Any]:
