@@ -417,7 +417,7 @@ def test_huge_learning_rate_ends_with_6_and_keeps_a_good_checkpoint(tmp_path):
     assert line.startswith("cnn: error: r: ")
     assert "epoch 1 step " in line
     assert "try --lr 0.1;" in line
-    assert sorted(os.listdir(tmp_path / "r")) == ["config.yaml", "last.safetensors", "model.yaml"]
+    assert sorted(os.listdir(tmp_path / "r")) == ["command.txt", "config.yaml", "last.safetensors", "model.yaml"]
     kept = read_checkpoint(tmp_path / "r/last.safetensors")
     assert all(np.isfinite(array).all() for array in kept.parameters.values())
 
@@ -431,7 +431,7 @@ def test_a_network_that_diverges_in_the_last_step_is_not_saved_as_the_best(valid
     assert strict(result.out)["error"]["code"] == 6
     name = "validation loss" if validation == "0.1" else "loss after the last step"
     assert f"r: {name} became nan at epoch 1 step 1 (lr 1e+30); try --lr 0.1; r/last.safetensors" in result.err
-    assert sorted(os.listdir(tmp_path / "r")) == ["config.yaml", "last.safetensors", "model.yaml"]
+    assert sorted(os.listdir(tmp_path / "r")) == ["command.txt", "config.yaml", "last.safetensors", "model.yaml"]
     assert read_checkpoint(tmp_path / "r/last.safetensors").training["epoch"] == 0
 
 
@@ -495,7 +495,7 @@ def test_a_signal_saves_and_ends(number, code, tmp_path):
     assert line.startswith("cnn: error: run: stopped ")
     assert line.endswith("; `cnn train --resume run` continues")
     assert sorted(name for name in os.listdir(tmp_path / "run") if not name.startswith("last-")) == [
-        "best.safetensors", "config.yaml", "history.csv", "last.safetensors", "model.yaml",
+        "best.safetensors", "command.txt", "config.yaml", "history.csv", "last.safetensors", "model.yaml",
     ]  # fmt: skip
     last = read_checkpoint(tmp_path / "run/last.safetensors")
     rows = (tmp_path / "run/history.csv").read_text().splitlines()
