@@ -207,7 +207,7 @@ _OPTIONS = (
 # what checks that train nothing do not use, and what --gradcheck does not use besides
 _OF_A_RUN = (
     "epochs", "schedule", "warmup", "patience", "target", "max_time", "run_dir", "force", "resume", "save_every",
-    "keep",
+    "keep", "report",
 )  # fmt: skip
 _OF_STEPS = ("optimizer", "lr", "momentum", "nesterov", "weight_decay", "decay_all", "clip_norm")
 

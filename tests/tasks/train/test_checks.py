@@ -156,6 +156,7 @@ def test_gradcheck_leaves_the_first_weights_as_they_are():
         (["--overfit-batch", "--epochs", "3"], "--epochs is not used by --overfit-batch"),
         (["--overfit-batch", "-o", "run"], "--run-dir is not used by --overfit-batch"),
         (["--gradcheck", "--resume", "run"], "--resume is not used by --gradcheck"),
+        (["--overfit-batch", "--no-report"], "--report is not used by --overfit-batch"),
     ],
 )
 def test_what_a_check_does_not_use_is_refused(options, message, tmp_path, monkeypatch):
