@@ -36,9 +36,8 @@ def cases():
 @pytest.mark.parametrize("name", cases())
 def test_three_steps_lower_the_loss(name):
     model = load_model(name)
-    missing = {node.layer.kind for node in model.nodes if not node.layer.can_run and not node.layer.loss}
-    if missing or len(model.output_shape) != 1:
-        pytest.skip(f"no arithmetic yet: {', '.join(sorted(missing)) or 'its end'}")
+    if len(model.output_shape) != 1:
+        pytest.skip("its output is a map: no loss takes one")
     if Path("/proc/meminfo").exists() and needed(model) > 0.8 * free_bytes():
         pytest.skip(f"needs {needed(model) / 1e9:.1f} GB")
     images, labels = random_images(model, 2)
