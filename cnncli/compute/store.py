@@ -136,6 +136,8 @@ def routine(name: str, *parameters: int) -> Routine:
 
 _codes: dict[tuple[str, str, str], Code] = {}
 _turn = threading.RLock()
+# a child of a process that is compiling would find this lock, and those of LLVM, held for ever
+os.register_at_fork(before=_turn.acquire, after_in_parent=_turn.release, after_in_child=_turn.release)
 _unavailing: list[int] = []  # pids for which waiting has been given up
 _swept: list[Path] = []  # folders
 
@@ -306,15 +308,16 @@ def _user_cache() -> Path:
 
 @contextlib.contextmanager
 def _lock_to_compile(path: Path | None) -> Iterator[None]:
-    """Hold the lock of the folder, so that two processes do not compile the same routine side by side.
+    """Hold a lock of the folder, so that two processes do not compile the same routine side by side.
 
-    The lock saves work, nothing depends on it: without it two processes write the same file one after the other. So it
-    is done without where the file system has no locks, and where its owner does not come to an end.
+    Sixteen locks, chosen by the name of the file: different routines are mostly compiled at the same time. A lock saves
+    work, nothing depends on it: without it two processes write the same file one after the other. So it is done without
+    where the file system has no locks, and where its owner does not come to an end.
     """
     try:
         if path is None:
             raise OSError("no folder")
-        lock = os.open(path.parent / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(path.parent / f".lock-{path.stem[-1]}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
         yield
         return

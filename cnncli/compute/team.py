@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import os
 import threading
 from functools import cache
 from typing import Any
@@ -35,20 +36,28 @@ class Team:
 
     def __init__(self, threads: int) -> None:
         self._lead, self._follow = _compiled()
+        self._threads = threads
+        self._reset()
+        self._start_followers()
+        # a daemon thread that meets the end of the interpreter in compiled code could take the process down
+        atexit.register(self.close)
+        # a child has none of the threads, and its copies of state and locks may be those of the middle of a run
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
         raw = np.zeros(STATE_SIZE + 8, np.int64)
         start = (-raw.ctypes.data % 64) // 8
         self._state = raw[start : start + STATE_SIZE]
         self._turn = threading.Lock()
         self._bell = threading.Condition()
         self._is_running = False
-        self._followers = [
-            threading.Thread(target=self._serve, args=(worker,), name=f"cnn-{worker}", daemon=True)
-            for worker in range(1, threads)
-        ]
-        for follower in self._followers:
+        self._followers: list[threading.Thread] = []
+
+    def _start_followers(self) -> None:
+        for worker in range(1, self._threads):
+            follower = threading.Thread(target=self._serve, args=(worker,), name=f"cnn-{worker}", daemon=True)
+            self._followers.append(follower)
             follower.start()
-        # a daemon thread that meets the end of the interpreter in compiled code could take the process down
-        atexit.register(self.close)
 
     def run(self, calls: np.ndarray, sequences: np.ndarray, phases: np.ndarray, whole_from: int) -> bool:
         """Run every phase once; the tables are those of a Program, int64 and C-contiguous.
@@ -56,6 +65,8 @@ class Team:
         Returns whether all was done: `cancel` ends a run early, unless it has come to phase `whole_from`.
         """
         with self._turn:
+            if len(self._followers) < self._threads - 1:  # in a forked child
+                self._start_followers()
             try:
                 # under the lock: a follower either sees the run and polls again, or sleeps already and is woken
                 with self._bell:

@@ -58,7 +58,7 @@ def warnings(err: str) -> list[str]:
     return [line for line in err.splitlines() if line.startswith("cnn: warning: ")]
 
 
-def test_nowhere_to_keep_compiled_code(folder: Path, ordinary_user: list[str]) -> None:
+def test_row106_nowhere_to_keep_compiled_code(folder: Path, ordinary_user: list[str]) -> None:
     for command in (TRAIN, ["predict", "run", "a.png"], FILTER):
         result = run(command, folder, env=environment(folder), prefix=ordinary_user)
         assert result.code == 0, result
@@ -78,7 +78,7 @@ def test_an_empty_folder_of_ones_own_is_filled_and_used(folder: Path, ordinary_u
     assert (cache / "kernels").stat().st_mode & 0o777 == 0o700
 
 
-def test_a_folder_that_cannot_be_written(folder: Path, ordinary_user: list[str]) -> None:
+def test_row106_a_folder_that_cannot_be_written(folder: Path, ordinary_user: list[str]) -> None:
     kept = folder / "cache" / "kernels"
     kept.mkdir(parents=True, mode=0o755)
     if os.geteuid() == 0:
@@ -94,7 +94,7 @@ def test_a_folder_that_cannot_be_written(folder: Path, ordinary_user: list[str])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
-def test_a_folder_of_another_user(folder: Path) -> None:
+def test_row109_a_folder_of_another_user(folder: Path) -> None:
     kept = folder / "cache" / "kernels"
     kept.mkdir(parents=True, mode=0o700)
     os.chown(kept, NOBODY, NOBODY)

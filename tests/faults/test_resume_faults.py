@@ -56,7 +56,7 @@ def same(found, expected):
     assert results[0] == results[1]
 
 
-def test_a_stopped_run_goes_on_from_another_directory_and_ends_with_the_same_bytes(whole, tmp_path):
+def test_row117_a_stopped_run_goes_on_from_another_directory_and_ends_with_the_same_bytes(whole, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     process = subprocess.Popen([CNN, *TRAIN], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "run/best.safetensors").exists():
@@ -74,7 +74,7 @@ def test_a_stopped_run_goes_on_from_another_directory_and_ends_with_the_same_byt
     assert (again.code, again.out) == (0, b"run: already at 4/4; pass --epochs 8 to train on\n")
 
 
-def test_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(whole, tmp_path):
+def test_row91_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(whole, tmp_path):
     shutil.copytree(whole, tmp_path / "run")
     process = subprocess.Popen(
         [CNN, *RESUME[:-1], "--epochs", "100000"],
@@ -165,7 +165,7 @@ def test_refused_with_one_line_and_nothing_changed(name, whole, tmp_path, monkey
     assert os.listdir(tmp_path) == ["run"]
 
 
-def test_a_disk_that_is_full_at_any_point_leaves_the_last_checkpoint(tmp_path):
+def test_row93_a_disk_that_is_full_at_any_point_leaves_the_last_checkpoint(tmp_path):
     """RLIMIT_FSIZE: the checkpoint grows with the history, so each limit lets some more of them through."""
     begin(tmp_path / "whole")
     largest = (tmp_path / "whole/last.safetensors").stat().st_size
@@ -194,7 +194,7 @@ needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace
 @needs_strace
 @pytest.mark.slow
 @pytest.mark.parametrize(("call", "number"), [("write", 3), ("write", 11), ("fsync", 2), ("fsync", 9), ("rename", 7)])
-def test_a_kill_at_a_system_call_of_the_installed_program(call, number, whole, tmp_path):
+def test_row119_a_kill_at_a_system_call_of_the_installed_program(call, number, whole, tmp_path):
     """tests/tasks/train/test_kill_and_resume.py kills at every one of them, within one process."""
     strace = [
         "strace",
@@ -254,7 +254,7 @@ if os.path.exists("run"):
 
 
 @pytest.mark.slow
-def test_thirty_kills_at_random_moments(tmp_path):
+def test_row118_thirty_kills_at_random_moments(tmp_path):
     """Children of one process that has imported everything: killed up to 0.1 s after a checkpoint of theirs."""
     train = [*TRAIN, "-e", "12"]
     assert run([*train, "-o", "whole"], tmp_path).code == 0

@@ -37,7 +37,7 @@ def test_no_program_is_started_and_no_connection_made(tmp_path):
     assert "execve" in calls[0]
 
 
-def test_every_rename_follows_an_fsync_of_the_file_and_is_followed_by_one_of_the_folder(tmp_path):
+def test_row120_every_rename_follows_an_fsync_of_the_file_and_is_followed_by_one_of_the_folder(tmp_path):
     done = traced(["--seccomp-bpf", "-e", "trace=openat,fsync,rename", "-y"], TRAIN, tmp_path)
     assert done.returncode == 0, done.stderr
     run = f"{tmp_path}/run"
@@ -56,7 +56,7 @@ def test_every_rename_follows_an_fsync_of_the_file_and_is_followed_by_one_of_the
 
 
 @pytest.mark.parametrize("number", [1, 3, 4, 5, 7])
-def test_a_kill_at_any_rename_leaves_whole_files(tmp_path, number):
+def test_row119_a_kill_at_any_rename_leaves_whole_files(tmp_path, number):
     """SQLite's method: the n-th call is the last one, for n = 1, 2, 3 ..."""
     inject = f"inject=rename:signal=KILL:when={number}"
     done = traced(["-e", "trace=rename", "-e", inject], TRAIN, tmp_path)

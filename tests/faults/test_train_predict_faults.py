@@ -399,7 +399,7 @@ def test_one_bad_picture_alone_is_a_row_and_exit_7_and_compiles_nothing(name, st
     assert fingerprint(tmp_path) == before
 
 
-def test_one_bad_picture_among_good_ones_is_a_row_and_exit_7(trained, tmp_path):
+def test_row27_one_bad_picture_among_good_ones_is_a_row_and_exit_7(trained, tmp_path):
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     result = run(["predict", str(trained), "a.png", "bad.png", "a.png"], tmp_path)
@@ -410,7 +410,7 @@ def test_one_bad_picture_among_good_ones_is_a_row_and_exit_7(trained, tmp_path):
     assert result.err.splitlines()[-1].startswith("cnn: error: 1 of 3 pictures failed; the first: bad.png: ")
 
 
-def test_huge_learning_rate_ends_with_6_and_keeps_a_good_checkpoint(tmp_path):
+def test_row71_huge_learning_rate_ends_with_6_and_keeps_a_good_checkpoint(tmp_path):
     result = run(["train", "-d", "digits", "--optimizer", "sgd", "--lr", "1e30", "--run-dir", "r"], tmp_path)
     assert result.code == 6, result.err
     line = result.err.splitlines()[-1]
@@ -423,7 +423,7 @@ def test_huge_learning_rate_ends_with_6_and_keeps_a_good_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize("validation", ["0.1", "0"])
-def test_a_network_that_diverges_in_the_last_step_is_not_saved_as_the_best(validation, tmp_path):
+def test_row71_a_network_that_diverges_in_the_last_step_is_not_saved_as_the_best(validation, tmp_path):
     """One step: the loss before it is finite, and so are the weights after it."""
     arguments = ["train", "-d", "digits", "--optimizer", "sgd", "--lr", "1e30", "-e", "1", "--limit", "64", "--json"]
     result = run([*arguments, "--val-split", validation, "-o", "r"], tmp_path)
@@ -467,7 +467,7 @@ def test_an_architecture_takes_input_and_classes_from_the_data(tmp_path):
     assert run(["predict", "r", "a.png"], tmp_path).code == 7  # the checkpoint is complete: only the picture is missing
 
 
-def test_threads_that_the_system_does_not_start_are_named(tmp_path):
+def test_row102_threads_that_the_system_does_not_start_are_named(tmp_path):
     command = f"ulimit -v 2000000; exec {CNN} train -d digits -e 1 -j 400 -o r"
     result = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=600)
     line = result.stderr.splitlines()[-1]
@@ -475,7 +475,7 @@ def test_threads_that_the_system_does_not_start_are_named(tmp_path):
     assert line.startswith("cnn: error: the system does not start 400 threads; use fewer --threads"), line
 
 
-def test_runs_that_start_together_get_different_directories(tmp_path):
+def test_row90_runs_that_start_together_get_different_directories(tmp_path):
     arguments = [CNN, "train", "-d", "digits", "-e", "1", "--limit", "64", "-q"]
     processes = [subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.PIPE, text=True) for _ in range(6)]
     errors = [process.communicate(timeout=600)[1] for process in processes]
@@ -484,7 +484,7 @@ def test_runs_that_start_together_get_different_directories(tmp_path):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_saves_and_ends(number, code, tmp_path):
+def test_row115_a_signal_saves_and_ends(number, code, tmp_path):
     arguments = [CNN, "train", "-d", "digits", "--epochs", "100000", "--run-dir", "run"]
     process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline().startswith("epoch=1/")
@@ -515,7 +515,7 @@ def started(tmp_path: Path, prefix: tuple[str, ...] = ()) -> subprocess.Popen[st
 
 
 @pytest.mark.parametrize("numbers", [(signal.SIGHUP,) * 40, (signal.SIGTERM, signal.SIGHUP) * 20])
-def test_a_storm_of_signals_is_one_request(numbers, tmp_path):
+def test_row117_a_storm_of_signals_is_one_request(numbers, tmp_path):
     """A closed terminal sends SIGHUP twice, service managers SIGTERM with SIGHUP."""
     process = started(tmp_path)
     for number in numbers:
@@ -534,7 +534,7 @@ def test_a_storm_of_signals_is_one_request(numbers, tmp_path):
 
 
 @pytest.mark.parametrize("wait_s", [0.8, 1.2, 1.6, 2.0])
-def test_a_storm_of_signals_before_the_first_step_is_one_line(wait_s, tmp_path):
+def test_row117_a_storm_of_signals_before_the_first_step_is_one_line(wait_s, tmp_path):
     """Python is up after the first of these times, unless the machine is busy: then the signal kills."""
     process = subprocess.Popen([CNN, *ENDLESS, "-q"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     time.sleep(wait_s)
@@ -547,7 +547,7 @@ def test_a_storm_of_signals_before_the_first_step_is_one_line(wait_s, tmp_path):
     assert "ignored" not in errors
 
 
-def test_repeated_ctrl_c_ends_at_once_with_one_line(tmp_path):
+def test_row116_repeated_ctrl_c_ends_at_once_with_one_line(tmp_path):
     process = started(tmp_path)
     for _ in range(30):
         process.send_signal(signal.SIGINT)
@@ -584,7 +584,7 @@ def test_sigusr1_does_not_kill_before_there_is_anything_to_save_nor_at_the_end(t
     assert (tmp_path / "run/result.json").exists()
 
 
-def test_nohup_is_respected(tmp_path):
+def test_row117_nohup_is_respected(tmp_path):
     process = started(tmp_path, ("nohup",))
     process.send_signal(signal.SIGHUP)
     assert any(line.startswith("epoch=3/") for line in process.stdout)
@@ -593,7 +593,7 @@ def test_nohup_is_respected(tmp_path):
     assert process.returncode == 143
 
 
-def test_kill_leaves_whole_checkpoints(tmp_path):
+def test_row118_kill_leaves_whole_checkpoints(tmp_path):
     arguments = [CNN, "train", "-d", "digits", "--epochs", "100000", "--run-dir", "run", "-q"]
     for delay in (0.0, 0.03, 0.07):
         process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -608,7 +608,7 @@ def test_kill_leaves_whole_checkpoints(tmp_path):
         shutil.rmtree(tmp_path / "run")
 
 
-def test_a_full_disk_stops_training_and_keeps_the_old_checkpoint(tmp_path):
+def test_row93_a_full_disk_stops_training_and_keeps_the_old_checkpoint(tmp_path):
     """RLIMIT_FSIZE lets the first small files through and no checkpoint."""
     before = fingerprint(tmp_path)
     command = f"ulimit -f 64; exec {CNN} train -d digits --epochs 2 --run-dir run"
@@ -621,7 +621,7 @@ def test_a_full_disk_stops_training_and_keeps_the_old_checkpoint(tmp_path):
     assert fingerprint(tmp_path) == before
 
 
-def test_two_runs_on_one_directory(tmp_path):
+def test_row91_two_runs_on_one_directory(tmp_path):
     arguments = [CNN, "train", "-d", "digits", "--epochs", "100000", "--run-dir", "run"]
     process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
@@ -634,7 +634,7 @@ def test_two_runs_on_one_directory(tmp_path):
         process.communicate()
 
 
-def test_a_closed_pipe_is_no_traceback(tmp_path):
+def test_row100_a_closed_pipe_is_no_traceback(tmp_path):
     command = f"{CNN} train -d digits --epochs 3000 --run-dir run | head -1; exit ${{PIPESTATUS[0]}}"
     result = subprocess.run(
         ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False
@@ -643,7 +643,7 @@ def test_a_closed_pipe_is_no_traceback(tmp_path):
     assert "Traceback" not in result.stderr
 
 
-def test_a_full_standard_output_is_one_line(tmp_path):
+def test_row101_a_full_standard_output_is_one_line(tmp_path):
     with open("/dev/full", "wb") as full:
         result = run(["train", "-d", "digits", "--epochs", "1", "--run-dir", "run"], tmp_path, stdout=full.fileno())
     assert result.code == 1
@@ -656,7 +656,7 @@ ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 @pytest.mark.parametrize("locale", [{}, ASCII], ids=["utf-8", "ascii"])
 @pytest.mark.parametrize("name", [b"caf\xe9.png", "käfer.png".encode(), b"-[red]\x1b[31m\n.png"])
-def test_names_of_any_bytes_are_read_and_shown_escaped(name, locale, trained, tmp_path):
+def test_row19_names_of_any_bytes_are_read_and_shown_escaped(name, locale, trained, tmp_path):
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     missing = run([b"predict", os.fsencode(trained), b"--", name], tmp_path, env=locale)
     # the last name holds what could be a pattern

@@ -67,7 +67,7 @@ def no_http(handler, _):
     handler.wfile.write(b"\x00\x01\x02 nonsense\r\n\r\n")
 
 
-def test_the_next_mirror_is_tried_and_the_sum_checked(tmp_path):
+def test_row67_the_next_mirror_is_tried_and_the_sum_checked(tmp_path):
     said = []
     with Server({"/bad/a": b"rubbish!", "/good/a": CONTENT}) as server:
         fetch(tmp_path / "new/data", *(server.address + folder for folder in ("none/", "bad/", "good/")), said=said)
@@ -89,7 +89,7 @@ def test_the_next_mirror_is_tried_and_the_sum_checked(tmp_path):
         (no_http, "nonsense"),
     ],
 )
-def test_wrong_bytes_are_never_kept(tmp_path, body, reason):
+def test_row67_wrong_bytes_are_never_kept(tmp_path, body, reason):
     with Server({"/a": body}) as server, pytest.raises(UnavailableError) as caught:
         fetch(tmp_path / "new/data", server.address)
     assert f"{server.address}a: Test is not on this machine and could not be fetched (127.0.0.1:" in str(caught.value)
@@ -150,7 +150,7 @@ def test_https_does_not_lead_to_http(tmp_path, monkeypatch):
     assert (folder / "a").read_bytes() == CONTENT
 
 
-def test_no_mirror_answers(tmp_path):
+def test_row68_no_mirror_answers(tmp_path):
     with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:9: Connection refused"):
         fetch(tmp_path / "data", "http://127.0.0.1:9/")
     assert list(tmp_path.iterdir()) == []

@@ -54,16 +54,18 @@ def test_second_run_compiles_nothing(filled):
     assert run(filled) == ["right", "False"]
 
 
-@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:100], lambda b: b[: len(b) // 2], lambda b: b[:-1],
-                                    lambda b: b[:500] + bytes([b[500] ^ 1]) + b[501:]])  # fmt: skip
-def test_damaged_file_is_compiled_again_and_replaced(filled, damage):
-    for path in files(filled):
-        path.write_bytes(damage(path.read_bytes()))
-    assert run(filled) == COMPILED
-    assert run(filled) == ["right", "False"]
+def test_row107_damaged_files_are_compiled_again_and_replaced(filled):
+    """Three files, each damaged in another way, twice."""
+    damages = [lambda b: b"", lambda b: b[:100], lambda b: b[: len(b) // 2],
+               lambda b: b[:-1], lambda b: b[:500] + bytes([b[500] ^ 1]) + b[501:], lambda b: b + b"x"]  # fmt: skip
+    for turn in (damages[:3], damages[3:]):
+        for path, damage in zip(files(filled), turn, strict=True):
+            path.write_bytes(damage(path.read_bytes()))
+        assert run(filled) == COMPILED
+        assert run(filled) == ["right", "False"]
 
 
-def test_folder_that_others_may_write_is_not_used(filled):
+def test_row109_folder_that_others_may_write_is_not_used(filled):
     (filled / "kernels").chmod(0o777)
     try:
         lines = run(filled)
@@ -75,14 +77,14 @@ def test_folder_that_others_may_write_is_not_used(filled):
     assert lines[1:] == COMPILED
 
 
-def test_cache_that_cannot_be_made_means_compiling_in_memory(tmp_path):
+def test_row106_cache_that_cannot_be_made_means_compiling_in_memory(tmp_path):
     (tmp_path / "file").write_text("no folder")
     lines = run(tmp_path / "file" / "below")
     assert lines[0].startswith("refuse ")
     assert lines[-2:] == ["right", "True"]
 
 
-def test_full_disk_means_compiling_in_memory(tmp_path):
+def test_row108_full_disk_means_compiling_in_memory(tmp_path):
     import resource
 
     done = subprocess.run(
@@ -99,7 +101,7 @@ def test_full_disk_means_compiling_in_memory(tmp_path):
     assert list((tmp_path / "kernels").glob("*.tmp")) == []
 
 
-def test_two_processes_on_a_cold_cache(tmp_path):
+def test_row110_two_processes_on_a_cold_cache(tmp_path):
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", SCRIPT],
@@ -122,19 +124,21 @@ def test_vector_width_has_its_own_files(filled):
     assert len(files(filled)) == before + 3
 
 
-def test_disabled_compiler_is_ignored(filled, tmp_path):
+def test_row105_disabled_compiler_is_ignored(filled, tmp_path):
     assert run(tmp_path, NUMBA_DISABLE_JIT="1") == COMPILED
     assert run(filled, NUMBA_DISABLE_JIT="1") == ["right", "False"]
 
 
 @contextlib.contextmanager
 def locked(folder, text=""):
-    """Hold the lock of the folder, as a process does that is compiling or has been suspended."""
+    """Hold the locks of the folder, as a process does that is compiling or has been suspended."""
     (folder / "kernels").mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (folder / "kernels" / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(text)
-        file.flush()
+    with contextlib.ExitStack() as files:
+        for digit in "0123456789abcdef":
+            file = files.enter_context((folder / "kernels" / f".lock-{digit}").open("w"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.write(text)
+            file.flush()
         yield
 
 
@@ -182,6 +186,35 @@ def test_a_file_system_without_locks(tmp_path):
     )
     assert done.stdout.splitlines() == COMPILED
     assert run(tmp_path) == ["right", "False"]
+
+
+def test_different_routines_are_compiled_at_the_same_time(tmp_path):
+    """Of sixteen locks a routine needs one."""
+    assert run(tmp_path) == COMPILED
+    needed = {path.stem[-1] for path in files(tmp_path)}
+    kept = tmp_path / "kernels"
+    assert {path.name for path in kept.glob(".lock*")} == {f".lock-{digit}" for digit in needed}
+    for path in files(tmp_path):
+        path.unlink()
+    with contextlib.ExitStack() as held:
+        for digit in set("0123456789abcdef") - needed:
+            file = held.enter_context((kept / f".lock-{digit}").open("w"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        assert run(tmp_path) == COMPILED  # and did not wait: it would have said so
+
+
+def test_row113_files_of_the_future_and_of_long_ago_are_files_like_any_others(tmp_path):
+    """What a clock that is set back or ahead leaves."""
+    assert run(tmp_path) == COMPILED
+    used = files(tmp_path)
+    for years, width in ((30, "4"), (-30, "8")):
+        moved = time.time() + years * 365 * 86400
+        for path in used:
+            os.utime(path, (moved, moved))
+        assert run(tmp_path) == ["right", "False"]
+        # of another width: it compiles, so it looks for old files; one of the two may be the width of this machine
+        assert run(tmp_path, CNN_SIMD=width)[-2] == "right"
+        assert all(path.exists() for path in used)
 
 
 def test_what_nobody_used_for_a_month_is_deleted_when_something_is_compiled(tmp_path):

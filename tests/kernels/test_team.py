@@ -1,5 +1,7 @@
 """The team of threads: every task once, phases in order, whoever takes part."""
 
+import os
+import signal
 import threading
 import time
 
@@ -175,3 +177,50 @@ def test_a_closed_team_has_no_threads_left():
     team = Team(3)
     team.close()
     assert not any(follower.is_alive() for follower in team._followers)
+
+
+def _forked(work):
+    """Return the exit status of a child that does something: 1 where it raises, a signal where it takes for ever."""
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(60)
+            status = 0 if work() else 2
+        finally:
+            os._exit(status)
+    return os.waitpid(child, 0)[1]
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("threads", [1, 3])
+def test_row111_a_forked_child_works_alone_and_with_threads_of_its_own(threads):
+    """Forked between two runs and, by another thread, in the middle of one; the parent goes on as before."""
+    log = np.zeros(100_000, np.int64)
+    program = Program([[OpSequence((Op(CompiledKernel(_append, is_cached=False), {"log": Operand(log)}),), 500, 500)]],
+                      threads)  # fmt: skip
+    program.run()
+
+    def complete():
+        log[0] = 0
+        program.run()
+        return log[1:501].tolist() == list(range(500)) and len(program._team._followers) == threads - 1
+
+    assert _forked(complete) == 0
+    ended = threading.Event()
+
+    def busy():
+        while not ended.is_set():
+            log[0] = 0
+            program.run()
+
+    worker = threading.Thread(target=busy)
+    worker.start()
+    try:
+        statuses = [_forked(complete) for _ in range(20)]
+    finally:
+        ended.set()
+        worker.join()
+    assert statuses == [0] * 20
+    assert complete()

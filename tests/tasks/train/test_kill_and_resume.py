@@ -106,17 +106,17 @@ def sweep(folder: Path, whole: Path, action, part=0.0, first=1, step=1) -> int:
 @pytest.mark.parametrize(
     ("first", "step"), [pytest.param(1, 1, marks=pytest.mark.slow), pytest.param(2, 5, id="every fifth")]
 )
-def test_a_kill_at_any_change_of_the_file_system_loses_nothing(first, step, whole, tmp_path):
+def test_row119_a_kill_at_any_change_of_the_file_system_loses_nothing(first, step, whole, tmp_path):
     assert sweep(tmp_path, whole, lambda path: begin(path, **OPTIONS), first=first, step=step) > 80
 
 
 @pytest.mark.slow
-def test_a_kill_in_the_middle_of_any_write_loses_nothing(whole, tmp_path):
+def test_row119_a_kill_in_the_middle_of_any_write_loses_nothing(whole, tmp_path):
     sweep(tmp_path, whole, lambda path: begin(path, **OPTIONS), part=0.5, step=3)
 
 
 @pytest.mark.slow
-def test_a_kill_while_a_run_is_continued_loses_nothing(whole, tmp_path):
+def test_row119_a_kill_while_a_run_is_continued_loses_nothing(whole, tmp_path):
     """Killed, continued, killed again."""
 
     for first in (45, 70):
@@ -131,7 +131,7 @@ def test_a_kill_while_a_run_is_continued_loses_nothing(whole, tmp_path):
             number += 4
 
 
-def test_a_write_that_is_not_atomic_is_noticed(whole, tmp_path, monkeypatch):
+def test_row119_a_write_that_is_not_atomic_is_noticed(whole, tmp_path, monkeypatch):
     """The sweep itself is tested: it must find a writer that replaces files in place."""
 
     def in_place(path, data, **_):
@@ -146,7 +146,7 @@ def test_a_write_that_is_not_atomic_is_noticed(whole, tmp_path, monkeypatch):
         sweep(tmp_path, whole, lambda path: begin(path, **OPTIONS), part=0.5, step=2)
 
 
-def test_a_momentum_that_is_not_saved_is_noticed(whole, tmp_path, monkeypatch):
+def test_row119_a_momentum_that_is_not_saved_is_noticed(whole, tmp_path, monkeypatch):
     monkeypatch.setattr(FakeSession, "load_optimizer_state", lambda self, state: None)
     with pytest.raises(AssertionError, match="best"):
         sweep(tmp_path, whole, lambda path: begin(path, **OPTIONS), step=10)
@@ -176,7 +176,7 @@ class Failing:
 
 
 @pytest.mark.parametrize(("call", "code"), [("write", errno.ENOSPC), ("fsync", errno.EIO), ("replace", errno.ENOSPC)])
-def test_an_error_of_any_call_stops_with_one_line_and_keeps_the_last_checkpoint(call, code, whole, tmp_path):
+def test_row93_an_error_of_any_call_stops_with_one_line_and_keeps_the_last_checkpoint(call, code, whole, tmp_path):
     for number in (1, 3, 6, 8, 11):
         path = tmp_path / str(number)
         with Failing(call, number, code), pytest.raises(CnnError) as caught:
@@ -190,7 +190,7 @@ def test_an_error_of_any_call_stops_with_one_line_and_keeps_the_last_checkpoint(
         assert_same(path, whole)
 
 
-def test_a_file_system_without_hard_links_loses_nothing_either(whole, tmp_path, monkeypatch):
+def test_row119_a_file_system_without_hard_links_loses_nothing_either(whole, tmp_path, monkeypatch):
     def refuse(*arguments):
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 

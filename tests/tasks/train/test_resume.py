@@ -49,7 +49,7 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize("epoch", [1, 2, 3])
 @pytest.mark.parametrize("step", [0, 1, 4])
-def test_a_run_stopped_at_any_step_ends_with_the_same_bytes(epoch, step, whole, tmp_path):
+def test_row115_a_run_stopped_at_any_step_ends_with_the_same_bytes(epoch, step, whole, tmp_path):
     error = stopped(tmp_path / "run", (epoch, step))
     where = f"epoch {epoch} step {step + 1}"
     assert f"stopped at {where}; `cnn train --resume {tmp_path}/run` continues" in str(error)
@@ -59,7 +59,7 @@ def test_a_run_stopped_at_any_step_ends_with_the_same_bytes(epoch, step, whole, 
     assert_same(tmp_path / "run", whole)
 
 
-def test_a_run_stopped_again_and_again_ends_with_the_same_bytes(whole, tmp_path):
+def test_row115_a_run_stopped_again_and_again_ends_with_the_same_bytes(whole, tmp_path):
     stopped(tmp_path / "run", (1, 0))
     for key in ((1, 1), (1, 2), (2, 0), (2, 4), (3, 3)):
         with pytest.raises(InterruptedRunError):
@@ -68,7 +68,7 @@ def test_a_run_stopped_again_and_again_ends_with_the_same_bytes(whole, tmp_path)
     assert_same(tmp_path / "run", whole)
 
 
-def test_a_run_stopped_in_the_validation_or_the_test_ends_with_the_same_bytes(whole, tmp_path):
+def test_row115_a_run_stopped_in_the_validation_or_the_test_ends_with_the_same_bytes(whole, tmp_path):
     def stopping_after(count):
         class Stopping(FakeSession):
             evaluations = 0
@@ -222,7 +222,7 @@ def test_a_kill_right_after_an_extension_does_not_forget_it(tmp_path):
         ({"epochs": 1}, "--epochs 1: epoch 2 has begun already; --epochs is the total"),
     ],
 )
-def test_changed_options_are_listed_and_refused(typed, message, tmp_path):
+def test_row84_changed_options_are_listed_and_refused(typed, message, tmp_path):
     stopped(tmp_path / "run", (2, 1))
     before = {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()}
     with pytest.raises(UsageError if "epochs" in typed else InvalidInputError) as caught:
@@ -257,7 +257,7 @@ def damaged(path: Path) -> None:
     path.write_bytes(data)
 
 
-def test_a_broken_checkpoint_gives_way_to_the_one_before(whole, tmp_path):
+def test_row86_a_broken_checkpoint_gives_way_to_the_one_before(whole, tmp_path):
     run = tmp_path / "run"
     stopped(run, (3, 1))
     damaged(run / "last.safetensors")
@@ -273,7 +273,7 @@ def test_a_broken_checkpoint_gives_way_to_the_one_before(whole, tmp_path):
     assert (run / "last.safetensors.broken").exists()
 
 
-def test_without_any_usable_checkpoint_nothing_is_changed(tmp_path):
+def test_row86_without_any_usable_checkpoint_nothing_is_changed(tmp_path):
     stopped(tmp_path / "run", (1, 1))
     for file in (tmp_path / "run").glob("last*"):
         damaged(file)
@@ -296,7 +296,7 @@ def test_a_missing_history_is_written_again_and_missing_best_weights_are_said(wh
     assert read_checkpoint(tmp_path / "other").training["epoch"] == 3
 
 
-def test_other_data_are_refused(tmp_path):
+def test_row84_other_data_are_refused(tmp_path):
     stopped(tmp_path / "run", (2, 1))
     data = load_dataset("digits")
     images = data.train.images.copy()
@@ -352,7 +352,7 @@ def test_checkpoints_are_written_when_asked(every, saves, tmp_path, monkeypatch)
     assert found == saves
 
 
-def test_two_processes_cannot_continue_one_run(tmp_path):
+def test_row91_two_processes_cannot_continue_one_run(tmp_path):
     stopped(tmp_path / "run", (2, 1))
     with (
         RunDirectory(tmp_path / "run", is_continued=True),

@@ -88,7 +88,7 @@ def test_best_is_the_highest_validation_accuracy_then_the_lowest_loss(tmp_path):
     assert read_checkpoint(tmp_path / "run").training["epoch"] == best.epoch
 
 
-def test_nan_stops_with_place_and_remedy_and_keeps_the_good_checkpoint(tmp_path):
+def test_row71_nan_stops_with_place_and_remedy_and_keeps_the_good_checkpoint(tmp_path):
     with pytest.raises(NumericError) as caught:
         run_training(tmp_path / "run", lambda plan: FakeSession(plan, poison_at=(2, 3)), lr=0.5)
     text = str(caught.value)
@@ -100,7 +100,7 @@ def test_nan_stops_with_place_and_remedy_and_keeps_the_good_checkpoint(tmp_path)
     assert not (tmp_path / "run/result.json").exists()
 
 
-def test_a_running_statistic_that_is_not_finite_stops_as_a_weight_does(tmp_path):
+def test_row71_a_running_statistic_that_is_not_finite_stops_as_a_weight_does(tmp_path):
     class Normalised(FakeSession):
         def named(self):
             return super().named() | {"bn1/variance": np.full(4, np.inf if self.steps > 21 else 1, np.float32)}
@@ -176,7 +176,7 @@ def test_options_that_do_not_fit_are_refused(tmp_path, changes, message):
         run_training(tmp_path / "run", **changes)
 
 
-def test_a_second_signal_leaves_at_once(tmp_path):
+def test_row116_a_second_signal_leaves_at_once(tmp_path):
     def stop_at(key):
         if key == (1, 2):
             os.kill(os.getpid(), signal.SIGINT)
@@ -244,7 +244,7 @@ def test_a_replacement_that_cannot_start_leaves_the_old_run(tmp_path):
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
 
 
-def test_two_runs_cannot_share_a_directory(tmp_path):
+def test_row91_two_runs_cannot_share_a_directory(tmp_path):
     with (
         RunDirectory(tmp_path / "run"),
         pytest.raises(CnnError, match=rf"in use by pid {os.getpid()} on "),
@@ -292,7 +292,7 @@ def test_a_file_system_without_locks_is_said_and_used(tmp_path, monkeypatch):
         )
 
 
-def test_a_full_disk_at_the_lock_names_the_file_and_leaves_nothing(tmp_path):
+def test_row93_a_full_disk_at_the_lock_names_the_file_and_leaves_nothing(tmp_path):
     """`ulimit -f 0`: no file may grow."""
     command = f"ulimit -f 0; exec {CNN} train -d digits --epochs 1 --run-dir deep/run"
     result = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=600)
@@ -376,6 +376,6 @@ def test_the_forecast_is_what_the_process_grows_by():
     assert 0.9 < float(done.stdout) < 1.1
 
 
-def test_more_memory_than_there_is_is_refused_before_anything_is_allocated():
+def test_row102_more_memory_than_there_is_is_refused_before_anything_is_allocated():
     with pytest.raises(CnnError, match=r"training needs 1048576\.0 GiB, .* GiB are free; use a smaller --batch-size"):
         check_memory(2**50)
