@@ -127,7 +127,13 @@ def _evaluate(given: EvalArguments) -> None:
     known = named_figures(evaluation, figures_of(evaluation, top_k)) if conditions else {}
     check_names(conditions, known)
     measured = Measured(
-        evaluation, where, model.name, checkpoint.training.get("epoch"), chosen.dataset, chosen.part, chosen.names
+        evaluation,
+        where,
+        model.name,
+        checkpoint.training.get("epoch"),
+        chosen.dataset,
+        chosen.part,
+        chosen.images.names,
     )
     hand_out(_text(measured, style, top_k, given.worst), given.output, force=given.force, say=not given.quiet)
     check_conditions(conditions, known, where)

@@ -82,7 +82,13 @@ def write_report(
     where = str(folder / BEST)
     evaluation = measure(checkpoint, model, chosen, where, batch_size=64, threads=threads)
     measured = Measured(
-        evaluation, where, model.name, checkpoint.training.get("epoch"), chosen.dataset, chosen.part, chosen.names
+        evaluation,
+        where,
+        model.name,
+        checkpoint.training.get("epoch"),
+        chosen.dataset,
+        chosen.part,
+        chosen.images.names,
     )
 
     def text_of(name: str) -> str:

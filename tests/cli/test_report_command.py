@@ -122,7 +122,9 @@ def test_report_writes_them_again(run, tmp_path):
 
 def test_mistakes_in_files_are_named(hostile, tmp_path):
     assert run_cnn("report", hostile / "run", "-q", "-o", tmp_path).code == 0
-    assert ".png" in " ".join(Page((tmp_path / "report.html").read_text()).texts)
+    page = (tmp_path / "report.html").read_text()
+    assert ".png" in " ".join(Page(page).texts)
+    assert page == (hostile / "run/report.html").read_text()  # as at the end of the training
 
 
 def test_no_report(tmp_path):

@@ -27,10 +27,13 @@ class Split:
         Read-only, C order.
     labels : ndarray of int64, (N,), or of float64, (N, K)
         Indices into the class names; or K target numbers per image.
+    names : tuple of str
+        Of the images where they are files, otherwise none.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -38,7 +41,12 @@ class Split:
 
     def first(self, count: int) -> Split:
         """Return the first `count` images, fewer where there are fewer."""
-        return Split(self.images[:count], self.labels[:count])
+        return Split(self.images[:count], self.labels[:count], self.names[:count])
+
+    def chosen(self, numbers: NDArray[np.int64]) -> Split:
+        """Return a copy of the images with these numbers, in this order."""
+        names = tuple(self.names[number] for number in numbers) if self.names else ()
+        return Split(self.images[numbers], self.labels[numbers], names)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,14 @@ class Measured:
         """Return how an image is called: by its place, and by its path where it is a file."""
         return {"image": number, **({"path": self.names[number]} if self.names else {})}
 
+    def called(self, mistakes: Sequence[Mistake]) -> tuple[str, list[str]]:
+        """Return the folder that the pictures of mistakes share and their names in it; without files, their places."""
+        if not self.names:
+            return "", [str(one.image) for one in mistakes]
+        paths = [PurePath(self.names[one.image]) for one in mistakes]
+        folder = os.path.commonpath([path.parent for path in paths])
+        return folder, [str(path.relative_to(folder)) for path in paths]
+
 
 def as_json(measured: Measured, top_k: int | None, worst: int) -> dict[str, Any]:
     """Return the evaluation as one JSON object."""
@@ -206,9 +214,7 @@ def _confusion_table(evaluation: Evaluation) -> Table:
 def _mistake_table(measured: Measured, mistakes: Sequence[Mistake]) -> tuple[str, Table]:
     """Return the folder that the pictures share, empty where they are told by numbers, and the table."""
     classes = measured.evaluation.classes
-    paths = [PurePath(measured.names[one.image]) for one in mistakes] if measured.names else []
-    folder = os.path.commonpath([path.parent for path in paths]) if paths else ""
-    called = [str(path.relative_to(folder)) for path in paths] or [str(one.image) for one in mistakes]
+    folder, called = measured.called(mistakes)
     columns = [Column("image", "left" if measured.names else "right"), Column("class"), Column("answer")]
     columns += [Column(title, "right") for title in ("prob", "of class", "loss")]
     rows = [

@@ -150,8 +150,9 @@ class RunPage:
             none = evaluation.kind == "classes"
             return "<h2>Mistakes</h2>\n<p>None: every answer is right.</p>" if none else ""
         figures = []
-        for one in worst:
-            name = self.measured.names[one.image] if self.measured.names else f"image {one.image}"
+        folder, called = self.measured.called(worst)
+        for one, place in zip(worst, called, strict=True):
+            name = place if self.measured.names else f"image {place}"
             truth, answer = (evaluation.classes[number] for number in (one.truth, one.answered))
             figures.append(
                 f'<figure><img src="{_data_uri(self.images[one.image])}" alt="{_text(name)}">'
@@ -159,7 +160,8 @@ class RunPage:
                 f'{percent(one.truth_prob)}<br><span class="pale">{_text(name)}</span></figcaption></figure>'
             )
         count = evaluation.images - int(evaluation.hits.sum())
-        said = f"{len(worst)} of {count:,} mistakes, those with the largest loss."
+        said = f"{len(worst)} of {count:,} mistakes, those with the largest loss." if count > len(worst) else ""
+        said += _text(f" The pictures are in {folder}.") if folder else ""
         return f'<h2>Worst mistakes</h2>\n<p class="pale">{said}</p>\n<div class="mistakes">{"".join(figures)}</div>'
 
     def _network(self) -> str:

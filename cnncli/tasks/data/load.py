@@ -180,8 +180,10 @@ def as_dataset(source: PictureSource, images: NDArray[np.uint8], prepared: Prepr
     labels = np.array(
         [picture.target for picture in source.pictures], np.int64 if source.targets == "classes" else np.float64
     )
-    ends = np.searchsorted(parts, [1, 2, 3])
-    splits = [Split(images[start:end], labels[start:end]) for start, end in zip((0, *ends[:2]), ends, strict=True)]
+    names = tuple(source.path(number) for number in range(len(parts)))
+    ends = np.searchsorted(parts, [1, 2, 3]).tolist()
+    slices = [slice(start, end) for start, end in zip((0, *ends[:2]), ends, strict=True)]
+    splits = [Split(images[part], labels[part], names[part]) for part in slices]
     return Dataset(
         name=source_name(source.where),
         train=splits[0],

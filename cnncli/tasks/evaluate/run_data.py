@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError, UsageError
 from cnncli.io.checkpoint import Checkpoint
@@ -36,8 +35,6 @@ class LabelledImages:
         One of `PARTS`.
     images : Split
         One or more.
-    names : tuple of str
-        One per image where the images are files, otherwise none.
     notes : tuple of str
         What the user should know.
     """
@@ -45,7 +42,6 @@ class LabelledImages:
     dataset: str
     part: str
     images: Split
-    names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -99,14 +95,14 @@ def images_of_run(
         The part is empty, or the data set of the run is not where it was.
     """
     facts = checkpoint.training
-    data, names = _load(_request(checkpoint, where, wanted), checkpoint, wanted.threads, say)
+    data = _load(_request(checkpoint, where, wanted), checkpoint, wanted.threads, say)
     notes = list(data.notes)
     known = facts.get("data_sha256")
     is_own = wanted.dataset is None or (known is not None and data.sha256 == known)
     if is_own and known is not None and data.sha256 != known:
         notes.append(f"these are not the images of the run: SHA-256 {data.sha256[:12]}, then {str(known)[:12]}")
     _check_images(data, checkpoint, where)
-    splits, numbers = _parts(data, facts if is_own else {})
+    splits = _parts(data, facts if is_own else {})
     chosen = wanted.part or next(one for one in PARTS if len(splits[one]))
     split = splits[chosen]
     if not len(split):
@@ -119,8 +115,7 @@ def images_of_run(
         notes.append("the network has learnt these images: the figures say little about others")
     split = _renamed(split, data, checkpoint, where)
     split = split if wanted.limit is None else split.first(wanted.limit)
-    called = tuple(names[number] for number in numbers[chosen][: len(split)]) if names else ()
-    return LabelledImages(data.name, chosen, split, called, tuple(notes))
+    return LabelledImages(data.name, chosen, split, tuple(notes))
 
 
 def _request(checkpoint: Checkpoint, where: str, wanted: Wanted) -> DataRequest:
@@ -141,16 +136,14 @@ def _request(checkpoint: Checkpoint, where: str, wanted: Wanted) -> DataRequest:
     raise UsageError(message, where=where, hint="name them with --dataset")
 
 
-def _load(
-    request: DataRequest, checkpoint: Checkpoint, threads: int, say: Callable[[str], None]
-) -> tuple[Dataset, tuple[str, ...]]:
-    """Return a data set in the form that the network takes, and the names of its pictures where they are files."""
+def _load(request: DataRequest, checkpoint: Checkpoint, threads: int, say: Callable[[str], None]) -> Dataset:
+    """Return a data set in the form that the network takes."""
     prepared = checkpoint.preprocessing
     if not is_own(request.source):
-        return load_data(replace(request, skip_bad=False), say=say), ()
+        return load_data(replace(request, skip_bad=False), say=say)
     if request.source.lower().endswith(".npz"):
         height, width = prepared.shape[1:]
-        return load_data(replace(request, resize=(height, width), channels=prepared.shape[0]), threads=threads), ()
+        return load_data(replace(request, resize=(height, width), channels=prepared.shape[0]), threads=threads)
     source = picture_source(request)
     images, count = encoded_images(source.contents(), source.path), len(source.pictures)
     decoded = decode_all(images, count, prepared, source.path, threads=threads, invert="auto")
@@ -162,8 +155,7 @@ def _load(
     bad = {number for number, _ in decoded.failures}
     kept = [number for number in range(count) if number not in bad]
     pictures = tuple(source.pictures[number] for number in kept)
-    data = as_dataset(replace(source, pictures=pictures), without(decoded, bad).images, prepared)
-    return data, tuple(source.path(number) for number in kept)
+    return as_dataset(replace(source, pictures=pictures), without(decoded, bad).images, prepared)
 
 
 def _check_images(data: Dataset, checkpoint: Checkpoint, where: str) -> None:
@@ -173,26 +165,16 @@ def _check_images(data: Dataset, checkpoint: Checkpoint, where: str) -> None:
         raise InvalidInputError(message, where=where, hint="name another data set")
 
 
-def _parts(data: Dataset, facts: Any) -> tuple[dict[str, Split], dict[str, NDArray[np.int64]]]:
-    """Return the parts of a data set, divided as a run with these facts did, and the numbers of their images.
-
-    Images are counted through training, validation and test images of the data set.
-    """
+def _parts(data: Dataset, facts: Any) -> dict[str, Split]:
+    """Return the parts of a data set, divided as a run with these facts did."""
     share, limit, seed = (facts.get(key) for key in ("val_split", "limit", "seed"))
     options = TrainingOptions(
         arch="", dataset=data.name, val_split=share or 0.0, limit=limit, seed=seed if isinstance(seed, int) else 0
     )
     train, test = (part if limit is None else part.first(limit) for part in (data.train, data.test))
     order, validation = held_out(data, train, options)
-    rest = train if len(order) == len(train) else Split(train.images[order], train.labels[order])
-    own = 0 if data.validation is None else len(data.validation)
-    left_out = np.setdiff1d(np.arange(len(train)), order)
-    numbers = {
-        "train": order,
-        "validation": len(data.train) + np.arange(len(validation)) if own else left_out,
-        "test": len(data.train) + own + np.arange(len(test)),
-    }
-    return {"train": rest, "validation": validation, "test": test}, numbers
+    rest = train if len(order) == len(train) else train.chosen(order)
+    return {"train": rest, "validation": validation, "test": test}
 
 
 def _renamed(split: Split, data: Dataset, checkpoint: Checkpoint, where: str) -> Split:
@@ -206,4 +188,4 @@ def _renamed(split: Split, data: Dataset, checkpoint: Checkpoint, where: str) ->
         known = ", ".join(checkpoint.classes[:4]) + (" ..." if len(checkpoint.classes) > 4 else "")
         raise InvalidInputError(what, where=where, hint=f"it knows {known}")
     numbers = np.array([checkpoint.classes.index(name) for name in data.classes], np.int64)
-    return Split(split.images, numbers[split.labels])
+    return Split(split.images, numbers[split.labels], split.names)

@@ -226,7 +226,7 @@ def held_out(data: Dataset, train: Split, options: TrainingOptions) -> tuple[NDA
         return np.arange(len(train)), validation
     labels = train.labels if data.targets == "classes" else np.zeros(len(train), np.int64)
     order, held_out = stratified_split(labels, options.val_split, options.seed)
-    return order, Split(train.images[held_out], train.labels[held_out])
+    return order, train.chosen(held_out)
 
 
 def prepared(plan: TrainingPlan, run_dir: Path | None, forecast: Forecast | None = None) -> Prepared:
