@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from cnncli.errors import UsageError
 from cnncli.io.datasets.catalogue import DATASETS
 from cnncli.optim.optimizers import OPTIMIZERS
 from cnncli.optim.schedules import SCHEDULES
+from cnncli.tasks.train.events import EVENTS
 
 _SEEDS = click.IntRange(0, 2**64 - 1)
 # heading -> first option below it
@@ -200,7 +201,7 @@ _OPTIONS = (
     ),
     click.option("-q", "--quiet", is_flag=True, help="Only the result."),
     click.option("--plain", is_flag=True, help="One line per epoch on a terminal too."),
-    click.option("--json", "as_json", is_flag=True, help="One JSON object per epoch."),
+    click.option("--json", "as_json", is_flag=True, help="One JSON object per event on standard output: see below."),
 )
 
 
@@ -286,6 +287,16 @@ class TrainCommand(click.Command):
                 formatter.write_dl(records)
         with formatter.section("Data sets"):
             formatter.write_dl([(entry.name, entry.summary) for entry in DATASETS.values()])
+        with formatter.section("Objects of --json, each with `schema` and `event`"):
+            checks = {"overfit": "--overfit-batch", "gradient": "--gradcheck", "gradients_agree": "--gradcheck"}
+            formatter.write_dl([(name, _fields(kind)) for name, kind in EVENTS.items()]
+                               + [(name, f"figures of {option}") for name, option in checks.items()])  # fmt: skip
+
+
+def _fields(kind: type) -> str:
+    """Return the names of an event's values as JSON has them."""
+    names = [one.name for one in fields(kind) if one.name != "history"]  # it is told epoch by epoch
+    return ", ".join(names)
 
 
 def train_options(command: Callable[..., Any]) -> Callable[..., Any]:

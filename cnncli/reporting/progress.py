@@ -17,6 +17,7 @@ from rich.text import Text
 from cnncli import SCHEMA
 from cnncli.reporting.encodable import encodable, write_line
 from cnncli.tasks.train.events import (
+    EVENTS,
     CheckRow,
     EpochDone,
     Evaluating,
@@ -30,6 +31,8 @@ from cnncli.tasks.train.events import (
 )
 
 _LINE_EVERY_S = 10.0  # in a pipe, inside an epoch
+_JSON_EVERY_S = 1.0
+_NAMES = {kind: name for name, kind in EVENTS.items()}
 _WIDEST_BAR = 24
 # columns of a terminal's row: name, width, and in which order they are left out where the terminal is narrow
 _COLUMNS = (
@@ -136,26 +139,29 @@ class PlainReporter(QuietReporter):
             super().show(event)
 
 
-class JsonReporter(PlainReporter):
-    """One JSON object per epoch and one for the result; on a dry run one for the plan."""
+class JsonReporter(QuietReporter):
+    """Every event as one JSON object on one line; those of the work within an epoch at most once per second."""
+
+    def __init__(self, out: TextIO, err: TextIO, progress_every_s: float = _JSON_EVERY_S) -> None:
+        super().__init__(out, err)
+        self.progress_every_s = progress_every_s
+        self.last_progress_at = time.monotonic()
 
     def show(self, event: TrainingEvent) -> None:
-        """Write an event that is data as JSON, others as `PlainReporter` does."""
-        if isinstance(event, EpochDone | Finished):
-            kind = "epoch" if isinstance(event, EpochDone) else "finished"
-            values = {key: value for key, value in asdict(event).items() if key != "history"}  # told epoch by epoch
-            self._write({"schema": SCHEMA, "event": kind, **values})
-        elif isinstance(event, Prepared) and event.is_dry_run:
-            self._write({"schema": SCHEMA, "event": "plan", **asdict(event)})
-        elif isinstance(event, CheckRow):
-            self._write({"schema": SCHEMA, "event": event.name, **event.figures})
-        elif isinstance(event, NothingToDo):
-            self._write({"schema": SCHEMA, "event": "nothing to do", **asdict(event)})
-        else:
-            super().show(event)
+        """Write an event."""
+        if isinstance(event, CheckRow):
+            self._write(event.name.replace(" ", "_"), event.figures)
+            return
+        if isinstance(event, Progress | Evaluating):
+            if time.monotonic() - self.last_progress_at < self.progress_every_s:
+                return
+            self.last_progress_at = time.monotonic()
+        left_out = ("history",) if isinstance(event, Finished) else ()  # told epoch by epoch
+        values = {key: value for key, value in asdict(event).items() if key not in left_out}
+        self._write(_NAMES[type(event)], values)
 
-    def _write(self, value: dict[str, Any]) -> None:
-        write_line(json.dumps(value, default=str, allow_nan=False), self.out)
+    def _write(self, name: str, values: Mapping[str, Any]) -> None:
+        write_line(json.dumps({"schema": SCHEMA, "event": name, **values}, default=str, allow_nan=False), self.out)
 
 
 class TerminalReporter(PlainReporter):

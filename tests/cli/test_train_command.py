@@ -7,6 +7,7 @@ import pty
 import re
 import struct
 import subprocess
+from dataclasses import asdict, fields
 
 import numpy as np
 import pytest
@@ -14,8 +15,8 @@ from faults.installed import CNN, run
 
 from cnncli.io.datasets import DATASETS
 from cnncli.io.safetensors_file import parse
-from cnncli.reporting.progress import PlainReporter, TerminalReporter
-from cnncli.tasks.train.events import EpochDone, Evaluating, Progress
+from cnncli.reporting.progress import JsonReporter, PlainReporter, TerminalReporter
+from cnncli.tasks.train.events import EVENTS, EpochDone, Evaluating, Progress
 
 
 def test_the_first_command_of_the_readme_reaches_97_percent_offline(tmp_path):
@@ -54,12 +55,37 @@ def test_every_optimizer_learns_with_its_own_default_rate(tmp_path, optimizer):
     assert json.loads((tmp_path / "r/result.json").read_text())["test_acc"] > 0.95
 
 
-def test_json_is_one_object_an_epoch_and_a_result(tmp_path):
+def test_json_is_one_object_per_event_and_no_text(tmp_path):
     result = run(["train", "-d", "digits", "-e", "2", "--json", "--run-dir", "r"], tmp_path)
+    assert result.err == ""
     rows = [json.loads(line) for line in result.out.splitlines()]
-    assert [row["event"] for row in rows] == ["epoch", "epoch", "finished"]
+    kinds = [row["event"] for row in rows if row["event"] not in ("progress", "evaluating")]
+    assert kinds == ["plan", "note", "epoch", "epoch", "finished"]
     assert all(row["schema"] == "cnncli/1" for row in rows)
-    assert rows[-1]["run_dir"] == "r"
+    assert rows[-1]["run_dir"] == rows[0]["run_dir"] == "r"
+    assert "--arch digits" in rows[1]["text"]
+    again = run(["train", "--resume", "r", "--json"], tmp_path)
+    assert [json.loads(line)["event"] for line in again.out.splitlines()] == ["nothing_to_do"]
+
+
+def test_help_names_every_event_of_json_and_all_its_values(tmp_path):
+    text = " ".join(run(["train", "--help"], tmp_path).out.decode().partition("Objects of --json")[2].split())
+    for name, kind in EVENTS.items():
+        described = text.partition(f" {name} ")[2]
+        assert all(re.search(rf"\b{one.name}\b", described) for one in fields(kind) if one.name != "history"), name
+
+
+def test_long_work_within_an_epoch_is_json_too():
+    out, err = io.StringIO(), io.StringIO()
+    often, seldom = JsonReporter(out, err, progress_every_s=0.0), JsonReporter(out, err)
+    for reporter in (often, seldom):
+        reporter.show(PROGRESS)
+        reporter.show(Evaluating("validation", 1, 2, 20, 60))
+    progress, evaluating = map(json.loads, out.getvalue().splitlines())
+    assert progress == {"schema": "cnncli/1", "event": "progress", **asdict(PROGRESS)}
+    assert evaluating == {"schema": "cnncli/1", "event": "evaluating", "part": "validation", "epoch": 1, "epochs": 2,
+                          "done": 20, "images": 60}  # fmt: skip
+    assert err.getvalue() == ""
 
 
 def test_quiet_prints_only_the_result(tmp_path):
@@ -246,7 +272,7 @@ def with_picture(folder):
 
 def test_help_names_every_data_set(tmp_path):
     text = run(["train", "--help"], tmp_path).out.decode()
-    listed = text.partition("Data sets:\n")[2]
+    listed = text.partition("Data sets:\n")[2].partition("\n\n")[0]
     assert re.findall(r"^  (\S+)", listed, re.MULTILINE) == list(DATASETS)
     assert "1,797 handwritten digits of 8x8, bundled" in listed
     assert "31 MB to fetch" in listed

@@ -446,14 +446,15 @@ def strict(text: bytes | str) -> Any:
 
 def test_every_json_document_of_a_run_is_strict(tmp_path):
     result = run(["train", "-d", "digits", "-e", "2", "--val-split", "0", "--json", "-o", "r"], tmp_path)
-    assert [strict(line)["event"] for line in result.out.splitlines()] == ["epoch", "epoch", "finished"]
+    events = [strict(line)["event"] for line in result.out.splitlines()]
+    assert [name for name in events if name in ("epoch", "finished")] == ["epoch", "epoch", "finished"]
     assert strict((tmp_path / "r/result.json").read_text())["val_acc"] is None
     for name in ("best", "last"):
         _, metadata = parse((tmp_path / f"r/{name}.safetensors").read_bytes(), name)
         for key in ("classes", "preprocessing", "training"):
             strict(metadata[key])
     planned = run(["train", "-d", "digits", "--dry-run", "--json"], tmp_path)
-    assert strict(planned.out)["event"] == "plan"
+    assert strict(planned.out.splitlines()[0])["event"] == "plan"
 
 
 def test_an_architecture_takes_input_and_classes_from_the_data(tmp_path):

@@ -181,4 +181,15 @@ class NothingToDo:
     run_dir: Path
 
 
+# what programs know the events by; those of a check have the name of its row
+EVENTS = {
+    "plan": Prepared,
+    "note": Note,
+    "progress": Progress,
+    "evaluating": Evaluating,
+    "epoch": EpochDone,
+    "finished": Finished,
+    "nothing_to_do": NothingToDo,
+}
+
 TrainingEvent: TypeAlias = CheckRow | Note | NothingToDo | Prepared | Progress | Evaluating | EpochDone | Finished

@@ -35,7 +35,7 @@ def test_a_forecast_adds_up_and_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = run_cnn("train", "--dataset", "digits", "--epochs", 3, "--dry-run", "--json")
     assert result.code == 0, result.err
-    plan = result.json
+    plan = json.loads(result.out.splitlines()[0])
     found = plan["forecast"]
     assert plan["parameters"] == 38_282
     assert found["images_per_s"] > 0
@@ -170,7 +170,7 @@ def test_a_failed_check_has_its_exit_code_and_its_row_in_json(tmp_path, monkeypa
     result = run_cnn("train", "-d", "digits", "--limit", 64, "--overfit-batch", "--lr", "1e-9", "--json")
     assert result.code == 4
     *rows, error = (json.loads(line) for line in result.out.splitlines())
-    assert {row["event"] for row in rows} == {"overfit"}
+    assert {row["event"] for row in rows} == {"note", "overfit"}
     assert error["error"]["code"] == 4
     quiet = run_cnn("train", "-d", "digits", "--limit", 64, "--gradcheck", "-q")
     assert (quiet.code, len(quiet.out.splitlines())) == (0, 1)
