@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,6 +106,7 @@ def _evaluate(given: EvalArguments) -> None:
     from cnncli.io.checkpoint import BEST, read_checkpoint
     from cnncli.io.datasets.catalogue import is_bundled
     from cnncli.reporting.results.evaluation import Measured
+    from cnncli.reporting.results.work_bar import WorkBar
     from cnncli.tasks.evaluate.figures import Condition, check_conditions, check_names, figures_of, named_figures
     from cnncli.tasks.evaluate.run_data import Wanted, images_of_run
     from cnncli.tasks.predict.predict import checkpoint_model
@@ -123,7 +126,10 @@ def _evaluate(given: EvalArguments) -> None:
         raise UsageError(f"--data-dir is not used: {chosen.dataset} is bundled", hint="leave it away")
     for note in chosen.notes:
         say(f"note: {printable(note)}")
-    evaluation = measure(checkpoint, model, chosen, where, batch_size=given.batch_size, threads=wanted.threads)
+    with WorkBar("images", len(chosen.images), sys.stderr, is_shown=sys.stderr.isatty() and not given.quiet) as bar:
+        evaluation = measure(
+            checkpoint, model, chosen, where, batch_size=given.batch_size, threads=wanted.threads, show=bar.show
+        )
     known = named_figures(evaluation, figures_of(evaluation, top_k)) if conditions else {}
     check_names(conditions, known)
     measured = Measured(
@@ -170,9 +176,19 @@ def _top_k(given: EvalArguments, classes: int) -> int | None:
 
 
 def measure(
-    checkpoint: Checkpoint, model: Model, chosen: LabelledImages, where: str, *, batch_size: int, threads: int
+    checkpoint: Checkpoint,
+    model: Model,
+    chosen: LabelledImages,
+    where: str,
+    *,
+    batch_size: int,
+    threads: int,
+    show: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
-    """Return what the network of a checkpoint makes of images; `where` names the checkpoint in messages."""
+    """Return what the network of a checkpoint makes of images.
+
+    `where` names the checkpoint in messages, `show` takes how many images are done.
+    """
     from cnncli.tasks.evaluate.evaluate import Evaluation, evaluate
     from cnncli.tasks.predict.predict import load_weights, loss_of, make_engine_session
 
@@ -183,6 +199,7 @@ def measure(
     for event in evaluate(session, chosen.images, checkpoint.classes, loss, where):
         if isinstance(event, Evaluation):
             return event
+        show(event.done)
     raise RuntimeError("an evaluation ends with its result")
 
 

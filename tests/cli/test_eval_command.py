@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+import re
 
 import numpy as np
 import pytest
 from command_line import expect_error, run_cnn
 from PIL import Image
+from terminal import read_terminal
 
 from cnncli.engine.losses import Objective
 from cnncli.engine.session import Session
@@ -96,6 +98,14 @@ def test_eval_is_predict_image_by_image(run, tmp_path):
         }
         assert lines[place]["truth"] == str(pictures.labels[place])
         assert lines[place]["correct"] == (row["index"] == pictures.labels[place])
+
+
+def test_a_bar_on_a_terminal_alone(run, tmp_path):
+    shown, code = read_terminal(["eval", run, "-b", "1"], tmp_path)
+    assert code == 0
+    assert re.search(r"images .*/359", shown)
+    assert "/359" not in read_terminal(["eval", run, "-q"], tmp_path)[0]
+    assert run_cnn("eval", run).err == ""
 
 
 def test_text_and_csv(run):

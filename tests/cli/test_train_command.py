@@ -3,15 +3,14 @@
 import io
 import json
 import os
-import pty
 import re
 import struct
-import subprocess
 from dataclasses import asdict, fields
 
 import numpy as np
 import pytest
-from faults.installed import CNN, run
+from faults.installed import run
+from terminal import read_terminal
 
 from cnncli.io.datasets import DATASETS
 from cnncli.io.safetensors_file import parse
@@ -147,25 +146,6 @@ PROGRESS = Progress(
     epoch=1, epochs=2, step=3, steps=9, loss=0.5, acc=0.8, lr=1e-3, images_per_s=100.0, elapsed_s=1.0, epoch_left_s=2.0,
     left_s=205.0,
 )  # fmt: skip
-
-
-def read_terminal(arguments, folder, env=None, columns=80):
-    """Run `cnn` on a terminal and return what it showed and its exit status."""
-    master, slave = pty.openpty()
-    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm", **(env or {})}
-    process = subprocess.Popen([CNN, *arguments], cwd=folder, stdout=slave, stderr=slave, env=environment)
-    os.close(slave)
-    shown = b""
-    while True:
-        try:
-            part = os.read(master, 65536)
-        except OSError:
-            break
-        if not part:
-            break
-        shown += part
-    os.close(master)
-    return shown.decode(), process.wait()
 
 
 def test_a_terminal_gets_rows_and_fits_80_columns(tmp_path):
