@@ -97,7 +97,7 @@ def one_picture(folder: Path, repeats: int) -> dict[str, dict[str, float]]:
     return found
 
 
-def folder_of_photographs(folder: Path, count: int, repeats: int) -> dict[str, float]:
+def folder_of_photographs(folder: Path, count: int, repeats: int, *, has_vips: bool) -> dict[str, float]:
     """Time a folder in one command; vips in a shell loop over a tenth of it, times ten."""
     (folder / "photos").mkdir()
     (folder / "tenth").mkdir()
@@ -117,7 +117,7 @@ def folder_of_photographs(folder: Path, count: int, repeats: int) -> dict[str, f
     if shutil.which("mogrify"):
         words = f"mogrify -path out-im -morphology Convolve '{MORPHOLOGY}' photos/*.jpg"
         commands["mogrify"] = ["bash", "-c", words]
-    if shutil.which("vips"):
+    if has_vips and shutil.which("vips"):
         words = 'for f in tenth/*.jpg; do vips conv "$f" out-vips/"${f##*/}" kernel.mat; done'
         commands["vips loop"] = ["bash", "-c", words]
     found = race(commands, folder, repeats)
@@ -175,6 +175,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["picture", "folder"])
     parser.add_argument("--photos", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--without-vips", action="store_true", help="of the folder: mogrify alone is the peer")
     parser.add_argument("--huge", action="store_true", help="also filter 20,000 x 20,000 (needs 4 GiB)")
     parser.add_argument("--levels", action="store_true", help="only the table of --compress")
     options = parser.parse_args()
@@ -195,7 +196,9 @@ def main() -> None:
                 ratios = "  ".join(f"{times['cnn'] / times[p]:.2f}x {p}" for p in ("vips", "convert") if p in times)
                 print(f"12 Mpx {extension}: {shown}   = {ratios}")
         if options.only != "picture":
-            report["folder"] = times = folder_of_photographs(folder, options.photos, options.repeats)
+            report["folder"] = times = folder_of_photographs(
+                folder, options.photos, options.repeats, has_vips=not options.without_vips
+            )
             shown = "  ".join(f"{program} {value:.2f} s" for program, value in times.items())
             ratios = "  ".join(f"{times[p] / times['cnn']:.1f} times {p}" for p in times if p != "cnn")
             print(f"{options.photos} photographs: {shown}   as fast as {ratios}")
