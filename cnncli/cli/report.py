@@ -72,7 +72,7 @@ def write_report(
     folder: Path, target: Path, checkpoint: Checkpoint, model: Model, chosen: LabelledImages, *, threads: int
 ) -> None:
     """Measure the best weights of a run and write the files that show it."""
-    from cnncli.io.atomic import read_regular_file, write_atomically
+    from cnncli.io.atomic import read_regular_file, temporaries, write_atomically
     from cnncli.io.checkpoint import BEST
     from cnncli.reporting.results.evaluation import Measured
     from cnncli.reporting.results.page import RunPage
@@ -99,5 +99,9 @@ def write_report(
         measured, chosen.images.images, model, read_history(text_of(HISTORY)), checkpoint.training,
         text_of(COMMAND).strip(),
     )  # fmt: skip
-    for name, content in report_files(page).items():
+    files = report_files(page)
+    for leftover in temporaries(target):
+        if leftover.target in files and leftover.is_abandoned():  # a report that was killed
+            leftover.path.unlink(missing_ok=True)
+    for name, content in files.items():
         write_atomically(str(target / name), content)

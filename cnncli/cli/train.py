@@ -238,15 +238,20 @@ def _train_in(
         yield event
         is_finished = is_finished or isinstance(event, Finished)
     if is_finished and given.report:  # here the memory of the training is free again
-        yield from _write_report(run.path, plan)
+        _write_report(run.path, plan)
 
 
-def _write_report(folder: Path, plan: TrainingPlan) -> Iterator[TrainingEvent]:
-    """Write the files that show a finished run; the run is whole without them, so what fails is a note."""
+def _write_report(folder: Path, plan: TrainingPlan) -> None:
+    """Write the files that show a finished run; it is whole without them.
+
+    Raises
+    ------
+    CnnError
+        A full disk: files that were asked for are missing.
+    """
     from cnncli.cli.report import write_report
     from cnncli.io.checkpoint import read_checkpoint
     from cnncli.tasks.evaluate.run_data import LabelledImages
-    from cnncli.tasks.train.events import Note
 
     part = "test" if len(plan.test) else "validation"
     images = plan.test if len(plan.test) else plan.validation
@@ -258,4 +263,7 @@ def _write_report(folder: Path, plan: TrainingPlan) -> Iterator[TrainingEvent]:
     except InterruptedRunError:
         raise
     except (CnnError, MemoryError) as error:
-        yield Note(f"no report was written ({error}); `cnn report {folder}` tries again")
+        hint = f"the run is complete; `cnn report {folder}` writes the report"
+        if isinstance(error, MemoryError):
+            raise CnnError("too little memory for the report", where=str(folder), hint=hint) from None
+        raise CnnError(error.message, where=error.where, hint=hint) from None
