@@ -20,6 +20,7 @@ FUSED_TILES = {
     8: ((3, 4), (2, 4), (2, 4)),
     4: ((3, 4), (2, 4), (2, 4)),
 }[LANES]
+UNROLLED = (3, 5)  # sizes of square kernels without zeros that have code without loops over the taps
 FLOATS, NARROW, WIDE = range(3)  # how a fused tile sums: in float32, in 16-bit or 32-bit integers
 
 U8, U16, F32, NOTHING = range(4)  # kinds of numbers, in the order of their size
@@ -101,8 +102,11 @@ class FusedJob(NamedTuple):
         Rows of the scratch that a group reads: of source rows, or of pairs of them, interleaved.
     slots, slot_bytes : int
         Rows the scratch holds; unit u lies in slot u % slots.
-    ends, places, weights : pointer
-        Of the taps: end of each segment, unit (times 8) and byte within it, weights of each output row.
+    ends, runs, weights : pointer
+        Of the taps: end of each segment, counted in runs; for each run of columns the unit (times 8), the byte within
+        it and how many taps; for each tap the weights of every output row.
+    column_step : int
+        Bytes between the columns that two taps of a run read.
     numbers, flags : pointer
         Start, 1/divisor, -divisor, scale, shift, white, white + 0.5; whether there is a quotient, an absolute value, a
         scale or shift; see `fused_tile` for the rest.
@@ -134,8 +138,9 @@ class FusedJob(NamedTuple):
     slots: int
     slot_bytes: int
     ends: Int64s
-    places: Int64s
+    runs: Int64s
     weights: Float32s
+    column_step: int
     numbers: Float32s
     flags: Int64s
     rests: Float32s
@@ -188,3 +193,18 @@ def segment(active: Sequence[int], rows: int) -> int:
     if not active or active[0] == 0:
         return int(active[-1]) if active else 0
     return rows - 1 + int(active[0]) if active[-1] == rows - 1 else rows - 1
+
+
+def dense_units(size: int, rows: int) -> list[tuple[int, range]]:
+    """Return the units of a kernel of `size` rows without zeros in the order of its taps, and the rows they concern.
+
+    Examples
+    --------
+    >>> [(unit, list(active)) for unit, active in dense_units(2, 2)]
+    [(0, [0]), (1, [0, 1]), (2, [1])]
+    """
+    found = []
+    for unit in range(size + rows - 1):
+        place = segment(range(max(0, unit - size + 1), min(unit + 1, rows)), rows)
+        found.append((place, unit, segments(rows)[place]))
+    return [(unit, active) for _, unit, active in sorted(found, key=lambda one: one[:2])]

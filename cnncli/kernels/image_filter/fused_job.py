@@ -16,6 +16,7 @@ from cnncli.kernels.image_filter.fused_weights import Weights
 if TYPE_CHECKING:
     from cnncli.kernels.image_filter.job import FilterJob
 
+_WHITE = 65535.0  # of whole numbers
 _RING_BYTES = 100 << 10  # of the rows a group reads, converted: they share the second-level cache with the image
 _DIRECT_BYTES = 384 << 10  # of the rows a group reads where they are
 
@@ -48,7 +49,7 @@ class FusedLayout:
         # a thread that has less than about two million cycles to do costs more than it saves
         self.threads = max(1, min(threads, self.tasks, int(work / 2e6)))
         columns = code.FUSED_TILES[weights.arithmetic][1]
-        words = 3 * LANES // 2 + 4 + rows * columns * (1 + LANES // 2) + units + rows
+        words = 5 * LANES // 2 + 4 + rows * columns * (1 + LANES // 2) + units + rows
         worker = 8 * words + 64 + units * slot_bytes + 2 * widest * channels + 64
         worker += -worker % 64
         scratch = np.zeros(self.threads * worker + 64, np.uint8)
@@ -57,6 +58,7 @@ class FusedLayout:
         self.tally[:, 0], self.tally[:, 1] = np.inf, -np.inf
         source, row_index, column_index = map(np.ascontiguousarray, (job.source, job.rows, job.columns))
         kind = code.KINDS[out.dtype.name]
+        column_step = job.dilation[1] * channels * element
         rests = _spread_rests(weights, units, job.dilation[1] * channels)
         record = code.FusedJob(
             source=_address(source), source_row=job.source.shape[1] * channels,
@@ -66,8 +68,8 @@ class FusedLayout:
             out=_address(out), out_row=width * channels, out_height=height, strip=strip,
             edges=Operand(self.edges), blocks=len(self.edges) - 1,
             units=units, rows_per_unit=per_unit, slots=units, slot_bytes=slot_bytes,
-            ends=Operand(weights.ends), places=Operand(self._places(weights, job.dilation[1] * channels * element)),
-            weights=Operand(weights.weights.reshape(-1).view(np.float32)),
+            ends=Operand(weights.ends), runs=Operand(self._runs(weights, column_step)),
+            weights=Operand(weights.weights.reshape(-1).view(np.float32)), column_step=column_step,
             numbers=Operand(self._numbers(job, weights)),
             flags=Operand(self._flags(job, weights)),
             rests=Operand(rests.reshape(-1).view(np.float32)), rest_span=rests.shape[-1],
@@ -75,15 +77,15 @@ class FusedLayout:
             scratch=Operand(scratch, worker_step=worker // 4), tally=Operand(self.tally, task_step=4),
             constant=job.constant,
         )  # fmt: skip
-        kernel = routine("image_filter.fused_strip.fused_strip", weights.arithmetic, kind)
+        kernel = routine("image_filter.fused_strip.fused_strip", weights.arithmetic, kind, weights.unrolled)
         self.code = kernel.code()
         packed, self.arrays = pack(self.code.takes, {"job": record}, kernel.name)
         self.words = np.array([1, *packed], np.int64)
         self.keep = (source, out)
 
     @staticmethod
-    def _places(weights: Weights, column_bytes: int) -> NDArray[np.int64]:
-        return np.stack([weights.units * 8, weights.columns * column_bytes], axis=1).reshape(-1)
+    def _runs(weights: Weights, column_step: int) -> NDArray[np.int64]:
+        return (weights.runs * (8, column_step, 1)).reshape(-1)
 
     @staticmethod
     def _numbers(job: FilterJob, weights: Weights) -> NDArray[np.float32]:
@@ -100,7 +102,10 @@ class FusedLayout:
     @staticmethod
     def _flags(job: FilterJob, weights: Weights) -> NDArray[np.int64]:
         affine = job.post_scale != 1 or job.post_shift != 0
-        return np.array([job.divisor != 1, job.absolute, affine, weights.shift, weights.close], np.int64)
+        bound = _WHITE * float(np.abs(job.numerators).sum()) + abs(float(job.starts[0]))
+        bound = bound / abs(job.divisor) * abs(job.post_scale) + abs(job.post_shift)
+        is_huge = weights.arithmetic == code.FLOATS and not bound < 2**30
+        return np.array([job.divisor != 1, job.absolute, affine, weights.shift, weights.close, is_huge], np.int64)
 
 
 def _edges(

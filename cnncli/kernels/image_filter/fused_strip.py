@@ -145,9 +145,9 @@ def _make_reader(arithmetic: int) -> Any:
     return read_floats if arithmetic == FLOATS else read_pair
 
 
-def _make_group(arithmetic: int, kind: int) -> Any:
+def _make_group(arithmetic: int, kind: int, unrolled: int) -> Any:
     """Return a function that writes a group of rows of a block."""
-    tile = make_tile(arithmetic, kind)
+    tile = make_tile(arithmetic, kind, unrolled)
     unit_bytes = SUMS[arithmetic].unit_bytes
     group, columns = FUSED_TILES[arithmetic]
     wide = columns * SUMS[arithmetic].lanes
@@ -155,7 +155,7 @@ def _make_group(arithmetic: int, kind: int) -> Any:
     @njit(error_model="numpy")
     def write(job: Any, table: Any, ahead: Any, y: int, valid: int, count: int, seen: Any, counts: Any) -> None:
         """Write `valid` rows of `count` elements from address `y` on; the last tile ends where the rows end."""
-        places, weights, ends, numbers, flags = job.places, job.weights, job.ends, job.numbers, job.flags
+        runs, weights, ends, numbers, flags = job.runs, job.weights, job.ends, job.numbers, job.flags
         for i in range(0, count, wide):
             c = min(i, count - wide)
             column, here = c * unit_bytes, y + (c << kind)
@@ -163,7 +163,7 @@ def _make_group(arithmetic: int, kind: int) -> Any:
                 for place in range(i << job.source_kind, (i + wide) << job.source_kind, 64):
                     prefetch(ahead[row] + place)
             tile(
-                address_of(table), column, places, weights, ends, numbers, flags,
+                address_of(table), column, runs, job.column_step, weights, ends, numbers, flags,
                 here, job.out_row << kind, valid, i - c, seen, counts,
             )  # fmt: skip
             if arithmetic == WIDE and counts[2]:
@@ -199,10 +199,14 @@ def _make_ending(arithmetic: int) -> Any:
     return {FLOATS: note_floats, NARROW: note_shorts, WIDE: note_ints}[arithmetic]
 
 
-def fused_strip(arithmetic: int, kind: int) -> CompiledKernel:
-    """Return the kernel that filters the rows of one task, summed as `arithmetic` says, into numbers of `kind`."""
+def fused_strip(arithmetic: int, kind: int, unrolled: int) -> CompiledKernel:
+    """Return the kernel that filters the rows of one task, summed as `arithmetic` says, into numbers of `kind`.
+
+    With `unrolled` every run of taps has this length.
+    """
     group, columns = FUSED_TILES[arithmetic]
-    read, write, end = _make_reader(arithmetic), _make_group(arithmetic, kind), _make_ending(arithmetic)
+    read, write = _make_reader(arithmetic), _make_group(arithmetic, kind, unrolled)
+    end = _make_ending(arithmetic)
 
     @njit(error_model="numpy")
     def start(seen: Any) -> None:
@@ -218,11 +222,14 @@ def fused_strip(arithmetic: int, kind: int) -> CompiledKernel:
             vstore(seen, 0, vset(np.float32(np.inf)))
             vstore(seen, LANES, vset(np.float32(-np.inf)))
             vstore(seen, 2 * LANES, vset(np.float32(0)))
+            bounds = pointer(address_of(offset(seen, 3 * LANES)), types.int16(0))
+            for lane in range(2 * LANES):
+                bounds[lane], bounds[2 * LANES + lane] = 32767, -32768
 
     def strip(job: FusedJob, task: Block) -> None:
         """Filter output rows task*strip to (task + 1)*strip."""
         seen = job.scratch
-        counts = pointer(address_of(offset(seen, 3 * LANES)), types.int64(0))
+        counts = pointer(address_of(offset(seen, 5 * LANES)), types.int64(0))
         table = offset(counts, 4 + group * columns * (1 + LANES // 2))
         ahead = offset(table, job.units)
         ring = (address_of(offset(ahead, group)) + 63) & -64
@@ -250,4 +257,4 @@ def fused_strip(arithmetic: int, kind: int) -> CompiledKernel:
         job.tally[2] += counts[0]
         job.tally[3] += counts[1]
 
-    return CompiledKernel(strip, f"fused_strip{arithmetic}x{kind}")
+    return CompiledKernel(strip, f"fused_strip{arithmetic}x{kind}x{unrolled}")

@@ -9,7 +9,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from cnncli.kernels.image_filter.arguments import F32, FLOATS, FUSED_TILES, U8, U16, WIDE, segments
+from cnncli.kernels.image_filter.arguments import F32, FLOATS, FUSED_TILES, U8, U16, WIDE, dense_units, segments
 from cnncli.kernels.image_filter.sums import (
     BYTE,
     HAS_PAIRS,
@@ -20,27 +20,30 @@ from cnncli.kernels.image_filter.sums import (
     WORD,
     at,
     fill,
+    halve,
     pack,
+    pack_halves,
     spread,
     vector,
 )
 from cnncli.kernels.simd.vectors import LANES, multiply_add
 
 ELEMENTS = {U8: BYTE, U16: SHORT, F32: REAL}
-QUOTIENT, ABSOLUTE, AFFINE, SHIFT, CLOSE = range(5)  # places in the flags
+QUOTIENT, ABSOLUTE, AFFINE, SHIFT, CLOSE, HUGE = range(6)  # places in the flags
 START, INVERSE, MINUS_DIVISOR, SCALE, OFFSET, WHITE, LIMIT = range(7)  # places in the numbers
 
 
 class _Tile:
     """Emits one tile; the arguments are those of `make_tile`."""
 
-    def __init__(self, builder: Any, kinds: tuple[int, int], args: Any) -> None:
-        self.builder, (arithmetic, self.kind) = builder, kinds
+    def __init__(self, builder: Any, kinds: tuple[int, int, int], args: Any) -> None:
+        self.builder, (arithmetic, self.kind, self.unrolled) = builder, kinds
         self.arithmetic, self.sums = arithmetic, SUMS[arithmetic]
         self.is_float = arithmetic == FLOATS
         self.rows, self.columns = FUSED_TILES[arithmetic]
-        (self.table, self.column, self.places, self.weights, self.ends, self.numbers, self.flags) = args[:7]
-        (self.y, self.y_row, self.valid, self.first, self.seen, self.counts) = args[7:]
+        (self.table, self.column, self.runs, self.column_step, self.weights, self.ends) = args[:6]
+        (self.numbers, self.flags, self.y, self.y_row, self.valid, self.first, self.seen, self.counts) = args[6:]
+        self.rounds_first = self.is_float and self.kind == U8 and HAS_PAIRS
         self.kind_of_sums = vector(self.sums.lane, self.sums.lanes)
         self.white: Any = None
         cells = [(i, j) for i in range(self.rows) for j in range(self.columns)]
@@ -60,19 +63,85 @@ class _Tile:
         limit = float("inf") if self.is_float else 2 ** (lane.width - 1) - 1
         for place, value in zip(self.extremes, (limit, -limit, 0.0 if self.is_float else 0), strict=True):
             builder.store(fill(lane, value, lanes), place)
-        self._add_taps()
+        if self.unrolled:
+            self._add_unrolled()
+        else:
+            self._add_taps()
         if self.arithmetic != WIDE:
             self._adjust()
         self.white = self._white()
+        if self.rounds_first:
+            self._finish_bytes()
+            return
         for i in range(self.rows):
             with self._if_valid(i):
                 self._finish_row(i)
         if self.kind != F32:
             with builder.if_then(self._is_outside(), likely=False):
-                for i in range(self.rows):
-                    with self._if_valid(i):
-                        self._count(i)
+                self._count_all()
         self._keep_extremes()
+
+    def _finish_bytes(self) -> None:
+        """Store a tile of bytes; look at its float32 sums again only where it may hold a new extreme or be clipped.
+
+        A value beyond the extremes so far, rounded, is not within the extremes rounded: 16 bits tell.
+        """
+        builder, short = self.builder, vector(SHORT, 2 * LANES)
+        with builder.if_then(self._flag(HUGE), likely=False):
+            self._limit()
+        places = [cgutils.alloca_once_value(builder, fill(SHORT, limit, 2 * LANES)) for limit in (32767, -32768)]
+        for i in range(self.rows):
+            with self._if_valid(i):
+                values = [builder.load(self.totals[i, j], typ=self.kind_of_sums) for j in range(self.columns)]
+                halves = halve(builder, [self._to_int(value) for value in values], BYTE)
+                low, high = (builder.load(place, typ=short) for place in places)
+                for half in halves:
+                    low = builder.select(builder.icmp_signed("<", low, half), low, half)
+                    high = builder.select(builder.icmp_signed(">", high, half), high, half)
+                builder.store(low, places[0])
+                builder.store(high, places[1])
+                self._store_row(i, pack_halves(builder, halves, INT))
+        low, high = (builder.load(place, typ=short) for place in places)
+        bounds = [self._bound(side, short) for side in range(2)]
+        least, most = (builder.load(bound, align=4, typ=short) for bound in bounds)
+        is_new = builder.or_(builder.icmp_signed("<=", low, least), builder.icmp_signed(">=", high, most))
+        with builder.if_then(_any(builder, is_new), likely=False):
+            with builder.if_then(builder.not_(self._flag(HUGE)), likely=True):
+                self._note_all()
+            with builder.if_then(self._is_outside(), likely=False):
+                self._count_all()
+            self._keep_extremes()
+            self._keep_bounds(bounds)
+
+    def _bound(self, side: int, kind: Any) -> Any:
+        """Emit the pointer to the rounded extreme so far that tiles are compared with, in every lane."""
+        place = _float_at(self.builder, self.seen, (3 + side) * LANES)
+        return self.builder.bitcast(place, kind.as_pointer())
+
+    def _keep_bounds(self, bounds: list[Any]) -> None:
+        """Round the extremes so far; tiles beyond black and white are looked at anyway, for the clipped are counted."""
+        builder = self.builder
+        for side, bound in enumerate(bounds):
+            seen = builder.bitcast(_float_at(builder, self.seen, side * LANES), self.kind_of_sums.as_pointer())
+            value = self._to_int(builder.load(seen, align=4, typ=self.kind_of_sums))
+            best = builder.extract_element(value, ir.Constant(INT, 0))
+            for lane in range(1, LANES):
+                other = builder.extract_element(value, ir.Constant(INT, lane))
+                best = builder.select(builder.icmp_signed("><"[1 - side], best, other), best, other)
+            for sign, number in (((">", -1), ("<", 32767)), (("<", 256), (">", -32768)))[side]:
+                limit = ir.Constant(INT, number)
+                best = builder.select(builder.icmp_signed(sign, best, limit), best, limit)
+            builder.store(spread(builder, builder.trunc(best, SHORT), 2 * LANES), bound, align=4)
+
+    def _limit(self) -> None:
+        """Note the extremes of sums that may not fit 32 bits, and limit them so that they do."""
+        builder, sums = self.builder, self.sums
+        self._note_all()
+        self._keep_extremes()
+        for total in self.totals.values():
+            value = builder.load(total, typ=self.kind_of_sums)
+            value = sums.larger(builder, sums.smaller(builder, value, fill(REAL, 2.0**30)), fill(REAL, -(2.0**30)))
+            builder.store(value, total)
 
     def _if_valid(self, i: int) -> Any:
         return self.builder.if_then(self.builder.icmp_signed("<", ir.Constant(WORD, i), self.valid))
@@ -84,28 +153,65 @@ class _Tile:
         return spread(self.builder, at(self.builder, self.numbers, place, REAL), LANES)
 
     def _add_taps(self) -> None:
-        builder, sums = self.builder, self.sums
+        """Emit the loops over runs of taps: the units change from run to run, the columns within one."""
+        builder = self.builder
+        weights = cgutils.alloca_once_value(builder, builder.ptrtoint(self.weights, WORD))
         begin: Any = ir.Constant(WORD, 0)
         for segment, active in enumerate(segments(self.rows)):
             end = at(builder, self.ends, segment, WORD)
             with cgutils.for_range(builder, end, start=begin) as loop:
-                place = builder.mul(loop.index, ir.Constant(WORD, 2))
-                unit = at(builder, self.places, place, WORD)
-                inside = at(builder, self.places, builder.add(place, ir.Constant(WORD, 1)), WORD)
+                run = builder.mul(loop.index, ir.Constant(WORD, 3))
+                unit, inside, length = (
+                    at(builder, self.runs, builder.add(run, ir.Constant(WORD, part)), WORD) for part in range(3)
+                )
                 row = builder.load(builder.inttoptr(builder.add(self.table, unit), WORD.as_pointer()), typ=WORD)
-                here = builder.add(builder.add(row, inside), self.column)
-                base = builder.mul(loop.index, ir.Constant(WORD, self.rows))
-                weights = {}
-                for i in active:
-                    spot = builder.add(base, ir.Constant(WORD, i))
-                    weights[i] = sums.weight(builder, at(builder, self.weights, spot, sums.tap))
-                for j in range(self.columns):
-                    step = ir.Constant(WORD, j * sums.lanes * sums.unit_bytes)
-                    value = sums.load(builder, builder.add(here, step))
-                    for i in active:
-                        total = builder.load(self.totals[i, j], typ=self.kind_of_sums)
-                        builder.store(sums.add(builder, weights[i], value, total), self.totals[i, j])
+                first, weight = builder.add(builder.add(row, inside), self.column), builder.load(weights, typ=WORD)
+                stride = ir.Constant(WORD, 4 * self.rows)
+                self._add_run(active, first, weight, length, stride)
+                builder.store(builder.add(weight, builder.mul(stride, length)), weights)
             begin = end
+
+    def _add_unrolled(self) -> None:
+        """Emit the taps of a square kernel without zeros: no loops."""
+        builder, size = self.builder, self.unrolled
+        weight = builder.ptrtoint(self.weights, WORD)
+        for unit, active in dense_units(size, self.rows):
+            place = builder.add(self.table, ir.Constant(WORD, 8 * unit))
+            here = builder.add(builder.load(builder.inttoptr(place, WORD.as_pointer()), typ=WORD), self.column)
+            for _ in range(size):
+                self._add_tap(active, here, weight)
+                here = builder.add(here, self.column_step)
+                weight = builder.add(weight, ir.Constant(WORD, 4 * self.rows))
+
+    def _add_run(self, active: Any, first: Any, weight: Any, length: Any, stride: Any) -> None:
+        """Emit the loop over the taps of a run, at least one."""
+        builder = self.builder
+        before, body = builder.block, builder.append_basic_block("run.tap")
+        after = builder.append_basic_block("run.done")
+        builder.branch(body)
+        builder.position_at_end(body)
+        left, here, there = builder.phi(WORD), builder.phi(WORD), builder.phi(WORD)
+        for value, start in ((left, length), (here, first), (there, weight)):
+            value.add_incoming(start, before)
+        self._add_tap(active, here, there)
+        fewer = builder.sub(left, ir.Constant(WORD, 1))
+        left.add_incoming(fewer, builder.block)
+        here.add_incoming(builder.add(here, self.column_step), builder.block)
+        there.add_incoming(builder.add(there, stride), builder.block)
+        builder.cbranch(builder.icmp_signed(">", fewer, ir.Constant(WORD, 0)), body, after)
+        builder.position_at_end(after)
+
+    def _add_tap(self, active: Any, here: Any, weight: Any) -> None:
+        """Emit the products of one tap: `here` and `weight` are addresses."""
+        builder, sums = self.builder, self.sums
+        numbers = builder.inttoptr(weight, sums.tap.as_pointer())
+        weights = {i: sums.weight(builder, at(builder, numbers, i, sums.tap)) for i in active}
+        for j in range(self.columns):
+            step = ir.Constant(WORD, j * sums.lanes * sums.unit_bytes)
+            value = sums.load(builder, builder.add(here, step))
+            for i in active:
+                total = builder.load(self.totals[i, j], typ=self.kind_of_sums)
+                builder.store(sums.add(builder, weights[i], value, total), self.totals[i, j])
 
     def _adjust(self) -> None:
         """Divide, rectify and shift the sums, each where its flag says so."""
@@ -146,12 +252,21 @@ class _Tile:
             self._list_close(i, values)
         if self.kind != F32:
             values = self._pixels(self._rounded(values))
+        self._store_row(i, values)
+
+    def _store_row(self, i: int, values: list[Any]) -> None:
+        builder = self.builder
         spot = builder.add(self.y, builder.mul(self.y_row, ir.Constant(WORD, i)))
         for value in values:
             place = builder.inttoptr(spot, value.type.as_pointer())
             builder.store(value, place, align=1)
             size = value.type.count * {BYTE: 1, SHORT: 2, REAL: 4}[value.type.element]
             spot = builder.add(spot, ir.Constant(WORD, size))
+
+    def _note_all(self) -> None:
+        for i in range(self.rows):
+            with self._if_valid(i):
+                self._note([self.builder.load(self.totals[i, j], typ=self.kind_of_sums) for j in range(self.columns)])
 
     def _note(self, values: list[Any]) -> None:
         """Keep the extremes of a row."""
@@ -168,8 +283,7 @@ class _Tile:
         """Put the extremes of the tile into those of the task."""
         builder, sums = self.builder, self.sums
         for part, place in enumerate(self.extremes):
-            seen = builder.gep(self.seen, [ir.Constant(WORD, part * LANES)], source_etype=REAL)
-            seen = builder.bitcast(seen, self.kind_of_sums.as_pointer())
+            seen = builder.bitcast(_float_at(builder, self.seen, part * LANES), self.kind_of_sums.as_pointer())
             old, new = builder.load(seen, align=4, typ=self.kind_of_sums), builder.load(place, typ=self.kind_of_sums)
             if part == 2:
                 both = builder.fadd(old, new) if self.is_float else old
@@ -201,6 +315,11 @@ class _Tile:
         low, high = self._rounded([self.builder.load(place, typ=self.kind_of_sums) for place in self.extremes[:2]])
         below = self.sums.below(self.builder, low, self._bottom())
         return _any(self.builder, self.builder.or_(below, self._over(high)))
+
+    def _count_all(self) -> None:
+        for i in range(self.rows):
+            with self._if_valid(i):
+                self._count(i)
 
     def _count(self, i: int) -> None:
         """Count what is clipped in a row, in the columns that no other tile counts."""
@@ -266,20 +385,28 @@ class _Tile:
                 count = builder.add(count, builder.zext(some, WORD))
             builder.store(count, builder.gep(self.counts, [ir.Constant(WORD, 2)], source_etype=WORD))
 
+    def _to_int(self, value: Any) -> Any:
+        """Emit the whole numbers next to float32 values, half to even."""
+        kind = ir.FunctionType(vector(INT), [vector(REAL)])
+        rint = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.lrint.v{LANES}i32.v{LANES}f32")
+        return self.builder.call(rint, [value])
+
     def _pixels(self, values: list[Any]) -> list[Any]:
         """Round and clip the values of a row."""
         builder, sums = self.builder, self.sums
         if self.is_float:
-            kind = ir.FunctionType(vector(INT), [vector(REAL)])
-            rint = cgutils.get_or_insert_function(builder.module, kind, f"llvm.lrint.v{LANES}i32.v{LANES}f32")
             values = [sums.smaller(builder, value, self.white) for value in values]
             if not HAS_PAIRS:
                 values = [sums.larger(builder, value, fill(REAL, 0.0)) for value in values]
-            values = [builder.call(rint, [value]) for value in values]
+            values = [self._to_int(value) for value in values]
         elif not HAS_PAIRS:
             zero = fill(sums.lane, 0, sums.lanes)
             values = [sums.smaller(builder, sums.larger(builder, value, zero), self.white) for value in values]
         return pack(builder, values, ELEMENTS[self.kind])
+
+
+def _float_at(builder: Any, base: Any, index: int) -> Any:
+    return builder.gep(base, [ir.Constant(WORD, index)], source_etype=REAL)
 
 
 def _any(builder: Any, mask: Any) -> Any:
@@ -288,28 +415,35 @@ def _any(builder: Any, mask: Any) -> Any:
     return builder.icmp_unsigned("!=", builder.bitcast(mask, whole), ir.Constant(whole, 0))
 
 
-def make_tile(arithmetic: int, kind: int) -> Any:
-    """Return ``tile(table, column, places, weights, ends, numbers, flags, y, y_row, valid, first, seen, counts)``.
+def make_tile(arithmetic: int, kind: int, unrolled: int) -> Any:
+    """Return the tile as a function for compiled code.
+
+    Its arguments::
+
+        tile(table, column, runs, column_step, weights, ends, numbers, flags, y, y_row, valid, first, seen, counts)
 
     For the first `valid` rows i of the tile and all its columns c, the value is the sum over taps u of
-    ``weights[u*rows + i] * x`` with x the element `column` bytes after ``places[2*u + 1]`` in the row whose address
-    stands ``places[2*u]`` bytes after `table`. Quotient, absolute value, scale and shift follow as `flags` say, and
-    pixels are written from address ``y + i*y_row`` on. Extremes go into `seen`; how many values of the columns from
-    `first` on are clipped, and which are too close to the middle between two numbers, into `counts`.
+    ``weights[u*rows + i] * x`` with x the element `column` bytes after the place of the tap. The taps of run r, of
+    which there are ``runs[3*r + 2]``, lie `column_step` bytes apart; the first lies
+    ``runs[3*r + 1]`` bytes into the row whose address stands ``runs[3*r]`` bytes after `table`. Quotient, absolute
+    value, scale and shift follow as `flags` say, and pixels are written from address ``y + i*y_row`` on. Extremes go
+    into `seen`; how many values of the columns from `first` on are clipped, and which are too close to the middle
+    between two numbers, into `counts`. With `unrolled` the kernel is a square of that size without zeros, and `runs`
+    and `ends` are not read.
     """
 
     @intrinsic
     def tile(
-        typingctx: Any, table: Any, column: Any, places: Any, weights: Any, ends: Any, numbers: Any, flags: Any,
-        y: Any, y_row: Any, valid: Any, first: Any, seen: Any, counts: Any,
+        typingctx: Any, table: Any, column: Any, runs: Any, column_step: Any, weights: Any, ends: Any, numbers: Any,
+        flags: Any, y: Any, y_row: Any, valid: Any, first: Any, seen: Any, counts: Any,
     ) -> Any:  # fmt: skip
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _Tile(builder, (arithmetic, kind), args).emit()
+            _Tile(builder, (arithmetic, kind, unrolled), args).emit()
             return context.get_dummy_value()
 
         whole = types.int64
         signature = types.void(
-            whole, whole, places, weights, ends, numbers, flags, whole, whole, whole, whole, seen, counts
+            whole, whole, runs, whole, weights, ends, numbers, flags, whole, whole, whole, whole, seen, counts
         )
         return signature, codegen
 

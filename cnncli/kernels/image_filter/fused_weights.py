@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cnncli.kernels.image_filter.job import FilterJob
 
 Matrix: TypeAlias = NDArray[np.float64]
+Places: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 _WHITE = 255.0  # of the 8-bit images that are summed in integers
 _MANY_TAPS = 100  # from here on two products in one instruction are worth the sums that have to be settled
 
@@ -33,8 +34,10 @@ class Weights:
         Which unit of the group a tap reads.
     columns : NDArray of int64, shape (T,)
         Which column of the kernel.
+    runs : ndarray of int64, shape (R, 3)
+        Unit, first column and length of each run of taps side by side.
     ends : ndarray of int64
-        End of each segment.
+        End of each segment, counted in runs.
     weights, rests : ndarray, shape (T, rows), float32 or int32
         Of each output row; pairs of integers lie in one int32.
     start, shift, close, lift : int
@@ -42,11 +45,14 @@ class Weights:
         Those whose lower bits, shifted up to 32, are from `close` on have to be settled.
     rest_unit, rest_start : float
         Unit of `rests`, and of what rounding took from the start.
+    unrolled : int
+        The size of a square kernel without zeros that has code for just that size, else 0.
     """
 
     arithmetic: int
     units: NDArray[np.int64]
     columns: NDArray[np.int64]
+    runs: NDArray[np.int64]
     ends: NDArray[np.int64]
     weights: NDArray[Any]
     rests: NDArray[Any]
@@ -56,6 +62,7 @@ class Weights:
     lift: int = 0
     rest_unit: float = 0.0
     rest_start: float = 0.0
+    unrolled: int = 0
 
     @property
     def rows(self) -> int:
@@ -96,9 +103,11 @@ def weights_of(
             found = _fixed_point(matrix / divisor, start / divisor, is_integral, stride, dilation)
             if found is not None:
                 return found
-    units, columns, ends, weights = _taps(matrix, code.FLOATS, stride, dilation)
+    places, weights = _taps(matrix, code.FLOATS, stride, dilation)
     floats = weights[..., 0].astype(np.float32)
-    return Weights(code.FLOATS, units, columns, ends, floats, floats, start)
+    is_dense = shape in {(size, size) for size in code.UNROLLED} and bool(np.all(matrix != 0))
+    unrolled = shape[0] if is_dense and stride == dilation == 1 else 0
+    return Weights(code.FLOATS, *places, floats, floats, start, unrolled=unrolled)
 
 
 def _fixed_point(matrix: Matrix, start: float, integral: bool, stride: int, dilation: int) -> Weights | None:
@@ -148,7 +157,7 @@ def _paired(
     matrix: Matrix, arithmetic: int, stride: int, dilation: int, *, pattern: Matrix | None = None, **more: Any
 ) -> Weights:
     """Return integer weights, two of them in one int32 (and the same two again where they have 8 bits)."""
-    units, columns, ends, weights = _taps(matrix, arithmetic, stride, dilation, pattern)
+    places, weights = _taps(matrix, arithmetic, stride, dilation, pattern)
     whole = weights.astype(np.int64)
     if arithmetic == code.NARROW:
         pair = (whole[..., 0] & 0xFF) | (whole[..., 1] & 0xFF) << 8
@@ -156,13 +165,13 @@ def _paired(
     else:
         words = (whole[..., 0] & 0xFFFF) | (whole[..., 1] & 0xFFFF) << 16
     packed = words.astype(np.uint32).view(np.int32)
-    return Weights(arithmetic, units, columns, ends, packed, more.pop("rests", packed), **more)
+    return Weights(arithmetic, *places, packed, more.pop("rests", packed), **more)
 
 
 def _taps(
     matrix: Matrix, arithmetic: int, stride: int, dilation: int, pattern: Matrix | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], Matrix]:
-    """Return unit and column of each tap, ends of the segments, and weights of shape (taps, rows, rows per unit)."""
+) -> tuple[Places, Matrix]:
+    """Return unit and column of each tap, runs and ends of the segments; weights (taps, rows, rows per unit)."""
     rows = code.FUSED_TILES[arithmetic][0]
     per_unit = 1 if arithmetic == code.FLOATS else 2
     found: dict[tuple[int, int], Matrix] = {}
@@ -178,9 +187,23 @@ def _taps(
     for place in sorted(found):
         parts[code.segment(sorted(used[place]), rows)].append(place)
     order = [place for part in parts for place in part]
-    ends = np.cumsum([len(part) for part in parts])
+    runs, ends = _runs(parts)
     units, columns = (np.array([place[axis] for place in order], np.int64) for axis in range(2))
-    return units, columns, ends.astype(np.int64), np.stack([found[place] for place in order])
+    return (units, columns, runs, ends), np.stack([found[place] for place in order])
+
+
+def _runs(parts: list[list[tuple[int, int]]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the runs of taps side by side in the segments, and the end of each segment counted in runs."""
+    runs: list[list[int]] = []
+    ends = []
+    for part in parts:
+        for i, (unit, column) in enumerate(part):
+            if i and part[i - 1] == (unit, column - 1):
+                runs[-1][2] += 1
+            else:
+                runs.append([unit, column, 1])
+        ends.append(len(runs))
+    return np.array(runs, np.int64), np.array(ends, np.int64)
 
 
 def fused_weights(job: FilterJob, out: NDArray[Any] | None, steps: int) -> Weights | None:

@@ -27,6 +27,7 @@ _STREAMED = 32 << 20  # results of this size do not stay in a cache anyway
 Matrix: TypeAlias = NDArray[np.float64]
 
 _CACHE_BYTES = 400 << 10  # of one block of rows: about half of a core's second-level cache
+_COUNTABLE = 2**53  # whole numbers below are those that float64 holds
 _COMBINE = {"stack": code.STACK, "magnitude": code.MAGNITUDE, "maximum": code.MAXIMUM}
 
 
@@ -274,7 +275,7 @@ def _factors(matrix: Matrix) -> list[tuple[Matrix, Matrix]]:
     """
     if min(matrix.shape) < 2 or not matrix.any():
         return []
-    if np.all(matrix == np.rint(matrix)):
+    if np.all(matrix == np.rint(matrix)) and np.abs(matrix).max() < _COUNTABLE:
         row = matrix[np.argmax(np.abs(matrix).max(axis=1))]
         row = row / np.gcd.reduce(np.abs(row).astype(np.int64))
         pivot = int(np.argmax(np.abs(row)))

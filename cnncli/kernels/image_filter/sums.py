@@ -67,22 +67,34 @@ def _in_order(builder: Any, value: Any, element: Any) -> Any:
     return builder.shuffle_vector(value, value, ir.Constant(vector(INT, parts * per), order))
 
 
+def halve(builder: Any, values: list[Any], element: Any) -> list[Any]:
+    """Emit vectors of 16 bits from twice as many of 32, limited to those of `element` (16 bits) or with sign (8 bits).
+
+    The order is that of the instruction: 128 bits by 128 bits.
+    """
+    name = "packssdw" if element is BYTE else "packusdw"
+    half = vector(SHORT, 2 * LANES)
+    return [_native(builder, name, half, values[i : i + 2]) for i in range(0, len(values), 2)]
+
+
+def pack_halves(builder: Any, halves: list[Any], part: Any) -> list[Any]:
+    """Emit vectors of 8 bits in order from those of 16, limited; `part`: what lies side by side in each 128 bits."""
+    full = vector(BYTE, 4 * LANES)
+    packed = [_native(builder, "packuswb", full, halves[i : i + 2]) for i in range(0, len(halves), 2)]
+    return [builder.bitcast(_in_order(builder, one, part), full) for one in packed]
+
+
 def pack(builder: Any, values: list[Any], element: Any) -> list[Any]:
     """Emit vectors of `element` (8 or 16 bits, without sign) from vectors of whole numbers that fit it."""
     wide = values[0].type.element.width
     if not HAS_PAIRS:
         return [builder.trunc(value, vector(element, value.type.count)) for value in values]
-    narrow = values
-    if wide == 32:
-        name = "packssdw" if element is BYTE else "packusdw"
-        half = vector(SHORT, 2 * LANES)
-        narrow = [_native(builder, name, half, values[i : i + 2]) for i in range(0, len(values), 2)]
-        if element is SHORT:
-            return [builder.bitcast(_in_order(builder, one, WORD), half) for one in narrow]
-    full = vector(BYTE, 4 * LANES)
-    packed = [_native(builder, "packuswb", full, narrow[i : i + 2]) for i in range(0, len(narrow), 2)]
-    part = INT if wide == 32 else WORD
-    return [builder.bitcast(_in_order(builder, one, part), full) for one in packed]
+    if wide == 16:
+        return pack_halves(builder, values, WORD)
+    halves = halve(builder, values, element)
+    if element is BYTE:
+        return pack_halves(builder, halves, INT)
+    return [builder.bitcast(_in_order(builder, one, WORD), vector(SHORT, 2 * LANES)) for one in halves]
 
 
 class FloatSums:

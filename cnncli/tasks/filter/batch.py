@@ -40,7 +40,7 @@ def filter_one_file(job: Job, plan: FilterPlan, options: FileOptions, standard_i
             from cnncli.kernels.image_filter.arguments import FLOATS, NARROW, U8
 
             for arithmetic in (FLOATS, NARROW):
-                routine("image_filter.fused_strip.fused_strip", arithmetic, U8).preload()
+                routine("image_filter.fused_strip.fused_strip", arithmetic, U8, 0).preload()
 
         loaded = loading.result()
     try:
