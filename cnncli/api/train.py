@@ -12,6 +12,7 @@ from cnncli.cli.options import ARGUMENTS
 from cnncli.cli.train import checked, command, training_events
 from cnncli.cli.train_options import TrainArguments
 from cnncli.errors import UsageError, did_you_mean
+from cnncli.tasks.data.choice import join_classes
 from cnncli.tasks.train.events import TrainingEvent
 
 _OUTPUT = ("quiet", "plain", "as_json")  # events are values here
@@ -94,6 +95,7 @@ def _words(name: str, value: object) -> list[str]:
         return [word] if value else list(option.secondary_opts[:1]) if value is False else []
     if value is None or value is False:
         return []
-    if isinstance(value, Sequence) and not isinstance(value, str):  # of resize: rows and columns
-        value = "x".join(str(item) for item in value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        texts = [str(item) for item in value]
+        value = join_classes(texts) if option.name == "classes" else "x".join(texts)  # of resize: rows and columns
     return [f"{word}={fspath(value) if isinstance(value, PathLike) else value}"]

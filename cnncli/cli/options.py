@@ -50,6 +50,21 @@ class SizeType(click.ParamType["tuple[int, int] | None"]):
         return int(sides[0]), int(sides[-1])
 
 
+class ClassesType(click.ParamType["tuple[str, ...]"]):
+    """Names of classes as ``cat,dog``."""
+
+    name = "classes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Return the names; fail with what is wrong with them."""
+        from cnncli.tasks.data.choice import parse_classes
+
+        try:
+            return value if isinstance(value, tuple) else parse_classes(str(value))
+        except UsageError as error:
+            self.fail(f"{error.message}; {error.hint}", param, ctx)
+
+
 class ChannelsType(click.Choice[int]):
     """1 for gray, 3 for colour."""
 

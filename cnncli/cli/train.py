@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cnncli.cli.options import ARGUMENTS
+from cnncli.cli.train_config import Config, config_of
+from cnncli.cli.train_help import TrainCommand
 from cnncli.cli.train_options import (
     TrainArguments,
-    TrainCommand,
     check_arguments,
     reporting_style,
     train_options,
@@ -51,6 +52,7 @@ def command(**options: Any) -> None:
       cnn train my.yaml -d digits --overfit-batch       can it learn at all?
       cnn train --resume runs/lenet5-mnist-1            go on after Ctrl-C
       cnn train --resume runs/digits-1 --epochs 100     make a run longer
+      cnn train --config runs/digits-1/config.yaml      the same run again
 
     The run directory holds best.safetensors, last.safetensors, config.yaml, model.yaml, history.csv, result.json,
     and the pictures of `cnn report`.
@@ -113,7 +115,8 @@ def _train(given: TrainArguments, say: Say, line: str) -> Iterator[TrainingEvent
 
     if given.run_path is not None:
         check_run_directory(given.run_path, force=given.force)
-    source = read_source(given.arch) if given.arch is not None else None
+    config = config_of(click.get_current_context())
+    source = read_source(given.arch) if given.arch is not None else config.source() if config else None
     notes: list[str] = []
     chosen = {name: getattr(given, name) for name in TrainingOptions.__dataclass_fields__}
     folder = None if given.data_dir is None else Path(given.data_dir)
@@ -124,6 +127,7 @@ def _train(given: TrainArguments, say: Say, line: str) -> Iterator[TrainingEvent
     if data.validation is not None and split_source is click.core.ParameterSource.COMMANDLINE:
         message = f"--val-split is not used: {data.name} brings {len(data.validation)} images for validation"
         raise UsageError(message, hint="leave it away")
+    notes += config.notes(data) if config else []
     if source is None:
         name = default_architecture(*data.image_shape)
         source = read_source(name)
@@ -131,7 +135,27 @@ def _train(given: TrainArguments, say: Say, line: str) -> Iterator[TrainingEvent
         source = replace(source, text=fitted.text)  # no note says that a network nobody named was adapted
         notes.append(f"--arch {name} suits images of {format_hwc(data.image_shape)}")
     plan = plan_training(replace(wanted, arch=source.where), source, data)
-    yield from _run(plan, notes, given, line)
+    if given.print_config:
+        yield from _print_config(plan, notes, given, config)
+    else:
+        yield from _run(plan, notes, given, line)
+
+
+def _print_config(
+    plan: TrainingPlan, notes: Sequence[str], given: TrainArguments, config: Config | None
+) -> Iterator[TrainingEvent]:
+    """Say all options as they were resolved."""
+    from cnncli.model.sources import ALIASES, preset_names
+    from cnncli.tasks.train.events import Configuration, Note
+    from cnncli.tasks.train.run_record import config_text
+
+    named = given.arch or (config.network if config else None) or plan.options.arch
+    if named == "-":
+        raise UsageError("--print-config cannot name a network from standard input", hint="give it as a file")
+    is_preset = ALIASES.get(named, named) in preset_names()
+    for text in (*notes, *plan.notes):
+        yield Note(text)
+    yield Configuration(config_text(plan, named if is_preset else str(Path(named).absolute()), plan.options.dataset))
 
 
 def _resume(given: TrainArguments, folder: Path, say: Say, line: str) -> Iterator[TrainingEvent]:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cnncli.cli.options import ChannelsType, SizeType, refuse_unused_data_dir
+from cnncli.cli.options import ChannelsType, ClassesType, SizeType, refuse_unused_data_dir
+from cnncli.cli.train_config import take_config
 from cnncli.errors import UsageError
 from cnncli.io.datasets.catalogue import DATASETS
 from cnncli.optim.optimizers import OPTIMIZERS
 from cnncli.optim.schedules import SCHEDULES
-from cnncli.tasks.train.events import EVENTS
+from cnncli.tasks.train.limits import METRICS
 
 _SEEDS = click.IntRange(0, 2**64 - 1)
-# heading -> first option below it
-_HEADINGS = {"Data": "dataset", "Learning": "epochs", "Stopping": "patience", "Run": "run_dir", "Output": "quiet"}
-
 
 _OPTIONS = (
     click.option(
@@ -70,6 +68,14 @@ _OPTIONS = (
         "brightness:N; none [photographs: flip,crop; MNIST: shift:2; with --no-shuffle: none].",
     ),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Use only the first N images."),
+    click.option("--classes", type=ClassesType(), metavar="A,B", help="Use only these classes, in this order."),
+    click.option(
+        "--normalize",
+        default="auto",
+        metavar="MEAN,STD",
+        help="Pixels enter as (pixel / 255 - MEAN) / STD; none: as pixel / 255; of colours MEAN,MEAN,MEAN,STD,STD,STD, "
+        "too [the training images' own].",
+    ),
     click.option(
         "-e",
         "--epochs",
@@ -163,6 +169,11 @@ _OPTIONS = (
     click.option(
         "--patience", type=click.IntRange(1), metavar="N", help="Stop after N epochs without better validation."
     ),
+    click.option(
+        "--monitor",
+        type=click.Choice(METRICS),
+        help="Which figure makes an epoch the best one, also for --patience [val_acc; for numbers val_loss].",
+    ),
     click.option("--target", metavar="[NAME=]X", help="Stop at this result: 0.99, 99%, val_acc=0.99, val_loss=0.05."),
     click.option("--max-time", metavar="TIME", help="Stop after 90s, 30m, 2h; --resume goes on for as long again."),
     click.option("-o", "--run-dir", metavar="DIR", help="Where the run is written [runs/ARCH-DATASET-N]."),
@@ -193,6 +204,14 @@ _OPTIONS = (
         help="curves.png, confusion.png, report.html at the end  [report].",
     ),
     click.option(
+        "--config",
+        metavar="FILE",
+        is_eager=True,
+        callback=take_config,
+        help="Train as RUN/config.yaml says, or as --print-config wrote; what is typed wins.",
+    ),
+    click.option("--print-config", is_flag=True, help="Print all options as they were resolved, train nothing."),
+    click.option(
         "-n", "--dry-run", is_flag=True, help="Take 3 steps, say plan, speed, time and memory; write nothing."
     ),
     click.option("--overfit-batch", is_flag=True, help="Learn one batch by heart, write nothing; exit 4 if it cannot."),
@@ -207,8 +226,8 @@ _OPTIONS = (
 
 # what checks that train nothing do not use, and what --gradcheck does not use besides
 _OF_A_RUN = (
-    "epochs", "schedule", "warmup", "patience", "target", "max_time", "run_dir", "force", "resume", "save_every",
-    "keep", "report",
+    "epochs", "schedule", "warmup", "patience", "monitor", "target", "max_time", "run_dir", "force", "resume",
+    "save_every", "keep", "report",
 )  # fmt: skip
 _OF_STEPS = ("optimizer", "lr", "momentum", "nesterov", "weight_decay", "decay_all", "clip_norm")
 
@@ -238,6 +257,9 @@ class TrainArguments:
     schedule: str
     warmup: float
     patience: int | None
+    monitor: str | None
+    classes: tuple[str, ...] | None
+    normalize: str
     shuffle: bool
     init_from: str | None
     augment: str
@@ -256,6 +278,8 @@ class TrainArguments:
     max_time: str | None
     threads: int | None
     report: bool
+    config: str | None
+    print_config: bool
     dry_run: bool
     overfit_batch: bool
     gradcheck: bool
@@ -267,36 +291,6 @@ class TrainArguments:
     def run_path(self) -> Path | None:
         """Return where the run is written."""
         return None if self.run_dir is None else Path(self.run_dir)
-
-
-class TrainCommand(click.Command):
-    """A command with its options under headings."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, group by group."""
-        groups: dict[str, list[tuple[str, str]]] = {}
-        first = {name: heading for heading, name in _HEADINGS.items()}
-        heading = "Network"
-        for parameter in self.get_params(ctx):
-            heading = first.get(parameter.name or "", "Output" if parameter.name == "help" else heading)
-            record = parameter.get_help_record(ctx)
-            if record is not None and not isinstance(parameter, click.Argument):
-                groups.setdefault(heading, []).append(record)
-        for heading, records in groups.items():
-            with formatter.section(heading):
-                formatter.write_dl(records)
-        with formatter.section("Data sets"):
-            formatter.write_dl([(entry.name, entry.summary) for entry in DATASETS.values()])
-        with formatter.section("Objects of --json, each with `schema` and `event`"):
-            checks = {"overfit": "--overfit-batch", "gradient": "--gradcheck", "gradients_agree": "--gradcheck"}
-            formatter.write_dl([(name, _fields(kind)) for name, kind in EVENTS.items()]
-                               + [(name, f"figures of {option}") for name, option in checks.items()])  # fmt: skip
-
-
-def _fields(kind: type) -> str:
-    """Return the names of an event's values as JSON has them."""
-    names = [one.name for one in fields(kind) if one.name != "history"]  # it is told epoch by epoch
-    return ", ".join(names)
 
 
 def train_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -330,6 +324,7 @@ def _check_texts(given: TrainArguments) -> None:
         "--init-from": given.init_from,
         "--dataset": given.dataset,
         "--resume": given.resume,
+        "--config": given.config,
     }.items():
         if value == "":
             raise UsageError(f"{name} is empty", hint="name one, or leave it away")
@@ -355,20 +350,32 @@ def _check_pairs(given: TrainArguments) -> None:
     if given.resume is None:
         _check_new_run(given)
     else:
-        for name, is_given in {"--run-dir": given.run_dir is not None, "--force": given.force}.items():
+        unused = {
+            "--run-dir": given.run_dir is not None,
+            "--force": given.force,
+            "--config": given.config is not None,
+        }
+        for name, is_given in unused.items():
             if is_given:
                 raise UsageError(f"{name} is not used: --resume goes on in {given.resume}", hint="leave it away")
 
 
 def _check_checks(given: TrainArguments) -> None:
     """Refuse what a check that trains nothing does not use."""
-    modes = {"--dry-run": given.dry_run, "--overfit-batch": given.overfit_batch, "--gradcheck": given.gradcheck}
+    modes = {
+        "--print-config": given.print_config,
+        "--dry-run": given.dry_run,
+        "--overfit-batch": given.overfit_batch,
+        "--gradcheck": given.gradcheck,
+    }
     chosen = [name for name, is_given in modes.items() if is_given]
     if len(chosen) > 1:
         raise UsageError(f"{chosen[0]} and {chosen[1]} exclude each other", hint="give one of them")
     if not chosen or given.dry_run:
         return
     unused = [*_OF_A_RUN, *(_OF_STEPS if given.gradcheck else ())]
+    if given.print_config:
+        unused = ["run_dir", "force", "resume", "report"]
     context = click.get_current_context()
     for name in unused:
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
@@ -377,7 +384,8 @@ def _check_checks(given: TrainArguments) -> None:
 
 def _check_new_run(given: TrainArguments) -> None:
     if given.dataset is None:
-        raise UsageError("missing option '--dataset'", hint=f"one of {', '.join(DATASETS)}; or --resume RUN")
+        hint = f"one of {', '.join(DATASETS)}; or --resume RUN, --config FILE"
+        raise UsageError("missing option '--dataset'", hint=hint)
     if given.override:
         raise UsageError("--override changes a run that is continued, and none is named", hint="add --resume RUN")
     if given.dataset is not None:

@@ -19,6 +19,7 @@ from cnncli.reporting.encodable import encodable, write_line
 from cnncli.tasks.train.events import (
     EVENTS,
     CheckRow,
+    Configuration,
     EpochDone,
     Evaluating,
     Finished,
@@ -95,6 +96,8 @@ class QuietReporter:
         """Write the result of a `Finished` event, or that there is nothing to do; ignore all others."""
         if isinstance(event, NothingToDo):
             write_line(f"{event.run_dir}: {event.text}", self.out)
+        elif isinstance(event, Configuration):
+            self.out.write(encodable(event.text, self.out))
         elif isinstance(event, CheckRow) and event.is_result:
             write_line(_pairs(event.figures), self.out)
         elif isinstance(event, Prepared) and event.forecast:
@@ -205,7 +208,7 @@ class TerminalReporter(PlainReporter):
                 self._line(line, "", wrap=True)
             if event.forecast:
                 self._line(forecast_line(event.forecast), "bold", wrap=True)
-        elif isinstance(event, NothingToDo | CheckRow):
+        elif isinstance(event, NothingToDo | CheckRow | Configuration):
             super().show(event)
         else:
             self._line(f"note: {event.text}", "yellow")

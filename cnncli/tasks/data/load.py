@@ -23,6 +23,7 @@ from cnncli.io.datasets.own.table import table_source
 from cnncli.io.images.image import Image
 from cnncli.io.preprocessing import Preprocessing
 from cnncli.shapes import Shape
+from cnncli.tasks.data.choice import check_chosen, data_of_classes, pictures_of_classes, pixel_scale, split_of_classes
 from cnncli.tasks.data.decode import Decoded, Failures, encoded_images, fill_padding, without
 from cnncli.tasks.data.form import Form, decode_in_form
 from cnncli.tasks.data.request import DataRequest
@@ -59,7 +60,10 @@ def load_data(
             if getattr(request, option):
                 message = f"--{option.replace('_', '-')} is for pictures of your own, not for {request.source}"
                 raise UsageError(message, hint="leave it away")
-        return load_dataset(request.source, request.data_dir, say)
+        data = load_dataset(request.source, request.data_dir, say)
+        data = data_of_classes(data, request.classes) if request.classes else data
+        mean, std = pixel_scale(request.normalize, (data.mean, data.std))
+        return replace(data, mean=mean, std=std)
     form = Form(request.resize, request.channels, request.fit or "pad", input_shape)
     if request.source.lower().endswith(".npz"):
         return _load_arrays(read_arrays(request.source, request.loss), form, request, threads)
@@ -74,6 +78,11 @@ def picture_source(request: DataRequest) -> PictureSource:
     InvalidInputError, CnnError
         It is none of them, or cannot be read.
     """
+    source = _source(request)
+    return pictures_of_classes(source, request.classes) if request.classes else source
+
+
+def _source(request: DataRequest) -> PictureSource:
     lower = request.source.lower()
     if lower.endswith(ARCHIVES):
         return archive_source(request.source)
@@ -90,6 +99,10 @@ def _load_arrays(arrays: Arrays, form: Form, request: DataRequest, threads: int)
     """Return arrays as they are, or brought to another form as `cnn predict` would bring pictures to it."""
     if request.skip_bad:
         raise UsageError("--skip-bad is for files of pictures", where=request.source, hint="leave it away")
+    if request.classes:
+        check_chosen(request.classes, arrays.classes, arrays.targets, request.source)
+        chosen = {name: split_of_classes(part, arrays.classes, request.classes) for name, part in arrays.parts.items()}
+        arrays = replace(arrays, parts=chosen, classes=request.classes)
     parts, fit = dict(arrays.parts), form.fit
     _, height, width, channels = parts["train"].images.shape
     wanted = form.size or (height, width), form.channels or channels
@@ -105,14 +118,15 @@ def _load_arrays(arrays: Arrays, form: Form, request: DataRequest, threads: int)
             lambda number: f"{request.source}: image {number}",
             threads=threads,
         )
-        mean, std = pixel_statistics(decoded.images[: len(parts["train"])], _padding(decoded, len(parts["train"])))
+        count = len(parts["train"])
+        mean, std = pixel_scale(request.normalize, pixel_statistics(decoded.images[:count], _padding(decoded, count)))
         fill_padding(decoded, replace(prepared, mean=mean, std=std).ground)
         start = 0
         for name, part in parts.items():
             parts[name] = Split(decoded.images[start : start + len(part)], part.labels)
             start += len(part)
     else:
-        mean, std = pixel_statistics(parts["train"].images)
+        mean, std = pixel_scale(request.normalize, pixel_statistics(parts["train"].images))
     train = parts["train"]
     return Dataset(
         name=source_name(request.source),
@@ -145,7 +159,7 @@ def _load_pictures(source: PictureSource, form: Form, request: DataRequest, thre
         pictures = tuple(picture for number, picture in enumerate(pictures) if number not in bad)
     source = replace(source, pictures=pictures, notes=tuple(notes))
     _check_classes(source)
-    return _dataset(source, decoded, wanted)
+    return _dataset(source, decoded, wanted, request.normalize)
 
 
 def _failed(failures: Failures, source: PictureSource) -> str:
@@ -166,9 +180,9 @@ def _check_classes(source: PictureSource) -> None:
             raise InvalidInputError(message, where=source.where, hint="add pictures, or remove the class")
 
 
-def _dataset(source: PictureSource, decoded: Decoded, wanted: Preprocessing) -> Dataset:
+def _dataset(source: PictureSource, decoded: Decoded, wanted: Preprocessing, normalize: str) -> Dataset:
     count = sum(picture.part == "train" for picture in source.pictures)
-    mean, std = pixel_statistics(decoded.images[:count], _padding(decoded, count))
+    mean, std = pixel_scale(normalize, pixel_statistics(decoded.images[:count], _padding(decoded, count)))
     wanted = replace(wanted, mean=mean, std=std)
     fill_padding(decoded, wanted.ground)
     return as_dataset(source, decoded.images, wanted)

@@ -26,6 +26,10 @@ class DataRequest:
         Leave out pictures that cannot be read.
     loss : str
         As on the command line: ``mse`` makes numbers of labels.
+    classes : tuple of str
+        Only these, in this order; none: all.
+    normalize : str
+        As `parse_normalization` takes it.
     """
 
     source: str
@@ -35,3 +39,5 @@ class DataRequest:
     channels: int | None = None
     skip_bad: bool = False
     loss: str = "auto"
+    classes: tuple[str, ...] = ()
+    normalize: str = "auto"

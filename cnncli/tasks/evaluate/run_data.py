@@ -121,9 +121,10 @@ def images_of_run(
 def _request(checkpoint: Checkpoint, where: str, wanted: Wanted) -> DataRequest:
     """Return what is asked of the data set, the run's own where no other is named."""
     facts = checkpoint.training
-    loss = str(facts.get("loss", "auto"))
+    loss, normalize = str(facts.get("loss", "auto")), str(facts.get("normalize") or "auto")
     if wanted.dataset is not None:
-        return DataRequest(wanted.dataset, wanted.data_dir, loss=loss)
+        return DataRequest(wanted.dataset, wanted.data_dir, loss=loss, normalize=normalize)
+    classes = checkpoint.classes if facts.get("classes") else ()
     machine = facts.get("machine")
     named = (facts.get("source"), machine.get("source") if isinstance(machine, dict) else None, facts.get("dataset"))
     sources = [name for name in named if isinstance(name, str) and name]
@@ -131,7 +132,10 @@ def _request(checkpoint: Checkpoint, where: str, wanted: Wanted) -> DataRequest:
         raise UsageError("the checkpoint names no data set", where=where, hint="name one with --dataset")
     for source in sources:
         if source in DATASETS or Path(source).exists():
-            return DataRequest(source, wanted.data_dir, skip_bad=facts.get("skip_bad") is True, loss=loss)
+            return DataRequest(
+                source, wanted.data_dir, skip_bad=facts.get("skip_bad") is True, loss=loss, classes=classes,
+                normalize=normalize,
+            )  # fmt: skip
     message = f"the images of the run, {sources[0]}, are not there"
     raise UsageError(message, where=where, hint="name them with --dataset")
 

@@ -174,6 +174,13 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class Configuration:
+    """All options as they were resolved: the text of a ``config.yaml``."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class NothingToDo:
     """A run that is continued is finished already; `text` says how to go on."""
 
@@ -190,6 +197,9 @@ EVENTS = {
     "epoch": EpochDone,
     "finished": Finished,
     "nothing_to_do": NothingToDo,
+    "configuration": Configuration,
 }
 
-TrainingEvent: TypeAlias = CheckRow | Note | NothingToDo | Prepared | Progress | Evaluating | EpochDone | Finished
+TrainingEvent: TypeAlias = (
+    CheckRow | Configuration | Note | NothingToDo | Prepared | Progress | Evaluating | EpochDone | Finished
+)

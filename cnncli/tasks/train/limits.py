@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _UNIT = r"(s|sec|seconds?|m|min|minutes?|h|hours?|d|days?)"
-_METRICS = ("val_acc", "val_loss", "acc", "loss")
+METRICS = ("val_acc", "val_loss", "acc", "loss")
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def parse_target(text: str, has_validation: bool) -> Target:
     """
     match = re.fullmatch(r"(?:(\w+)\s*(?:=|>=|<=)\s*)?(\d+(?:\.\d*)?|\.\d+)(%?)", text.strip(), re.ASCII)
     hint = "such as 0.99, 99%, val_acc=0.99 or val_loss=0.05"
-    if match is None or (match[1] or "val_acc") not in _METRICS:
+    if match is None or (match[1] or "val_acc") not in METRICS:
         raise UsageError(f"--target {text!r} is not understood", hint=hint)
     metric, value = match[1] or "val_acc", float(match[2]) / (100 if match[3] else 1)
     if metric.endswith("acc") and not 0 < value <= 1:

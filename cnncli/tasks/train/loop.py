@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -273,7 +273,6 @@ class _Training:
             if not np.isfinite(array).all():
                 raise self._not_finite(f"{name} is not finite", state.epoch, state.step, state.lr)
         val_loss, val_acc = yield from self._validate(state)
-        is_best = record.is_better(val_loss, val_acc)
         done = EpochDone(
             epoch=state.epoch,
             epochs=plan.epochs,
@@ -284,22 +283,23 @@ class _Training:
             lr=state.lr,
             images_per_s=speed,
             elapsed_s=time.perf_counter() - self.began,
-            is_best=is_best,
+            is_best=False,
         )
+        done = replace(done, is_best=record.is_better(done))
         record.add(done)
         if plan.options.schedule == "plateau" and val_loss is not None:
             self.plateau.add(val_loss)
             record.plateau = self.plateau
-        if is_best:
+        if done.is_best:
             for name, array in self.session.named().items():
                 self.best[name][...] = array
         self.stopped_by = reason_to_stop(plan.options, record.history, record.epochs - record.waited)
         is_last = state.epoch == plan.epochs or bool(self.stopped_by) or bool(self.stop.number)
         # together with the best weights: what continues from an older checkpoint would find those of a later epoch
-        if is_best or is_last or self.saving.is_due_after_epoch(state.epoch * plan.steps):
+        if done.is_best or is_last or self.saving.is_due_after_epoch(state.epoch * plan.steps):
             record.save_last(self.session, epoch=state.epoch, step=0)
             self.saving.note()
-        if is_best:
+        if done.is_best:
             record.save_best(self.session, done)
         record.write_history()
         if self.stop.number:

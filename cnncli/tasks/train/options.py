@@ -8,6 +8,7 @@ from pathlib import Path
 from cnncli.errors import UsageError
 from cnncli.io.datasets.catalogue import is_own
 from cnncli.optim.optimizers import OPTIMIZERS, Recipe
+from cnncli.tasks.data.choice import parse_normalization
 from cnncli.tasks.data.request import DataRequest
 from cnncli.tasks.train.limits import parse_duration, parse_save_every, parse_target
 
@@ -39,7 +40,9 @@ class TrainingOptions:
         Run or checkpoint that gives the first weights.
     augment : str
         As `parse_augmentation` takes it, or ``auto``: what suits shuffled images of the data set.
-    data_dir, resize, fit, channels, skip_bad
+    monitor : str or None
+        Of `METRICS`, what makes an epoch the best one; by itself ``val_acc``, or ``val_loss`` where there is none.
+    data_dir, resize, fit, channels, skip_bad, classes, normalize
         As in a `DataRequest`.
     target, max_time, save_every : str
         As `parse_target`, `parse_duration` and `parse_save_every` read them.
@@ -74,7 +77,10 @@ class TrainingOptions:
     fit: str | None = None
     channels: int | None = None
     skip_bad: bool = False
+    classes: tuple[str, ...] | None = None
+    normalize: str = "auto"
     seed: int = 0
+    monitor: str | None = None
     target: str | None = None
     max_time: str | None = None
     save_every: str = "epoch"
@@ -85,8 +91,9 @@ class TrainingOptions:
     def data(self) -> DataRequest:
         """Return what is asked of the data set."""
         return DataRequest(
-            self.dataset, self.data_dir, self.resize, self.fit, self.channels, skip_bad=self.skip_bad, loss=self.loss
-        )
+            self.dataset, self.data_dir, self.resize, self.fit, self.channels, skip_bad=self.skip_bad, loss=self.loss,
+            classes=self.classes or (), normalize=self.normalize,
+        )  # fmt: skip
 
     @property
     def recipe(self) -> Recipe:
@@ -123,6 +130,7 @@ def check_options(options: TrainingOptions) -> None:
         raise UsageError(f"--nesterov is not used by {given}", hint="leave it away, or use --optimizer momentum")
     if options.decay_all and not options.weight_decay:
         raise UsageError("--decay-all without --weight-decay decays nothing", hint="add --weight-decay, as in 0.0005")
+    parse_normalization(options.normalize)
     check_limits(options)
 
 
@@ -139,15 +147,21 @@ def check_limits(options: TrainingOptions) -> None:
         parse_duration(options.max_time, "--max-time")
     if options.target is not None:
         parse_target(options.target, has_validation=options.val_split > 0)
-    stops = {"--patience": options.patience, "--target": options.target, "--max-time": options.max_time}
+    stops = {
+        "--patience": options.patience,
+        "--monitor": options.monitor,
+        "--target": options.target,
+        "--max-time": options.max_time,
+    }
     if options.epochs == 0:
         for name, value in stops.items():
             if value is not None:
-                message = f"{name} {value} ends a run early, and --epochs 0 trains nothing"
+                message = f"{name} {value} is about epochs that are done, and --epochs 0 trains nothing"
                 raise UsageError(message, hint="leave one of them away")
     if options.val_split == 0:
         for wanted, is_given in {
-            f"--patience {options.patience}": options.patience is not None,
+            f"--patience {options.patience}": options.patience is not None and options.monitor not in ("acc", "loss"),
+            f"--monitor {options.monitor}": (options.monitor or "").startswith("val_"),
             "--schedule plateau": options.schedule == "plateau",
         }.items():
             if is_given:
@@ -155,13 +169,16 @@ def check_limits(options: TrainingOptions) -> None:
                 raise UsageError(message, hint="leave one of them away")
 
 
-def check_target(options: TrainingOptions, targets: str) -> None:
-    """Refuse an accuracy as the target of data whose targets are numbers, which have none."""
-    if options.target is None or targets != "numbers":
+def check_metrics(options: TrainingOptions, targets: str) -> None:
+    """Refuse an accuracy as a goal on data whose targets are numbers, which have none."""
+    if targets != "numbers":
         return
-    if parse_target(options.target, has_validation=True).metric.endswith("acc"):
-        message = f"--target {options.target} is an accuracy, and targets that are numbers have none"
-        raise UsageError(message, hint="such as --target val_loss=0.05")
+    target = options.target and parse_target(options.target, has_validation=True).metric
+    for option, value, metric in (("target", options.target, target), ("monitor", options.monitor, options.monitor)):
+        if metric and metric.endswith("acc"):
+            message = f"--{option} {value} is an accuracy, and targets that are numbers have none"
+            example = "val_loss=0.05" if option == "target" else "val_loss"
+            raise UsageError(message, hint=f"such as --{option} {example}")
 
 
 def check_warmup(warmup: float, epochs: int, steps: int) -> None:

@@ -30,7 +30,7 @@ from cnncli.tasks.free_memory import free_memory
 from cnncli.tasks.train.augmentation import UNCHANGED, Augmentation, parse_augmentation
 from cnncli.tasks.train.events import Forecast, Prepared
 from cnncli.tasks.train.initial import initial_weights
-from cnncli.tasks.train.options import TrainingOptions, check_options, check_target, check_warmup
+from cnncli.tasks.train.options import TrainingOptions, check_metrics, check_options, check_warmup
 from cnncli.tasks.train.splitting import balanced_weights, stratified_split
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def plan_training(
     is_fresh = saved is None and options.init_from is not None
     initial, told = initial_weights(options.init_from or "", model, data) if is_fresh else ({}, [])
     notes += told
-    check_target(options, data.targets)
+    check_metrics(options, data.targets)
     train, test = data.train, data.test
     if options.limit is not None:
         train, test = train.first(options.limit), test.first(options.limit)

@@ -16,6 +16,7 @@ from cnncli.io.datasets.dataset import Dataset
 from cnncli.model import Model, parse_model
 from cnncli.model.sources import Source
 from cnncli.optim.schedules import Plateau
+from cnncli.tasks.data.choice import join_classes
 from cnncli.tasks.train.events import EpochDone
 from cnncli.tasks.train.limits import parse_target
 from cnncli.tasks.train.options import MACHINE, TrainingOptions
@@ -242,7 +243,10 @@ def _shown(name: str, value: Any) -> str:
     option = name.replace("_", "-")
     if isinstance(value, bool):
         return f"--{'' if value else 'no-'}{option}"
-    return f"no --{option}" if value is None else f"--{option} {str(value).replace('_', '-')}"
+    if name == "classes" and value is not None:
+        return f"--classes {join_classes(value)}"
+    text = str(value).replace("_", "-") if name == "loss" else str(value)
+    return f"no --{option}" if value is None else f"--{option} {text}"
 
 
 def _read(file: Path) -> SavedRun:
@@ -273,13 +277,14 @@ def _options(facts: Mapping[str, Any]) -> TrainingOptions:
     known = {f.name for f in fields(TrainingOptions)}
     machine = facts["machine"]
     values = {name: value for name, value in (dict(facts) | dict(machine)).items() if name in known}
-    folder, size = machine["data_dir"], facts["resize"]
+    folder, size, classes = machine["data_dir"], facts["resize"], facts.get("classes")
     return TrainingOptions(
         **values
         | {
             "dataset": machine["source"],
             "data_dir": None if folder is None else Path(folder),
             "resize": None if size is None else tuple(size),
+            "classes": None if classes is None else tuple(classes),
         }
     )
 

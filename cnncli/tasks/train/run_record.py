@@ -42,8 +42,8 @@ class RunRecord:
     history : list of EpochDone
         The finished epochs.
     best : EpochDone or None
-        The epoch whose weights are the best so far: highest validation accuracy, then lowest validation loss;
-        without validation images the latest epoch.
+        The epoch whose weights are the best so far by `monitor` of the options: by itself the highest validation
+        accuracy, then the lowest validation loss; without validation images the latest epoch.
     waits_from : int
         The epoch from which patience counts where the best one came before it.
     plateau : Plateau or None
@@ -69,11 +69,16 @@ class RunRecord:
         """Return the epoch of the best weights, 0 before the first epoch is done."""
         return self.best.epoch if self.best else 0
 
-    def is_better(self, val_loss: float | None, val_acc: float | None) -> bool:
-        """Return True where these values beat the best epoch so far."""
-        if self.best is None or val_loss is None or self.best.val_loss is None:
+    def is_better(self, row: EpochDone) -> bool:
+        """Return True where this epoch beats the best one so far; of equal accuracies the lower loss decides."""
+        monitor = self._plan.options.monitor or "val_acc"
+        if self.best is None or (row.val_loss is None and monitor.startswith("val_")):
             return True
-        return (val_acc or 0, -val_loss) > (self.best.val_acc or 0, -self.best.val_loss)
+        prefix = "val_" if monitor.startswith("val_") else ""
+        names = (f"{prefix}loss",) if monitor.endswith("loss") else (f"{prefix}acc", f"{prefix}loss")
+        now, then = ([getattr(one, name) or 0.0 for name in names] for one in (row, self.best))
+        now[-1], then[-1] = -now[-1], -then[-1]
+        return now > then
 
     @property
     def waited(self) -> int:
@@ -101,9 +106,7 @@ class RunRecord:
 
     def write_setup(self) -> None:
         """Write what the run was asked to do."""
-        # JSON scalars are YAML 1.2 scalars
-        lines = [f"{key}: {json.dumps(value)}\n" for key, value in (self._recipe() | self._machine()).items()]
-        self._run.write(CONFIG, "".join(lines).encode())
+        self._run.write(CONFIG, config_text(self._plan, MODEL, self._source).encode(errors="backslashreplace"))
         self._run.write(MODEL, self._plan.model.text.encode())
 
     def write_history(self) -> None:
@@ -112,7 +115,11 @@ class RunRecord:
 
     def save_best(self, session: Session, row: EpochDone) -> None:
         """Write the best weights: nothing in the file depends on time or threads."""
-        facts = self._recipe() | {"epoch": row.epoch, "val_loss": row.val_loss, "val_acc": row.val_acc}
+        facts = recipe_facts(self._plan, self._source) | {
+            "epoch": row.epoch,
+            "val_loss": row.val_loss,
+            "val_acc": row.val_acc,
+        }
         write_checkpoint(self._run.path / BEST, self._checkpoint(session, facts))
 
     def save_last(self, session: Session, *, epoch: int, step: int, partial: dict[str, float] | None = None) -> None:
@@ -127,13 +134,13 @@ class RunRecord:
         partial : dict, optional
             Sums of the unfinished epoch.
         """
-        facts = self._recipe() | {
+        facts = recipe_facts(self._plan, self._source) | {
             "epoch": epoch,
             "step": step,
             "partial": partial,
             "best_epoch": self.best_epoch,
             "plateau": asdict(self.plateau) if self.plateau else None,
-            "machine": self._machine(),
+            "machine": machine_facts(self._plan),
         }
         checkpoint = self._checkpoint(session, facts)
         state = {"optimizer": session.optimizer_state(), "history": self._columns()}
@@ -170,33 +177,53 @@ class RunRecord:
             "elapsed_s": round(done.elapsed_s, 3),
         }
 
-    def _recipe(self) -> dict[str, Any]:
-        """Return what decides the weights, as it was chosen in the end."""
-        plan, options = self._plan, self._plan.options
-        wanted = {name: value for name, value in asdict(options).items() if name not in MACHINE}
-        chosen = {
-            "arch": plan.model.name,
-            "dataset": plan.data.name,
-            "epochs": plan.epochs,
-            "targets": plan.data.targets,
-            "loss": plan.loss,
-            "lr": plan.lr,
-            "momentum": plan.momentum if OPTIMIZERS[options.optimizer].momentum is not None else None,
-            "augment": plan.augmentation.text,
-            "source": self._source,
-        }
-        facts: dict[str, Any] = wanted | chosen | {"data_sha256": plan.data.sha256, "versions": plan.versions}
-        return facts | ({"overrides": list(plan.overrides)} if plan.overrides else {})
-
-    def _machine(self) -> dict[str, Any]:
-        options = self._plan.options
-        folder = None if options.data_dir is None else str(Path(options.data_dir).absolute())
-        values = {name: getattr(options, name) for name in MACHINE}
-        return values | {"source": dataset_source(options.dataset), "data_dir": folder}
-
     def _checkpoint(self, session: Session, facts: dict[str, Any]) -> Checkpoint:
         plan = self._plan
         return Checkpoint(session.named(), plan.model.text, plan.data.classes, Preprocessing.of(plan.data), facts)
+
+
+def recipe_facts(plan: TrainingPlan, source: str) -> dict[str, Any]:
+    """Return what decides the weights, as it was chosen in the end; `source` is the data set as it was typed."""
+    options = plan.options
+    wanted = {name: value for name, value in asdict(options).items() if name not in MACHINE}
+    chosen = {
+        "arch": plan.model.name,
+        "dataset": plan.data.name,
+        "epochs": plan.epochs,
+        "targets": plan.data.targets,
+        "loss": plan.loss,
+        "lr": plan.lr,
+        "momentum": plan.momentum if OPTIMIZERS[options.optimizer].momentum is not None else None,
+        "augment": plan.augmentation.text,
+        "source": source,
+    }
+    facts: dict[str, Any] = wanted | chosen | {"data_sha256": plan.data.sha256, "versions": plan.versions}
+    return facts | ({"overrides": list(plan.overrides)} if plan.overrides else {})
+
+
+def machine_facts(plan: TrainingPlan) -> dict[str, Any]:
+    """Return what depends on the machine, with paths from the root."""
+    options = plan.options
+    folder = None if options.data_dir is None else str(Path(options.data_dir).absolute())
+    values = {name: getattr(options, name) for name in MACHINE}
+    return values | {"source": dataset_source(options.dataset), "data_dir": folder}
+
+
+def config_text(plan: TrainingPlan, network: str, source: str) -> str:
+    """Return the YAML that ``--config`` reads: every option of a training as it was resolved.
+
+    Parameters
+    ----------
+    plan : TrainingPlan
+    network : str
+        A preset, or an architecture file as the reader of the text finds it.
+    source : str
+        The data set as it was typed.
+    """
+    facts = {"network": network} | recipe_facts(plan, source) | machine_facts(plan) | {"dataset_as_typed": source}
+    # JSON values are YAML 1.2 values
+    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in facts.items()]
+    return "".join(["# cnn train --config THIS_FILE trains the same again\n", *lines])
 
 
 def _shown(value: float) -> str:
