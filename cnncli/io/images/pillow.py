@@ -17,10 +17,10 @@ _NATIVE_16 = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
 def pillow_array(picture: Any) -> NDArray:
-    """Return the samples of a loaded 8-bit picture as (H, W, C) of uint8, copied strip by strip."""
+    """Return the samples of a loaded 8-bit picture as (H, W, C) of uint8, copied once; they may be read-only."""
     width, height = picture.size
     if width * height < _SMALL:
-        return np.array(picture).reshape(height, width, -1)
+        return np.asarray(picture).reshape(height, width, -1)
     out = np.empty((height, width, len(picture.getbands())), np.uint8)
     for top in range(0, height, _STRIP):
         bottom = min(top + _STRIP, height)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -19,6 +20,7 @@ _SMALL = 64 << 20  # [B] never worth a question
 _ARRAYS = 8  # of a strip in work numbers, in use at a time
 
 
+@lru_cache(maxsize=64)  # pictures of a batch come in few sizes
 def result_shape(shape: Shape, plan: FilterPlan, dtype: np.dtype) -> Shape:
     """Return (H, W, C) of the result for pixels (H, W, C).
 
@@ -31,6 +33,7 @@ def result_shape(shape: Shape, plan: FilterPlan, dtype: np.dtype) -> Shape:
     return build_stages(nothing, resolve_plan(plan, dtype), compiled=False).shape
 
 
+@lru_cache(maxsize=64)
 def memory_needed(shape: Shape, plan: FilterPlan, dtype: np.dtype, *, alpha: bool, threads: int | None = None) -> int:
     """Return the bytes that filtering pixels (H, W, C) allocates at most: the result, its opacity and strips.
 

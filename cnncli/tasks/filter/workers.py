@@ -9,6 +9,8 @@ is reported as failed, and the batch goes on. No other program is started.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import json
 import os
 import selectors
@@ -27,6 +29,10 @@ Work = Callable[[Iterable[int]], Iterator[Event]]
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _AHEAD = 3  # numbers a worker holds beyond what it works on, so that it never waits for the parent
+_EVENTS_READ = 1 << 16  # [B] at a time: a larger buffer is mapped and given back with each read
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # <malloc.h>
+_KEPT = 64 << 20  # [B] of freed memory that a worker keeps for its next picture
+_NEVER_KEPT = 8 << 20  # [B] larger arrays are given back one by one
 
 
 class _Worker:
@@ -69,7 +75,7 @@ class _Worker:
 
     def read(self) -> list[dict[str, Any]] | None:
         """Return the events that have arrived; None at their end."""
-        data = os.read(self.events, 1 << 20)
+        data = os.read(self.events, _EVENTS_READ)
         if not data:
             return None
         *lines, self._rest = (self._rest + data).split(b"\n")
@@ -236,11 +242,21 @@ def _worker_main(numbers: int, events: int, foreign: Iterable[int], work: Work, 
     try:
         for descriptor in foreign:
             os.close(descriptor)
+        _keep_freed_memory()
+        gc.freeze()  # what was imported is never garbage: looking through it writes to pages shared so far
         last = _process_jobs(numbers, events, work, mask)
         signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         _send(events, last)
     finally:
         os._exit(0)
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep what a picture took for the next one; returned and fetched again, every page costs a fault."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
+        library = ctypes.CDLL(None)
+        library.mallopt(_TRIM_THRESHOLD, _KEPT)
+        library.mallopt(_MMAP_THRESHOLD, _NEVER_KEPT)
 
 
 def _process_jobs(numbers: int, events: int, work: Work, mask: Iterable[int]) -> dict[str, Any]:
