@@ -28,6 +28,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,7 @@ def decode_image(
     frame: int | None = None,
     max_pixels: int = MAX_PIXELS,
     admit: Callable[[Header], None] | None = None,
+    opened: dict[str, Any] | None = None,
 ) -> Image:
     """Decode the bytes of an image file.
 
@@ -67,6 +69,8 @@ def decode_image(
         Larger pictures are refused from their header.
     admit : callable, optional
         Sees the header of a compressed picture, and refuses it by an error.
+    opened : dict, optional
+        As in `DecodeOptions`: the same one for all pictures of one file.
 
     Raises
     ------
@@ -75,7 +79,7 @@ def decode_image(
     """
     name = sniff(data, where)
     try:
-        image = FORMATS[name].decode(data, DecodeOptions(where, exif, frame, max_pixels, admit))
+        image = FORMATS[name].decode(data, DecodeOptions(where, exif, frame, max_pixels, admit, opened))
     except (CnnError, MemoryError):
         raise
     except Exception as error:  # decoders raise many types: OSError, SyntaxError, struct.error ...

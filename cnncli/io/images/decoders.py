@@ -31,7 +31,7 @@ def by_pillow(plugin: str) -> Decoder:
     """Return the decoder that is one of Pillow's classes, such as ``BmpImagePlugin.BmpImageFile``."""
 
     def decode(data: bytes, options: DecodeOptions) -> Image:
-        picture = _open(plugin, data, options)
+        picture = open_picture(plugin, data, options)
         notes = _seek(picture, options)
         pixels, alpha, more = pillow_planes(picture, options.where)
         return _described(picture, Image(pixels, alpha=alpha, notes=notes + more), options)
@@ -42,11 +42,16 @@ def by_pillow(plugin: str) -> Decoder:
 def read_png(data: bytes, options: DecodeOptions) -> Image:
     """Decode a PNG; 16 bits per sample stay."""
     plugin = "PngImagePlugin.PngImageFile"
-    header = check_png(data, options.where, options.max_pixels)
-    picture = _open(plugin, data, options)
+    opened = options.opened
+    header = (opened or {}).get("header") or check_png(data, options.where, options.max_pixels)
+    if opened is not None:
+        opened["header"] = header
+    if header.depth == 16:  # `split_16_bit` leaves a decoder that cannot go on
+        options = replace(options, opened=None)
+    picture = open_picture(plugin, data, options)
     notes = _seek(picture, options)
     if header.depth == 16:
-        pixels, alpha, more = split_16_bit(picture, lambda: _open(plugin, data, options), options.frame or 0)
+        pixels, alpha, more = split_16_bit(picture, lambda: open_picture(plugin, data, options), options.frame or 0)
     else:
         pixels, alpha, more = pillow_planes(picture, options.where)
         if header.colour_type == 0:
@@ -60,7 +65,7 @@ def read_tiff(data: bytes, options: DecodeOptions) -> Image:
         image = _either_tiff(data, options)
     if damaged:
         image = image.noted(f"damaged data was met and repaired by libtiff ({damaged[0]}): parts may be wrong")
-    return replace(image, exif=tiff_exif.exif_of(data, 1 if options.upright else image.orientation))
+    return replace(image, exif=tiff_exif.exif_of(data, 1 if options.upright else image.orientation, options.frame or 0))
 
 
 def read_one_pnm(data: bytes, options: DecodeOptions) -> Image:
@@ -76,7 +81,7 @@ def read_one_npy(data: bytes, options: DecodeOptions) -> Image:
 def _either_tiff(data: bytes, options: DecodeOptions) -> Image:
     image = None
     try:
-        picture = _open("TiffImagePlugin.TiffImageFile", data, options)
+        picture = open_picture("TiffImagePlugin.TiffImageFile", data, options)
         notes = _seek(picture, options)
         kept = tiff_read.pillow_keeps_all(picture)
     except CnnError:
@@ -86,7 +91,7 @@ def _either_tiff(data: bytes, options: DecodeOptions) -> Image:
     if kept:
         image = _pillow_tiff(picture, options.where, notes)
     if image is None:
-        image = tiff_read.read_tiff(data, options.where, options.frame, options.max_pixels)
+        image = tiff_read.read_tiff(data, options)
     return image
 
 
@@ -110,6 +115,8 @@ def _pillow_tiff(picture: Any, where: str, notes: tuple[str, ...]) -> Image | No
     if picture.mode == "L":
         more += _scaling(max(bits))
     image = Image(pixels, alpha=alpha, notes=notes + more + tiff_read.lossy_notes(picture), orientation=orientation)
+    # Pillow keeps what other pages have named
+    picture.info |= {"dpi": tiff_read.density_of(picture), "icc_profile": tags.get(tiff_read.ICC)}
     return _with_metadata(picture, image)
 
 
@@ -129,8 +136,16 @@ def _with_metadata(picture: Any, image: Image) -> Image:
     return replace(image, mode=picture.mode, icc=icc, density=density, sampling=_sampling(picture))
 
 
-def _open(plugin: str, data: bytes, options: DecodeOptions) -> Any:
-    """Return the opened picture, its pixels not yet decoded."""
+def open_picture(plugin: str, data: bytes, options: DecodeOptions) -> Any:
+    """Return the opened picture, its pixels not yet decoded.
+
+    Raises
+    ------
+    InvalidInputError
+        Too large; what `DecodeOptions.admit` refuses.
+    """
+    if options.opened is not None and plugin in options.opened:
+        return options.opened[plugin]
     module, name = plugin.split(".")
     opener = getattr(importlib.import_module(f"PIL.{module}"), name)
     # `check_size` decides, and --max-pixels moves it
@@ -139,6 +154,8 @@ def _open(plugin: str, data: bytes, options: DecodeOptions) -> Any:
     check_size(picture.width, picture.height, options.where, options.max_pixels)
     if options.admit is not None:
         options.admit(_header(picture))
+    if options.opened is not None:
+        options.opened[plugin] = picture
     return picture
 
 
@@ -195,7 +212,9 @@ def _exif(picture: Any, *, upright: bool) -> tuple[int, bytes | None, tuple[str,
             return 1, info.get("exif") or (found.tobytes() if own else None), ()
         if upright:
             found[tiff_exif.ORIENTATION] = 1
-        return value, found.tobytes() if own or not upright else None, ()
+        block = found.tobytes() if own or not upright else None
+        found[tiff_exif.ORIENTATION] = value  # the next picture of an animation is turned, too
+        return value, block, ()
     except Exception:  # EXIF is written by many programs; the picture can be read without it
         return 1, None, ("EXIF cannot be read and was dropped",)
 

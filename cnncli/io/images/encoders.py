@@ -64,11 +64,11 @@ def jpeg(samples: NDArray, image: Image, options: EncodeOptions) -> bytes:
     finest = 0 if options.quality >= 90 else 2
     sampling = finest if image.sampling is None else image.sampling
     stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=options.quality, subsampling=sampling, **_metadata(image))
+    picture.save(stream, "JPEG", quality=options.quality, subsampling=sampling, **metadata_of(image))
     return stream.getvalue()
 
 
-def tiff(samples: NDArray, image: Image, options: EncodeOptions) -> bytes:
+def tiff(samples: NDArray, image: Image, options: EncodeOptions) -> bytes | bytearray:
     """Encode a TIFF of one page; alpha is straight."""
     import imageio.v3 as imageio
 
@@ -87,18 +87,18 @@ def tiff(samples: NDArray, image: Image, options: EncodeOptions) -> bytes:
     if image.density:
         tags |= {"resolution": image.density, "resolutionunit": "INCH"}
     encoded: bytes = imageio.imwrite("<bytes>", _squeezed(samples), extension=".tif", plugin="tifffile", **tags)
-    return tiff_exif.with_exif(encoded, image.exif) if image.exif else encoded
+    return tiff_exif.with_exif(encoded, [image.exif])
 
 
 def webp(samples: NDArray, image: Image, options: EncodeOptions) -> bytes:
     """Encode a WebP, lossless at quality 100."""
     settings = {"lossless": options.quality == 100, "quality": options.quality, "exact": True}
-    return _by_pillow(samples, ".webp", **settings, **_metadata(image))
+    return _by_pillow(samples, ".webp", **settings, **metadata_of(image))
 
 
 def bmp(samples: NDArray, image: Image, options: EncodeOptions) -> bytes:
     """Encode a BMP, which keeps the density alone."""
-    return _by_pillow(samples, ".bmp", **{name: value for name, value in _metadata(image).items() if name == "dpi"})
+    return _by_pillow(samples, ".bmp", **{name: value for name, value in metadata_of(image).items() if name == "dpi"})
 
 
 def gif(samples: NDArray, image: Image, options: EncodeOptions) -> bytes:
@@ -118,7 +118,8 @@ def _squeezed(samples: NDArray) -> NDArray:
     return samples[..., 0] if samples.shape[2] == 1 else samples
 
 
-def _metadata(image: Image) -> dict[str, Any]:
+def metadata_of(image: Image) -> dict[str, Any]:
+    """Return the settings by which Pillow writes profile, EXIF block and density."""
     found: dict[str, Any] = {}
     if image.icc:
         found["icc_profile"] = image.icc

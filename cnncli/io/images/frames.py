@@ -12,9 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import CnnError, InvalidInputError
+from cnncli.io.images.decoders import open_picture
 from cnncli.io.images.encode import obstacle
+from cnncli.io.images.encoders import metadata_of
 from cnncli.io.images.formats import sniff
-from cnncli.io.images.image import EncodeOptions, Image
+from cnncli.io.images.image import DecodeOptions, EncodeOptions, Image
+from cnncli.io.images.tiff.exif import with_exif
+from cnncli.io.images.tiff.read import count_pages
 
 ANIMATED = ("GIF", "PNG", "WEBP", "TIFF")  # formats of several pictures
 _PLUGINS = {
@@ -44,33 +48,41 @@ class Timing:
         return len(self.durations)
 
 
-def read_timing(data: bytes, where: str) -> Timing:
-    """Return how many pictures a file holds and how long each is shown.
+def count_pictures(data: bytes, options: DecodeOptions) -> int:
+    """Return how many pictures a file holds.
 
     Raises
     ------
     InvalidInputError
         Not an image, or damaged.
     """
-    name = sniff(data, where)
+    name = sniff(data, options.where)
     if name not in _PLUGINS:
-        return Timing((0.0,))
-    module, plugin = _PLUGINS[name].split(".")
+        return 1
     try:
-        picture = getattr(importlib.import_module(f"PIL.{module}"), plugin)(io.BytesIO(data))
-        count = int(getattr(picture, "n_frames", 1))
-        durations = []
-        for number in range(count if name != "TIFF" else 0):
-            picture.seek(number)
-            if name == "WEBP":
-                picture.load()  # only then it knows
-            durations.append(float(picture.info.get("duration", 0) or 0))
-        loop = picture.info.get("loop")
+        return int(getattr(open_picture(_PLUGINS[name], data, options), "n_frames", 1))
     except (MemoryError, CnnError):
         raise
-    except Exception as error:  # decoders raise many types; what is wrong is said by decoding
-        raise InvalidInputError(f"its pictures cannot be counted ({error})", where=where) from None
-    return Timing(tuple(durations) or (0.0,) * count, loop if isinstance(loop, int) else None)
+    except Exception as error:  # decoders raise many types
+        if name == "TIFF":  # of a kind that Pillow does not open
+            return count_pages(data, options)
+        raise InvalidInputError(f"its pictures cannot be counted ({error})", where=options.where) from None
+
+
+def time_shown(name: str, number: int, options: DecodeOptions) -> float:
+    """Return how long a picture of an animation is shown [ms], 0 where the file does not say; it is decoded already."""
+    picture = (options.opened or {}).get(_PLUGINS.get(name, ""))
+    if picture is None or name == "TIFF":
+        return 0.0
+    picture.seek(number)  # of 16 bits: decoded by another reader
+    return float(picture.info.get("duration", 0) or 0)
+
+
+def repetitions(name: str, options: DecodeOptions) -> int | None:
+    """Return how often an animation is repeated, 0 for ever; None where the file does not say."""
+    picture = (options.opened or {}).get(_PLUGINS.get(name, ""))
+    found = None if picture is None else picture.info.get("loop")
+    return found if isinstance(found, int) else None
 
 
 def alike(images: Sequence[Image]) -> list[Image]:
@@ -107,38 +119,52 @@ def animation_obstacle(format: str, dtype: np.dtype, channels: int, alpha: bool)
 
 def encode_animation(
     images: Sequence[Image], format: str, timing: Timing, options: EncodeOptions
-) -> tuple[bytes, tuple[str, ...]]:
+) -> tuple[bytes | bytearray, tuple[str, ...]]:
     """Return the bytes of a file with all pictures, and notes on what was narrowed.
 
-    The pictures must have one size and `animation_obstacle` none.
+    The pictures must have one size and `animation_obstacle` none. Profile, EXIF block and density of the first one go
+    along where the format has a place for them; each page of a TIFF has its own.
     """
     if format == "TIFF":
         return _pages(images, options), ()
-    from PIL.Image import fromarray
-
     importlib.import_module(f"PIL.{_PLUGINS[format].split('.')[0]}")  # registers the encoder
-    pictures = [fromarray(_samples(image)) for image in images]
     settings: dict[str, Any] = {"duration": [round(duration) for duration in timing.durations]}
     if timing.loop is not None:
         settings["loop"] = timing.loop
     notes: tuple[str, ...] = ()
+    is_reduced = format == "GIF" and images[0].pixels.shape[2] == 3
     if format == "GIF":
         settings |= {"disposal": 2, "optimize": False}
-        if images[0].pixels.shape[2] == 3:
-            pictures = [picture.quantize(256) for picture in pictures]
-            notes = ("colours of a GIF: each picture has a palette of up to 256",)
+        notes += ("colours of a GIF: each picture has a palette of up to 256",) if is_reduced else ()
+        notes += ("a GIF holds no colour profile",) if images[0].icc else ()
     elif format == "WEBP":
         settings |= {"lossless": options.quality == 100, "quality": options.quality, "exact": True}
+        settings |= metadata_of(images[0])
     else:
-        settings |= {"compress_level": options.level, "blend": 0}
-    if images[0].icc and format != "GIF":
-        settings["icc_profile"] = images[0].icc
+        settings |= {"compress_level": options.level, "blend": 0, **metadata_of(images[0])}
     stream = io.BytesIO()
-    pictures[0].save(stream, format, save_all=True, append_images=pictures[1:], **settings)
+    first, others = _Pictures(images[:1], is_reduced)[0], _Pictures(images[1:], is_reduced)
+    first.save(stream, format, save_all=True, append_images=others, **settings)
     return stream.getvalue(), notes
 
 
-def _pages(images: Sequence[Image], options: EncodeOptions) -> bytes:
+class _Pictures(Sequence[Any]):
+    """Pictures of Pillow, each made when the encoder asks for it."""
+
+    def __init__(self, images: Sequence[Image], is_reduced: bool) -> None:
+        self.images, self.is_reduced = images, is_reduced
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, place: Any) -> Any:
+        from PIL.Image import fromarray
+
+        picture = fromarray(_samples(self.images[place]))
+        return picture.quantize(256) if self.is_reduced else picture
+
+
+def _pages(images: Sequence[Image], options: EncodeOptions) -> bytes | bytearray:
     from tifffile import TiffWriter
 
     stream = io.BytesIO()
@@ -153,10 +179,13 @@ def _pages(images: Sequence[Image], options: EncodeOptions) -> bytes:
                 compression="zlib" if options.level else None,
                 compressionargs={"level": options.level} if options.level else None,
                 extrasamples=extra or None,
+                iccprofile=image.icc,
+                resolution=image.density,
+                resolutionunit="INCH" if image.density else None,
                 contiguous=False,
                 metadata=None,
             )
-    return stream.getvalue()
+    return with_exif(stream.getvalue(), [image.exif for image in images])
 
 
 def _samples(image: Image) -> NDArray:
@@ -166,7 +195,7 @@ def _samples(image: Image) -> NDArray:
     return np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 1 else samples)
 
 
-def check_total(timing: Timing, image: Image, max_pixels: int, where: str) -> None:
+def check_total(count: int, image: Image, max_pixels: int, where: str) -> None:
     """Refuse more pixels in all pictures together than in one allowed picture.
 
     Raises
@@ -174,9 +203,9 @@ def check_total(timing: Timing, image: Image, max_pixels: int, where: str) -> No
     InvalidInputError
         With both numbers.
     """
-    total = len(timing) * image.pixels.shape[0] * image.pixels.shape[1]
+    total = count * image.pixels.shape[0] * image.pixels.shape[1]
     if total > max_pixels:
-        message = f"{len(timing)} pictures have {total} pixels, the limit is {max_pixels}"
+        message = f"{count} pictures have {total} pixels, the limit is {max_pixels}"
         raise InvalidInputError(message, where=where, hint=f"use --max-pixels {total} to allow it")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -97,6 +98,9 @@ class DecodeOptions:
         Larger pictures are refused from their header.
     admit : callable, optional
         Sees the header of a compressed picture, and refuses it by an error.
+    opened : dict, optional
+        Holds what a decoder keeps open between the pictures of one file, by the name of the decoder: an animation that
+        is asked for in order is decoded once, and not from its start for each picture.
     """
 
     where: str
@@ -104,6 +108,7 @@ class DecodeOptions:
     frame: int | None = None
     max_pixels: int = MAX_PIXELS
     admit: Callable[[Header], None] | None = None
+    opened: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

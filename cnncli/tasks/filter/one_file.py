@@ -9,7 +9,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,8 +22,17 @@ from cnncli.io.atomic import ensure_writable, make_directory, read_regular_file,
 from cnncli.io.images.decode import decode_image
 from cnncli.io.images.encode import encode_image
 from cnncli.io.images.formats import format_of, looks_like_image, named_content
-from cnncli.io.images.frames import ONE_PICTURE, Timing, alike, check_total, encode_animation, read_timing
-from cnncli.io.images.image import MAX_FILE_BYTES, MAX_PIXELS, EncodeOptions, Header, Image, frame_notes
+from cnncli.io.images.frames import (
+    ONE_PICTURE,
+    Timing,
+    alike,
+    check_total,
+    count_pictures,
+    encode_animation,
+    repetitions,
+    time_shown,
+)
+from cnncli.io.images.image import MAX_FILE_BYTES, MAX_PIXELS, DecodeOptions, EncodeOptions, Header, Image, frame_notes
 from cnncli.io.matrix_text import MATRIX_EXTENSIONS, matrix_bytes, matrix_lines
 from cnncli.io.standard_output import write_standard_output
 from cnncli.tasks.filter.events import Outcome
@@ -44,7 +53,7 @@ class Loaded:
 
     image: Image
     sha256: str = ""
-    further: tuple[Image, ...] = ()
+    further: list[Image] = field(default_factory=list)
     timing: Timing = ONE_PICTURE
 
 
@@ -95,25 +104,41 @@ def load(
     if named_so and is_text_matrix(data):
         values = parse_matrix(data, where).astype(np.float64)
         return Loaded(finite(Image(values, mode="matrix", format="MATRIX"), options, where), digest)
-    timing = read_timing(data, where) if options.all_frames else ONE_PICTURE
-    numbers = range(len(timing)) if len(timing) > 1 else [options.frame]
-
-    def decoded(number: int | None) -> Image:
-        image = decode_image(data, where, exif=options.exif, frame=number, max_pixels=options.max_pixels, admit=admit)
-        if len(timing) > 1:
-            image = replace(image, notes=tuple(n for n in image.notes if n not in frame_notes(number, len(timing))))
-        if options.alpha == "drop" and image.alpha is not None:
-            image = replace(image, alpha=None).noted("transparency dropped")
-        return finite(image, options, where)
-
-    image = decoded(numbers[0])
-    check_total(timing, image, options.max_pixels, where)
-    image, *further = alike([image, *(decoded(number) for number in numbers[1:])])
+    decoding = DecodeOptions(where, options.exif, options.frame, options.max_pixels, admit)
+    image, further, timing = _decoded_all(data, plan, options, decoding)
     if job.source != "-" and image.format not in ("NPY", named_content(job.source)):
         image = image.noted(f"{job.source} holds {image.format}, whatever its name says")
     if further:
         image = image.noted(f"{len(timing)} pictures, each filtered by itself")
-    return Loaded(image, digest, tuple(further), timing)
+    return Loaded(image, digest, further, timing)
+
+
+def _decoded_all(
+    data: bytes, plan: FilterPlan, options: FileOptions, decoding: DecodeOptions
+) -> tuple[Image, list[Image], Timing]:
+    """Return the picture of a file, or with `all_frames` the first and the others, decoded in one pass."""
+    if options.all_frames:
+        decoding = replace(decoding, opened={})
+    count = count_pictures(data, decoding) if options.all_frames else 1
+    images: list[Image] = []
+    times: list[float] = []
+    for number in range(count) if count > 1 else [options.frame]:
+        image = decode_image(data, decoding.where, exif=decoding.upright, frame=number,
+                             max_pixels=decoding.max_pixels, admit=decoding.admit, opened=decoding.opened)  # fmt: skip
+        if count > 1:
+            image = replace(image, notes=tuple(n for n in image.notes if n not in frame_notes(number, count)))
+            times.append(time_shown(image.format, number or 0, decoding))
+        if number == 0 and count > 1:
+            check_total(count, image, options.max_pixels, decoding.where)
+            height, width, channels = image.pixels.shape
+            check_memory((count * height, width, channels), plan, image.pixels.dtype, alpha=image.alpha is not None,
+                         threads=options.threads, decoded=False)  # fmt: skip
+        if options.alpha == "drop" and image.alpha is not None:
+            image = replace(image, alpha=None).noted("transparency dropped")
+        images.append(finite(image, options, decoding.where))
+    image, *further = alike(images)
+    timing = Timing(tuple(times), repetitions(image.format, decoding)) if further else ONE_PICTURE
+    return image, further, timing
 
 
 def apply(loaded: Loaded, plan: FilterPlan, options: FileOptions, *, compiled: bool | None = None) -> Filtered:
@@ -154,7 +179,9 @@ def apply(loaded: Loaded, plan: FilterPlan, options: FileOptions, *, compiled: b
         title = f"{source.size} · {' + '.join(step.name for step in plan.steps) or 'no kernel'} · range {result.range}"
         picture, note = channel_grid(source, result, alpha, title)
         image = Image(picture, density=source.density).noted(*([note] if note else []))
-    others = [apply(Loaded(one), plan, options, compiled=compiled) for one in loaded.further]
+    others = []
+    while loaded.further:  # each is let go of when its result is there
+        others.append(apply(Loaded(loaded.further.pop(0)), plan, options, compiled=compiled))
     if others:
         result = _over_all([result, *(other.result for other in others)])
     return Filtered(image, result, source, loaded.sha256, tuple(other.image for other in others), loaded.timing)

@@ -1,14 +1,19 @@
 """`--frame all`: every picture of an animation or stack, to a file of the same kind, read back by other readers."""
 
+import importlib
 import json
 
 import numpy as np
 import pytest
 import tifffile
 from command_line import expect_error, run_cnn
-from PIL import Image, ImageSequence
+from PIL import Image, ImageCms, ImageSequence
 
 import cnncli
+from cnncli.filtering.plan import FilterPlan
+from cnncli.tasks.filter.names import Job
+from cnncli.tasks.filter.one_file import load
+from cnncli.tasks.filter.options import FileOptions
 
 RNG = np.random.default_rng(8)
 COLOUR = [RNG.integers(0, 256, (20, 30, 3), np.uint8) for _ in range(4)]
@@ -18,7 +23,8 @@ DURATIONS = [40, 80, 120, 200]
 
 def save(path, frames, **settings):
     pictures = [Image.fromarray(frame) for frame in frames]
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=DURATIONS, **settings)
+    times = (DURATIONS * 2)[: len(frames)]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=times, **settings)
     return path
 
 
@@ -127,3 +133,104 @@ def test_grids_of_an_animation(tmp_path):
     done = run_cnn("filter", source, "-k", "sobel | box", "--frame", "all", "--grid", tmp_path / "g.png")
     assert done.code == 0, done.err
     assert len(read(tmp_path / "g.png")[0]) == 4
+
+
+def bouncing_dot(count):
+    """Return RGBA pictures that differ in a small place, so that encoders store parts and leave the rest."""
+    frames = []
+    for number in range(count):
+        frame = np.zeros((24, 32, 4), np.uint8)
+        frame[4:20, 4:28] = (40, 90, 160, 255)
+        frame[5 + number : 9 + number, 6 + 2 * number : 12 + 2 * number] = (250, 200 - 20 * number, 30, 255)
+        frames.append(frame)
+    return frames
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("a.gif", {"disposal": 0}),
+        ("a.gif", {"disposal": 2, "transparency": 0}),
+        ("a.png", {"disposal": 1, "blend": 1}),
+        ("a.webp", {"lossless": True}),
+        ("a.tif", {"compression": "tiff_lzw"}),
+    ],
+    ids=["gif", "transparent-gif", "apng", "webp", "tiff"],
+)
+def test_each_picture_is_what_it_is_alone(tmp_path, name, settings):
+    """Stepping through an animation gives what reading each picture from the start gives, transparency included."""
+    source = save(tmp_path / name, bouncing_dot(6), **settings)
+    stack = tmp_path / "all.tif"  # holds every result as it is
+    assert run_cnn("filter", source, "-k", "box:3", "--frame", "all", "-o", stack).code == 0
+    with tifffile.TiffFile(stack) as file:
+        assert len(file.pages) == 6
+        pages = [page.asarray() for page in file.pages]
+    for number, page in enumerate(pages):
+        alone = tmp_path / f"{number}.tif"
+        assert run_cnn("filter", source, "-k", "box:3", "--frame", number, "-o", alone).code == 0
+        expected = tifffile.imread(alone)
+        if expected.ndim == 3 and expected.shape[2] < page.shape[2]:  # this one alone is opaque
+            assert (page[..., 3] == 255).all()
+            page = page[..., :3]
+        assert np.array_equal(page, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "reader"),
+    [
+        ("a.gif", "PIL.GifImagePlugin", "GifImageFile"),
+        ("a.png", "PIL.PngImagePlugin", "PngImageFile"),
+        ("a.webp", "PIL.WebPImagePlugin", "WebPImageFile"),
+        ("a.tif", "PIL.TiffImagePlugin", "TiffImageFile"),
+        ("b.tif", "tifffile", "TiffFile"),
+    ],
+)
+def test_a_file_is_opened_once(tmp_path, monkeypatch, name, module, reader):
+    """A decoder of animations starts at the first picture when it is opened: once is one pass, N times are N^2/2."""
+    if name == "b.tif":
+        tifffile.imwrite(tmp_path / name, RNG.integers(0, 65536, (5, 8, 9, 3), np.uint16), photometric="rgb")
+    else:
+        save(tmp_path / name, COLOUR)
+    decoder, opened = getattr(importlib.import_module(module), reader), []
+    begin = decoder.__init__
+    monkeypatch.setattr(
+        decoder, "__init__", lambda self, *given, **named: [opened.append(1), begin(self, *given, **named)][1]
+    )
+    loaded = load(Job(str(tmp_path / name), None), FilterPlan(()), FileOptions(all_frames=True))
+    assert len(loaded.further) in (3, 4)
+    assert len(opened) == 1
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif"])
+def test_profile_and_exif_go_along(tmp_path, name):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x013B], exif[0x0112] = "the artist", 6
+    source = save(tmp_path / name, COLOUR, icc_profile=profile, exif=exif, lossless=True)
+    out = tmp_path / f"out-{name}"
+    assert run_cnn("filter", source, "-k", "identity", "--frame", "all", "-o", out).code == 0
+    with Image.open(out) as opened:
+        assert opened.n_frames == 4
+        assert opened.info["icc_profile"] == profile
+        found = opened.getexif()
+        assert found[0x013B] == "the artist"
+        assert found.get(0x0112, 1) == 1
+        assert opened.size == (20, 30)  # upright
+
+
+def test_pages_have_their_own_words_and_density(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for number, page in enumerate([*COLOUR, GRAY[0].astype(np.uint16)]):
+            density = {"resolution": (100 + number, 50), "resolutionunit": "INCH"} if number % 2 else {}
+            writer.write(page, photometric="rgb" if page.ndim == 3 else "minisblack", metadata=None,
+                         description=f"page {number}", contiguous=False, **density)  # fmt: skip
+    done = run_cnn("filter", tmp_path / "a.tif", "-k", "box:3", "--dtype", "uint8", "--frame", "all", "-o",
+                   tmp_path / "b.tif")  # fmt: skip
+    assert done.code == 0, done.err
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert [page.description for page in file.pages] == [f"page {number}" for number in range(5)]
+        found = [page.get_resolution("inch") for page in file.pages if page.resolutionunit == 2]
+        assert found == [(101, 50), (103, 50)]
+    assert run_cnn("filter", tmp_path / "a.tif", "-k", "box:3", "--frame", "3", "-o", tmp_path / "c.tif").code == 0
+    with tifffile.TiffFile(tmp_path / "c.tif") as file:
+        assert file.pages[0].description == "page 3"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 ORIENTATION = 0x0112  # EXIF 2.32, table 4
@@ -22,19 +23,24 @@ def orientation_of(value: Any, xmp: Any) -> int:
     return value if value in range(1, 9) else 1
 
 
-def exif_of(data: bytes, orientation: int) -> bytes | None:
-    """Return the camera's fields in the first directory of a TIFF as an EXIF block; None if there are none.
+def exif_of(data: bytes, orientation: int, page: int = 0) -> bytes | None:
+    """Return the camera's fields in the directory of a page of a TIFF as an EXIF block; None if there are none.
 
     Parameters
     ----------
     orientation : int
         What the block will say of it; 1 is left out.
+    page : int
+        Counted from 0.
     """
     from PIL.Image import Exif
 
     try:
         found = Exif()
-        found.load_from_fp(io.BytesIO(data))
+        stream = io.BytesIO(data)
+        found.load_from_fp(stream)
+        if page:
+            found.load_from_fp(stream, _directory(data, page))
         kept = Exif()
         if orientation != 1:
             kept[ORIENTATION] = orientation
@@ -50,31 +56,56 @@ def exif_of(data: bytes, orientation: int) -> bytes | None:
         return None
 
 
-def with_exif(tiff: bytes, block: bytes) -> bytes:
-    """Return a one-page little-endian TIFF with the EXIF `block` in its directory.
+def with_exif(tiff: bytes, blocks: Sequence[bytes | None]) -> bytes | bytearray:
+    """Return a little-endian TIFF with an EXIF block in the directory of each page, where it has one.
 
-    The directory is written anew behind the samples, which stay where they are; the old one is no longer named.
+    A directory is written anew behind the samples, which stay where they are; the old one is no longer named.
     """
+    if tiff[:4] != b"II*\0" or not any(blocks):
+        return tiff
+    body = bytearray(tiff)
+    link = 4  # where the place of the directory stands
+    for block in blocks:
+        (old,) = struct.unpack_from("<I", body, link)
+        entries = _entries(body, old)
+        last = old + 2 + 12 * len(entries)
+        if block is None:
+            link = last
+            continue
+        following = body[last : last + 4]
+        body += bytes(len(body) % 2)
+        inside = _directory_of(block, len(body))
+        entries |= {tag: entry for tag, entry in _entries(inside, 0).items() if tag in (*_TEXTS, ORIENTATION, *_SUB)}
+        body += inside
+        body += bytes(len(body) % 2)
+        struct.pack_into("<I", body, link, len(body))
+        body += struct.pack("<H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + following
+        link = len(body) - 4
+    return body
+
+
+def _directory_of(block: bytes, start: int) -> bytes:
+    """Return an EXIF block as a little-endian directory that lies at byte `start` of a file."""
     from PIL.Image import Exif
 
-    if tiff[:4] != b"II*\0":
-        return tiff
-    (old,) = struct.unpack_from("<I", tiff, 4)
     exif = Exif()
     exif.load(block)
     exif.endian = "<"
-    start = len(tiff) + len(tiff) % 2
-    inside = exif.tobytes(start)[14:]  # behind "Exif\0\0" and a TIFF header
-    entries = _entries(tiff, old)
-    entries |= {tag: entry for tag, entry in _entries(inside, 0).items() if tag in (*_TEXTS, ORIENTATION, *_SUB)}
-    body = tiff.ljust(start, b"\0") + inside
-    body += bytes(len(body) % 2)
-    directory = struct.pack("<H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + bytes(4)
-    return body[:4] + struct.pack("<I", len(body)) + body[8:] + directory
+    return exif.tobytes(start)[14:]  # behind "Exif\0\0" and a TIFF header
 
 
-def _entries(data: bytes, start: int) -> dict[int, bytes]:
+def _directory(data: bytes, page: int) -> int:
+    """Return the place of the directory of a page of a TIFF (not a BigTIFF)."""
+    order = "<" if data[:2] == b"II" else ">"
+    (place,) = struct.unpack_from(order + "I", data, 4)
+    for _ in range(page):
+        (count,) = struct.unpack_from(order + "H", data, place)
+        (place,) = struct.unpack_from(order + "I", data, place + 2 + 12 * count)
+    return int(place)
+
+
+def _entries(data: bytes | bytearray, start: int) -> dict[int, bytes]:
     """Return the entries of a little-endian directory, 12 bytes each, by tag."""
     (count,) = struct.unpack_from("<H", data, start)
     places = range(start + 2, start + 2 + 12 * count, 12)
-    return {struct.unpack_from("<H", data, place)[0]: data[place : place + 12] for place in places}
+    return {struct.unpack_from("<H", data, place)[0]: bytes(data[place : place + 12]) for place in places}

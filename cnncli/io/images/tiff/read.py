@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError
 from cnncli.io.images.colours import rgb_of_inks, straight
-from cnncli.io.images.image import Image, check_size, frame_notes, no_frame
+from cnncli.io.images.image import DecodeOptions, Image, check_size, frame_notes, no_frame
 from cnncli.io.images.tiff import exif as tiff_exif
 from cnncli.io.images.tiff.libtiff import codec_is_there
 from cnncli.io.images.tiff.samples import read_samples, readable
 
 # TIFF 6.0: tags
 _BITS, _COMPRESSION, _PHOTOMETRIC, _PLANES, _EXTRA, _FORMAT = 258, 259, 262, 284, 338, 339
-_X_RESOLUTION, _COLORMAP, _XMP, _ICC = 282, 320, 700, 34675
+_X_RESOLUTION, _Y_RESOLUTION, _UNIT, _COLORMAP, _XMP, ICC = 282, 283, 296, 320, 700, 34675
 _MAX_CHANNELS = 64
 _WHITE_IS_ZERO, _RGB, _PALETTE, _CMYK = 0, 2, 3, 5
 # black is zero, RGB, palette, mask, colour filter array, linear raw: what needs no other formula
@@ -26,6 +26,7 @@ _PLAIN = {0: 1, 1: 1, _RGB: 3, _PALETTE: 1, 4: 1, _CMYK: 4, 32803: 1, 34892: 3}
 _COLOUR_SPACES = {6: "YCbCr", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*", 32844: "LogL", 32845: "LogLuv"}
 _UNSIGNED, _SIGNED, _FLOAT, _VOID = 1, 2, 3, 4
 _PREMULTIPLIED, _STRAIGHT = 1, 2  # ExtraSamples
+_INCH, _CENTIMETRE = 2, 3  # ResolutionUnit; 1 is a ratio of width and height
 _ALPHA_ONLY = ((), (_STRAIGHT,), (999,))  # 999 is how Corel Draw writes alpha
 
 # tifffile reports what it repairs through logging, which would reach the terminal
@@ -63,7 +64,15 @@ def compression_of(picture: Any) -> int:
     return int(picture.tag_v2.get(_COMPRESSION, 1))
 
 
-def read_tiff(data: bytes, where: str, frame: int | None, max_pixels: int) -> Image:
+def density_of(picture: Any) -> tuple[float, float] | None:
+    """Return the pixels per inch of the page at which an opened TIFF stands."""
+    tags = picture.tag_v2
+    per_inch = {_INCH: 1.0, _CENTIMETRE: 2.54}.get(tags.get(_UNIT, _INCH))
+    x, y = (tags.get(tag) for tag in (_X_RESOLUTION, _Y_RESOLUTION))
+    return None if per_inch is None or x is None or y is None else (float(x) * per_inch, float(y) * per_inch)
+
+
+def read_tiff(data: bytes, options: DecodeOptions) -> Image:
     """Decode one page of a TIFF; its `orientation` is as stored.
 
     Raises
@@ -72,34 +81,49 @@ def read_tiff(data: bytes, where: str, frame: int | None, max_pixels: int) -> Im
         Damaged, too large, or a kind that is not read: complex samples, a colour space or a compression without a
         decoder.
     """
-    from tifffile import TiffFile
-
-    with TiffFile(io.BytesIO(data)) as file:
-        count = len(file.pages)
-        if not count:
-            message = f"truncated or damaged TIFF (no directory in {len(data)} B)"
-            raise InvalidInputError(message, where=where, hint="delete it or fetch it again")
-        if (frame or 0) >= count:
-            raise no_frame(frame or 0, count, where)
-        page = file.pages[frame or 0].aspage()
-        check_size(page.imagewidth, page.imagelength, where, max_pixels)
-        _check_kind(page, where)
-        stored = read_samples(page, data, where)
-        notes = frame_notes(frame, count)
-        samples, more = _numbers(page, stored, where)
-        pixels, alpha, colour_notes = _colours(page, samples, where)
-        icc = page.tags.get(_ICC)
-        orientation = tiff_exif.orientation_of(*(page.tags.valueof(tag) for tag in (tiff_exif.ORIENTATION, _XMP)))
-        resolution = page.get_resolution("inch") if _X_RESOLUTION in page.tags else (0.0, 0.0)
+    where, frame = options.where, options.frame
+    file = _opened(data, options)
+    count = len(file.pages)
+    if not count:
+        message = f"truncated or damaged TIFF (no directory in {len(data)} B)"
+        raise InvalidInputError(message, where=where, hint="delete it or fetch it again")
+    if (frame or 0) >= count:
+        raise no_frame(frame or 0, count, where)
+    page = file.pages[frame or 0].aspage()
+    check_size(page.imagewidth, page.imagelength, where, options.max_pixels)
+    _check_kind(page, where)
+    stored = read_samples(page, data, where)
+    samples, more = _numbers(page, stored, where)
+    pixels, alpha, colour_notes = _colours(page, samples, where)
+    icc = page.tags.get(ICC)
+    orientation = tiff_exif.orientation_of(*(page.tags.valueof(tag) for tag in (tiff_exif.ORIENTATION, _XMP)))
+    has_density = _X_RESOLUTION in page.tags and page.tags.valueof(_UNIT, default=_INCH) in (_INCH, _CENTIMETRE)
+    resolution = page.get_resolution("inch") if has_density else (0.0, 0.0)
     return Image(
         pixels,
         mode=f"TIFF {page.dtype} x {page.samplesperpixel}",
         alpha=alpha,
         icc=bytes(icc.value) if icc is not None and page.photometric != _CMYK else None,
         density=resolution if min(resolution) > 0 else None,
-        notes=notes + more + colour_notes,
+        notes=frame_notes(frame, count) + more + colour_notes,
         orientation=orientation,
     )
+
+
+def count_pages(data: bytes, options: DecodeOptions) -> int:
+    """Return how many pages a TIFF holds, of any kind."""
+    return len(_opened(data, options).pages)
+
+
+def _opened(data: bytes, options: DecodeOptions) -> Any:
+    """Return the file with the table of its pages, which holds no system resource."""
+    from tifffile import TiffFile
+
+    if options.opened is None:
+        return TiffFile(io.BytesIO(data))
+    if "tifffile" not in options.opened:
+        options.opened["tifffile"] = TiffFile(io.BytesIO(data))
+    return options.opened["tifffile"]
 
 
 def unsupported(what: str, where: str, hint: str) -> InvalidInputError:
@@ -213,7 +237,7 @@ def _colours(page: Any, samples: NDArray, where: str) -> tuple[NDArray, NDArray 
         samples = np.concatenate([rgb, samples[..., 4:]], axis=2) if samples.shape[2] > 4 else rgb
         top = np.iinfo(samples.dtype).max
         notes += (f"CMYK became RGB by ({top} - ink)({top} - K) / {top}",)
-        notes += ("CMYK colour profile dropped",) if _ICC in page.tags else ()
+        notes += ("CMYK colour profile dropped",) if ICC in page.tags else ()
     return np.ascontiguousarray(samples), alpha, notes
 
 
