@@ -21,7 +21,7 @@ for name in sys.argv[1:]:
                     lengths=(1, 1, 1), a_steps=(0, 0, 0), b_steps=(0, 0, 0))
     arrays = {"a": a, "b": b, "c": guarded, "bias": zero}
     operands = {name: Operand(array) for name, array in arrays.items()}
-    op = Op("convolution.contraction.contract", {**operands, "nest": nest}, variant=(rows, columns, 1))
+    op = Op("convolution.contraction.contract", {**operands, "nest": nest}, variant=(rows, columns, 1, 3, 0))
     Program([[OpSequence((op,), 1)]], 1).run()
     wanted = np.zeros_like(guarded)
     wanted[:rows, :columns] = (a[:, None] * b[:, 0])[..., None]

@@ -37,9 +37,13 @@ def _share(groups: Any, rows: Any, part: Any, parts: Any) -> Any:
 
 
 @cache
-def contract(rows: int, columns: int, neighbours: int) -> CompiledKernel:
-    """Return the kernel of a tile of `rows` x `columns` vectors; its rows may be shared out over parts."""
-    tile = make_tile(rows, columns, b_column=LANES if neighbours else None)
+def contract(rows: int, columns: int, neighbours: int, loops: int, is_blocked: int) -> CompiledKernel:
+    """Return the kernel of a tile of `rows` x `columns` vectors; its rows may be shared out over parts.
+
+    The order of the additions is that of `make_tile`, with blocks of `nest.block` passes of the first reduction loop
+    where `is_blocked`. Products with rows outside of the image are left out.
+    """
+    tile = make_tile(rows, columns, b_column=LANES if neighbours else None, loops=loops, is_blocked=bool(is_blocked))
 
     def body(a: Reals, b: Reals, c: Reals, bias: Reals, nest: LoopNest, part: Part, parts: Parts, real: Real) -> None:
         begin, end, first, last = _share(nest.groups, nest.rows, part, parts)
@@ -64,15 +68,19 @@ def contract(rows: int, columns: int, neighbours: int) -> CompiledKernel:
                             offset(shift, row * nest.bias_row), nest.bias_row, low,
                             nest.lengths[0], taps, nest.lengths[2],
                             nest.a_steps[0], nest.a_steps[1], nest.a_steps[2],
-                            nest.b_steps[0], nest.b_steps[1], nest.b_steps[2], 0,
+                            nest.b_steps[0], nest.b_steps[1], nest.b_steps[2], 0, nest.block,
                         )  # fmt: skip
 
-    return CompiledKernel(body, f"contract{rows}x{columns}x{neighbours}")
+    return CompiledKernel(body, f"contract{rows}x{columns}x{neighbours}x{loops}x{is_blocked}")
 
 
 @cache
 def contract_lanes(rows: int, columns: int, neighbours: int) -> CompiledKernel:
-    """Return the kernel of a lane-summing tile of `rows` x `columns`, which divides the loops."""
+    """Return the kernel of a lane-summing tile of `rows` x `columns`, which divides the loops.
+
+    Each lane sums over the pixels of its image, row by row; the lanes of a block of images are then added in the tree
+    of `vectors.sum_lanes`, and the blocks of a group one after the other.
+    """
     tile = make_tile(rows, columns, lane_sum=True, b_column=LANES if neighbours else None)
 
     def body(
@@ -99,7 +107,7 @@ def contract_lanes(rows: int, columns: int, neighbours: int) -> CompiledKernel:
                                     target, 0, real,
                                     nest.lengths[0], nest.lengths[1], nest.lengths[2],
                                     nest.a_steps[0], nest.a_steps[1], nest.a_steps[2],
-                                    nest.b_steps[0], nest.b_steps[1], nest.b_steps[2], keep,
+                                    nest.b_steps[0], nest.b_steps[1], nest.b_steps[2], keep, 0,
                                 )  # fmt: skip
             keep = 1
 

@@ -22,8 +22,9 @@ from cnncli.kernels.simd.vectors import LANES, offset, vadd, vload, vmax, vset, 
 def contract_packed(columns: int) -> CompiledKernel:
     """Return the kernel of `contract` on panels of weights, `columns` results at a time.
 
-    `scratch` takes (taps + filters) * chunk vectors. A task is shared out over chunks of results, and where those are
-    few over panels of filters, too.
+    `scratch` takes (taps + filters) * chunk vectors. Each result is the sum of chains of DEPTH products, in the order
+    of the three reduction loops, each from 0 on; they are added one after the other, and the bias is added last. A task
+    is shared out over chunks of results, and where those are few over panels of filters, too.
     """
     tile = make_tile(ROWS, columns, adds=True)
 
@@ -57,7 +58,7 @@ def contract_packed(columns: int) -> CompiledKernel:
                         tile(
                             offset(a, (panel * depth + d) * ROWS), 1, offset(scratch, (d * chunk + q) * LANES), LANES,
                             offset(sums, (panel * ROWS * chunk + q) * LANES), chunk * LANES, LANES,
-                            bias, 0, real, 1, 1, min(DEPTH, depth - d), 0, 0, ROWS, 0, 0, chunk * LANES, d,
+                            bias, 0, real, 1, 1, min(DEPTH, depth - d), 0, 0, ROWS, 0, 0, chunk * LANES, d, 0,
                         )  # fmt: skip
             for row in range(begin * ROWS, min(end * ROWS, nest.rows)):
                 shift = vset(bias[row * nest.bias_row])

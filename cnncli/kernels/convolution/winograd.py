@@ -138,6 +138,9 @@ def correlate(columns: int) -> CompiledKernel:
 
     `u` holds the weights as `transform_weights` lays them out; the input gradient is the same with weights turned
     round. A task is shared out over chunks of tiles, and where those are few over filters, too.
+
+    Each of the 16 sums over channels consists of chains of DEPTH products from 0 on, added one after the other; the
+    transforms add as `_pixels`, `_results` and `_taps` write it, over rows first; the bias is added to the result.
     """
     tile = make_tile(ROWS, columns, adds=True)
 
@@ -171,7 +174,7 @@ def correlate(columns: int) -> CompiledKernel:
                             tile(
                                 weights, 1, offset(scratch, plane * v_step + (c * chunk + q) * LANES), LANES,
                                 offset(m, plane * m_step + (k * chunk + q) * LANES), chunk * LANES, LANES,
-                                bias, 0, real, 1, 1, depth, 0, 0, ROWS, 0, 0, chunk * LANES, c,
+                                bias, 0, real, 1, 1, depth, 0, 0, ROWS, 0, 0, chunk * LANES, c, 0,
                             )  # fmt: skip
             last = min(end, y.channels)
             _transform_output(m, m_step, y, begin, last, bias, bias_row, low, chunk, across, first, count)
@@ -320,7 +323,7 @@ def weight_products(rows: int, columns: int) -> CompiledKernel:
                             tile(
                                 offset(d, j * d_step + k * length), length, offset(scratch, j * v_step + c * length),
                                 LANES, offset(target, ((i * 4 + j) * filters + k) * channels + c), channels, LANES,
-                                scratch, 0, real, 1, 1, count * LANES, 0, 0, 1, 0, 0, width, keep,
+                                scratch, 0, real, 1, 1, count * LANES, 0, 0, 1, 0, 0, width, keep, 0,
                             )  # fmt: skip
 
     return CompiledKernel(body, f"weight_products{rows}x{columns}")
