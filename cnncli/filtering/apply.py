@@ -197,7 +197,7 @@ def run_stages(
 
 def _check_finite(pixels: NDArray) -> None:
     """Raise for the first pixel that is not finite."""
-    if pixels.dtype.kind == "f" and pixels.size and not np.isfinite(pixels.min() - pixels.max()):
+    if pixels.dtype.kind == "f" and pixels.size and not np.isfinite([pixels.min(), pixels.max()]).all():
         row, column, channel = np.argwhere(~np.isfinite(pixels))[0]
         place = f"row {row + 1}, column {column + 1}, channel {channel + 1}"
         raise InvalidInputError(f"{place} is not a finite number", hint="replace such values with --nan-to 0")

@@ -20,7 +20,11 @@ FUSED_TILES = {
     8: ((3, 4), (2, 4), (2, 4)),
     4: ((3, 4), (2, 4), (2, 4)),
 }[LANES]
-UNROLLED = (3, 5)  # sizes of square kernels without zeros that have code without loops over the taps
+#: forms of fused code: for any kernel, for pairs of output rows (see `fused_weights`), and for square kernels of these
+#: sizes without zeros, which have no loops over the taps
+ANY, PAIRED = 0, 1
+UNROLLED = (3, 5)
+STREAMS = 3  # rows that pairs of output rows read for each pair of image rows
 FLOATS, NARROW, WIDE = range(3)  # how a fused tile sums: in float32, in 16-bit or 32-bit integers
 
 U8, U16, F32, NOTHING = range(4)  # kinds of numbers, in the order of their size
@@ -100,6 +104,8 @@ class FusedJob(NamedTuple):
         Output columns where blocks begin, and where the last one ends; how many blocks.
     units, rows_per_unit : int
         Rows of the scratch that a group reads: of source rows, or of pairs of them, interleaved.
+    reach : int
+        Image rows that a group reads, at least.
     slots, slot_bytes : int
         Rows the scratch holds; unit u lies in slot u % slots.
     ends, runs, weights : pointer
@@ -135,6 +141,7 @@ class FusedJob(NamedTuple):
     blocks: int
     units: int
     rows_per_unit: int
+    reach: int
     slots: int
     slot_bytes: int
     ends: Int64s
@@ -167,6 +174,11 @@ class Pass(NamedTuple):
     source: int
     target: int
     more: int
+
+
+def rows_of_group(arithmetic: int, form: int) -> int:
+    """Return how many output rows are summed together."""
+    return FUSED_TILES[arithmetic][0] * (2 if form == PAIRED else 1)
 
 
 def segments(rows: int) -> list[range]:

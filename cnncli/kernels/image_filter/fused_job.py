@@ -36,9 +36,11 @@ class FusedLayout:
     def __init__(self, job: FilterJob, out: NDArray[Any], weights: Weights, threads: int) -> None:
         height, width, channels = out.shape
         reach_y, reach_x = (d * (k - 1) + 1 for d, k in zip(job.dilation, job.numerators.shape[1:], strict=True))
-        rows, per_unit = weights.rows, weights.rows_per_unit
+        rows, per_unit = weights.group, weights.rows_per_unit
         element = {code.FLOATS: 4, code.NARROW: 2, code.WIDE: 4}[weights.arithmetic]
         units = ((rows - 1) * job.stride[0] + reach_y - 1) // per_unit + 1
+        if weights.form == code.PAIRED:
+            units = code.STREAMS * (weights.rows + (reach_y + 1) // 2 - 1)
         is_direct = job.source.dtype == np.float32
         self.edges = _edges(width, channels, weights, units * element, reach_x - 1, is_direct)
         widest = int(np.diff(self.edges).max()) + reach_x - 1
@@ -67,7 +69,8 @@ class FusedLayout:
             channels=channels, left=job.left, halo=reach_x - 1, last_row=len(row_index) - 1, stride_y=job.stride[0],
             out=_address(out), out_row=width * channels, out_height=height, strip=strip,
             edges=Operand(self.edges), blocks=len(self.edges) - 1,
-            units=units, rows_per_unit=per_unit, slots=units, slot_bytes=slot_bytes,
+            units=units, rows_per_unit=per_unit, reach=(rows - 1) * job.stride[0] + reach_y,
+            slots=units, slot_bytes=slot_bytes,
             ends=Operand(weights.ends), runs=Operand(self._runs(weights, column_step)),
             weights=Operand(weights.weights.reshape(-1).view(np.float32)), column_step=column_step,
             numbers=Operand(self._numbers(job, weights)),
@@ -77,7 +80,7 @@ class FusedLayout:
             scratch=Operand(scratch, worker_step=worker // 4), tally=Operand(self.tally, task_step=4),
             constant=job.constant,
         )  # fmt: skip
-        kernel = routine("image_filter.fused_strip.fused_strip", weights.arithmetic, kind, weights.unrolled)
+        kernel = routine("image_filter.fused_strip.fused_strip", weights.arithmetic, kind, weights.form)
         self.code = kernel.code()
         packed, self.arrays = pack(self.code.takes, {"job": record}, kernel.name)
         self.words = np.array([1, *packed], np.int64)
@@ -115,7 +118,7 @@ def _edges(
     lanes = 2 * LANES if weights.arithmetic == code.NARROW else LANES
     tile = code.FUSED_TILES[weights.arithmetic][1] * lanes
     least = -(-tile // channels)
-    size = _DIRECT_BYTES if is_direct else _RING_BYTES
+    size = _DIRECT_BYTES if is_direct or weights.form == code.PAIRED else _RING_BYTES
     block = max(size // (unit_bytes * channels) - halo, 2 * least)
     block = block * channels // tile * tile // channels
     sides = max(least, halo) if is_direct and width > 4 * max(least, halo) else 0

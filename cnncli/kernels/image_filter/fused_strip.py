@@ -14,19 +14,29 @@ from numba import njit, types
 
 from cnncli.compute.arguments import Block
 from cnncli.compute.kernel import CompiledKernel
-from cnncli.kernels.image_filter.arguments import F32, FLOATS, FUSED_TILES, NARROW, WIDE, FusedJob
+from cnncli.kernels.image_filter.arguments import (
+    F32,
+    FLOATS,
+    FUSED_TILES,
+    NARROW,
+    PAIRED,
+    STREAMS,
+    WIDE,
+    FusedJob,
+    rows_of_group,
+)
 from cnncli.kernels.image_filter.fused_tile import SHIFT, make_tile
 from cnncli.kernels.image_filter.strip import _note, _read_row
 from cnncli.kernels.image_filter.sums import SUMS
 from cnncli.kernels.image_filter.vectors import prefetch, vmadd, vpair
-from cnncli.kernels.simd.vectors import LANES, address_of, offset, pointer, vget, vload, vset, vstore
+from cnncli.kernels.simd.vectors import LANES, address_of, offset, pointer, vget, vload, vset, vstore, vsub
 
 
 @njit(error_model="numpy")
 def _find_ahead(job: Any, row: int, first: int, group: int, ahead: Any) -> None:
     """Write where the source rows begin that the group after the one at output row `row` reads first."""
     new = group * job.stride_y
-    start = row * job.stride_y + job.units * job.rows_per_unit
+    start = row * job.stride_y + job.reach
     for r in range(group):
         y = job.row_index[min(start + r * new // group, job.last_row)]
         column = max(first - job.left, 0) * job.channels
@@ -116,11 +126,22 @@ def _settle(job: Any, place: int, table: Any, column: int, y: int, first: int, c
             counts[1] += value > 255
 
 
-def _make_reader(arithmetic: int) -> Any:
+@njit(error_model="numpy")
+def _subtract(place: int, beside: int, count: int) -> None:
+    """place[i] -= beside[i] for `count` float32 numbers."""
+    x, y = pointer(place, types.float32(0)), pointer(beside, types.float32(0))
+    done = count - count % LANES
+    for i in range(0, done, LANES):
+        vstore(x, i, vsub(vload(x, i), vload(y, i)))
+    for i in range(done, count):
+        x[i] -= y[i]
+
+
+def _make_reader(arithmetic: int, form: int) -> Any:
     """Return a function that makes one unit of a group ready and returns its address."""
 
     @njit(error_model="numpy")
-    def read_pair(job: Any, unit: int, top: int, first: int, last: int, slot: int, spare: int) -> int:
+    def read_pair(job: Any, unit: int, top: int, first: int, last: int, slot: int, spare: int, beside: int) -> int:
         """Interleave two 8-bit rows."""
         row = top * job.stride_y + 2 * unit
         count = (last - first) * job.channels
@@ -133,23 +154,41 @@ def _make_reader(arithmetic: int) -> Any:
         return slot
 
     @njit(error_model="numpy")
-    def read_floats(job: Any, unit: int, top: int, first: int, last: int, slot: int, spare: int) -> int:
+    def read_row(job: Any, row: int, first: int, last: int, slot: int) -> int:
         """Convert a row, or say where it is float32 already."""
-        row = min(top * job.stride_y + unit, job.last_row)
+        row = min(row, job.last_row)
         y, left = job.row_index[row], job.left
         if job.source_kind == F32 and y >= 0 and first >= left and last <= left + job.width:
             return job.source + (y * job.source_row + (first - left) * job.channels) * 4
         _read_row(job, row, first, last, np.float32(job.constant), pointer(slot, types.float32(0)))
         return slot
 
-    return read_floats if arithmetic == FLOATS else read_pair
+    @njit(error_model="numpy")
+    def read_floats(job: Any, unit: int, top: int, first: int, last: int, slot: int, spare: int, beside: int) -> int:
+        """Convert a row."""
+        return read_row(job, top * job.stride_y + unit, first, last, slot)
+
+    @njit(error_model="numpy")
+    def read_stream(job: Any, unit: int, top: int, first: int, last: int, slot: int, spare: int, beside: int) -> int:
+        """Make an odd row ready, or the difference of an even row and the odd one `beside` it."""
+        stream, row = unit % STREAMS, top + unit // STREAMS * 2
+        if stream == 0:
+            return read_row(job, row + 1, first, last, slot)
+        row = min(row + 2 * (stream - 1), job.last_row)
+        _read_row(job, row, first, last, np.float32(job.constant), pointer(slot, types.float32(0)))
+        _subtract(slot, beside, (last - first) * job.channels)
+        return slot
+
+    if arithmetic == FLOATS:
+        return read_stream if form == PAIRED else read_floats
+    return read_pair
 
 
-def _make_group(arithmetic: int, kind: int, unrolled: int) -> Any:
+def _make_group(arithmetic: int, kind: int, form: int) -> Any:
     """Return a function that writes a group of rows of a block."""
-    tile = make_tile(arithmetic, kind, unrolled)
+    tile = make_tile(arithmetic, kind, form)
     unit_bytes = SUMS[arithmetic].unit_bytes
-    group, columns = FUSED_TILES[arithmetic]
+    columns, group = FUSED_TILES[arithmetic][1], rows_of_group(arithmetic, form)
     wide = columns * SUMS[arithmetic].lanes
 
     @njit(error_model="numpy")
@@ -199,13 +238,14 @@ def _make_ending(arithmetic: int) -> Any:
     return {FLOATS: note_floats, NARROW: note_shorts, WIDE: note_ints}[arithmetic]
 
 
-def fused_strip(arithmetic: int, kind: int, unrolled: int) -> CompiledKernel:
+def fused_strip(arithmetic: int, kind: int, form: int) -> CompiledKernel:
     """Return the kernel that filters the rows of one task, summed as `arithmetic` says, into numbers of `kind`.
 
-    With `unrolled` every run of taps has this length.
+    `form`: ``ANY``, ``PAIRED`` or one of ``UNROLLED``.
     """
-    group, columns = FUSED_TILES[arithmetic]
-    read, write = _make_reader(arithmetic), _make_group(arithmetic, kind, unrolled)
+    rows, columns = FUSED_TILES[arithmetic]
+    group, streams = rows_of_group(arithmetic, form), STREAMS if form == PAIRED else 1
+    read, write = _make_reader(arithmetic, form), _make_group(arithmetic, kind, form)
     end = _make_ending(arithmetic)
 
     @njit(error_model="numpy")
@@ -230,14 +270,14 @@ def fused_strip(arithmetic: int, kind: int, unrolled: int) -> CompiledKernel:
         """Filter output rows task*strip to (task + 1)*strip."""
         seen = job.scratch
         counts = pointer(address_of(offset(seen, 5 * LANES)), types.int64(0))
-        table = offset(counts, 4 + group * columns * (1 + LANES // 2))
+        table = offset(counts, 4 + rows * columns * (1 + LANES // 2))
         ahead = offset(table, job.units)
         ring = (address_of(offset(ahead, group)) + 63) & -64
         spare = ring + job.slots * job.slot_bytes
         start(seen)
         counts[0] = counts[1] = counts[2] = 0
         top, bottom = task * job.strip, min((task + 1) * job.strip, job.out_height)
-        advance = group * job.stride_y // job.rows_per_unit
+        advance = rows * streams if streams > 1 else group * job.stride_y // job.rows_per_unit
         for b in range(job.blocks):
             first, last = job.edges[b], job.edges[b + 1]
             base = 0
@@ -248,7 +288,8 @@ def fused_strip(arithmetic: int, kind: int, unrolled: int) -> CompiledKernel:
                     else:
                         unit = base + u
                         slot = ring + unit % job.slots * job.slot_bytes
-                        table[u] = read(job, unit, top, first, last + job.halo, slot, spare)
+                        beside = table[u - u % streams]
+                        table[u] = read(job, unit, top, first, last + job.halo, slot, spare, beside)
                 y = job.out + ((row * job.out_row + first * job.channels) << kind)
                 _find_ahead(job, row, first, group, ahead)
                 write(job, table, ahead, y, min(group, bottom - row), (last - first) * job.channels, seen, counts)
@@ -257,4 +298,4 @@ def fused_strip(arithmetic: int, kind: int, unrolled: int) -> CompiledKernel:
         job.tally[2] += counts[0]
         job.tally[3] += counts[1]
 
-    return CompiledKernel(strip, f"fused_strip{arithmetic}x{kind}x{unrolled}")
+    return CompiledKernel(strip, f"fused_strip{arithmetic}x{kind}x{form}")

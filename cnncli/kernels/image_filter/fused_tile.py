@@ -9,7 +9,18 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from cnncli.kernels.image_filter.arguments import F32, FLOATS, FUSED_TILES, U8, U16, WIDE, dense_units, segments
+from cnncli.kernels.image_filter.arguments import (
+    F32,
+    FLOATS,
+    FUSED_TILES,
+    PAIRED,
+    U8,
+    U16,
+    UNROLLED,
+    WIDE,
+    dense_units,
+    segments,
+)
 from cnncli.kernels.image_filter.sums import (
     BYTE,
     HAS_PAIRS,
@@ -37,7 +48,7 @@ class _Tile:
     """Emits one tile; the arguments are those of `make_tile`."""
 
     def __init__(self, builder: Any, kinds: tuple[int, int, int], args: Any) -> None:
-        self.builder, (arithmetic, self.kind, self.unrolled) = builder, kinds
+        self.builder, (arithmetic, self.kind, self.form) = builder, kinds
         self.arithmetic, self.sums = arithmetic, SUMS[arithmetic]
         self.is_float = arithmetic == FLOATS
         self.rows, self.columns = FUSED_TILES[arithmetic]
@@ -46,6 +57,7 @@ class _Tile:
         self.rounds_first = self.is_float and self.kind == U8 and HAS_PAIRS
         self.kind_of_sums = vector(self.sums.lane, self.sums.lanes)
         self.white: Any = None
+        self.parity = 0
         cells = [(i, j) for i in range(self.rows) for j in range(self.columns)]
         self.extremes = [cgutils.alloca_once(builder, self.kind_of_sums) for _ in range(3)]
         self.behind = 4 + self.rows * self.columns  # word of `counts` where the sums that are too close begin
@@ -63,10 +75,35 @@ class _Tile:
         limit = float("inf") if self.is_float else 2 ** (lane.width - 1) - 1
         for place, value in zip(self.extremes, (limit, -limit, 0.0 if self.is_float else 0), strict=True):
             builder.store(fill(lane, value, lanes), place)
-        if self.unrolled:
+        if self.form == PAIRED:
+            self._add_pairs()
+            return
+        if self.form in UNROLLED:
             self._add_unrolled()
         else:
-            self._add_taps()
+            weights = builder.ptrtoint(self.weights, WORD)
+            self._add_taps(ir.Constant(WORD, 0), weights, 0)
+        self._finish()
+
+    def _add_pairs(self) -> None:
+        """Sum what both rows of each pair have in common, then the rest of the upper rows, then that of the lower."""
+        builder = self.builder
+        end, weights = self._add_taps(ir.Constant(WORD, 0), builder.ptrtoint(self.weights, WORD), 0)
+        shared = {cell: builder.load(total, typ=self.kind_of_sums) for cell, total in self.totals.items()}
+        for parity in range(2):
+            for cell, total in self.totals.items():
+                builder.store(shared[cell], total)
+            end, weights = self._add_taps(end, weights, parity + 1)
+            self.parity = parity
+            self._finish()
+
+    def _row(self, i: int) -> Any:
+        """Return the output row of row i of the sums."""
+        return ir.Constant(WORD, 2 * i + self.parity if self.form == PAIRED else i)
+
+    def _finish(self) -> None:
+        """Make the sums pixels, and note what is seen."""
+        builder = self.builder
         if self.arithmetic != WIDE:
             self._adjust()
         self.white = self._white()
@@ -144,7 +181,7 @@ class _Tile:
             builder.store(value, total)
 
     def _if_valid(self, i: int) -> Any:
-        return self.builder.if_then(self.builder.icmp_signed("<", ir.Constant(WORD, i), self.valid))
+        return self.builder.if_then(self.builder.icmp_signed("<", self._row(i), self.valid))
 
     def _flag(self, place: int) -> Any:
         return self.builder.icmp_signed("!=", at(self.builder, self.flags, place, WORD), ir.Constant(WORD, 0))
@@ -152,13 +189,17 @@ class _Tile:
     def _number(self, place: int) -> Any:
         return spread(self.builder, at(self.builder, self.numbers, place, REAL), LANES)
 
-    def _add_taps(self) -> None:
-        """Emit the loops over runs of taps: the units change from run to run, the columns within one."""
+    def _add_taps(self, begin: Any, weights_from: Any, stream: int) -> tuple[Any, Any]:
+        """Emit the loops over runs of taps: the units change from run to run, the columns within one.
+
+        Return where the runs and the weights of the next stream begin.
+        """
         builder = self.builder
-        weights = cgutils.alloca_once_value(builder, builder.ptrtoint(self.weights, WORD))
-        begin: Any = ir.Constant(WORD, 0)
-        for segment, active in enumerate(segments(self.rows)):
-            end = at(builder, self.ends, segment, WORD)
+        weights = cgutils.alloca_once(builder, WORD)
+        builder.store(weights_from, weights)
+        parts = segments(self.rows)
+        for segment, active in enumerate(parts):
+            end = at(builder, self.ends, stream * len(parts) + segment, WORD)
             with cgutils.for_range(builder, end, start=begin) as loop:
                 run = builder.mul(loop.index, ir.Constant(WORD, 3))
                 unit, inside, length = (
@@ -170,10 +211,11 @@ class _Tile:
                 self._add_run(active, first, weight, length, stride)
                 builder.store(builder.add(weight, builder.mul(stride, length)), weights)
             begin = end
+        return begin, builder.load(weights, typ=WORD)
 
     def _add_unrolled(self) -> None:
         """Emit the taps of a square kernel without zeros: no loops."""
-        builder, size = self.builder, self.unrolled
+        builder, size = self.builder, self.form
         weight = builder.ptrtoint(self.weights, WORD)
         for unit, active in dense_units(size, self.rows):
             place = builder.add(self.table, ir.Constant(WORD, 8 * unit))
@@ -256,7 +298,7 @@ class _Tile:
 
     def _store_row(self, i: int, values: list[Any]) -> None:
         builder = self.builder
-        spot = builder.add(self.y, builder.mul(self.y_row, ir.Constant(WORD, i)))
+        spot = builder.add(self.y, builder.mul(self.y_row, self._row(i)))
         for value in values:
             place = builder.inttoptr(spot, value.type.as_pointer())
             builder.store(value, place, align=1)
@@ -415,7 +457,7 @@ def _any(builder: Any, mask: Any) -> Any:
     return builder.icmp_unsigned("!=", builder.bitcast(mask, whole), ir.Constant(whole, 0))
 
 
-def make_tile(arithmetic: int, kind: int, unrolled: int) -> Any:
+def make_tile(arithmetic: int, kind: int, form: int) -> Any:
     """Return the tile as a function for compiled code.
 
     Its arguments::
@@ -428,8 +470,9 @@ def make_tile(arithmetic: int, kind: int, unrolled: int) -> Any:
     ``runs[3*r + 1]`` bytes into the row whose address stands ``runs[3*r]`` bytes after `table`. Quotient, absolute
     value, scale and shift follow as `flags` say, and pixels are written from address ``y + i*y_row`` on. Extremes go
     into `seen`; how many values of the columns from `first` on are clipped, and which are too close to the middle
-    between two numbers, into `counts`. With `unrolled` the kernel is a square of that size without zeros, and `runs`
-    and `ends` are not read.
+    between two numbers, into `counts`. With a `form` of ``UNROLLED`` the kernel is a square of that size without zeros,
+    and `runs` and `ends` are not read. With ``PAIRED`` there are three such sums, one after the other: the first is
+    part of rows 2*i and 2*i + 1, the second of rows 2*i, the third of rows 2*i + 1.
     """
 
     @intrinsic
@@ -438,7 +481,7 @@ def make_tile(arithmetic: int, kind: int, unrolled: int) -> Any:
         flags: Any, y: Any, y_row: Any, valid: Any, first: Any, seen: Any, counts: Any,
     ) -> Any:  # fmt: skip
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _Tile(builder, (arithmetic, kind, unrolled), args).emit()
+            _Tile(builder, (arithmetic, kind, form), args).emit()
             return context.get_dummy_value()
 
         whole = types.int64

@@ -1,4 +1,14 @@
-"""The taps of a fused filter: in which arithmetic they are summed, and why that gives the right pixels."""
+"""The taps of a fused filter: in which arithmetic they are summed, and why that gives the right pixels.
+
+Large kernels are summed for pairs of output rows. With image rows a, b, c that follow each other, h the even rows of
+the kernel and g the odd ones, the sums over every second row are::
+
+    upper = sum(h*a + g*b) = sum((h + g)*b) + sum(h*(a - b))
+    lower = sum(h*b + g*c) = sum((h + g)*b) + sum(g*(c - b))
+
+Three sums of half the length instead of four (Winograd 1980, Arithmetic Complexity of Computations, chapter V, F(2,2)).
+The bound of the rounding error is the same: a difference of two values from 0 to white is no larger than white.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +29,8 @@ if TYPE_CHECKING:
 Matrix: TypeAlias = NDArray[np.float64]
 Places: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 _WHITE = 255.0  # of the 8-bit images that are summed in integers
+#: from here on fewer products are worth the differences of rows; float32 images are read where they are otherwise
+_PAIRED_TAPS, _PAIRED_FLOAT_TAPS = 49, 100
 _MANY_TAPS = 100  # from here on two products in one instruction are worth the sums that have to be settled
 
 
@@ -45,8 +57,8 @@ class Weights:
         Those whose lower bits, shifted up to 32, are from `close` on have to be settled.
     rest_unit, rest_start : float
         Unit of `rests`, and of what rounding took from the start.
-    unrolled : int
-        The size of a square kernel without zeros that has code for just that size, else 0.
+    form : int
+        ``code.ANY``, ``code.PAIRED`` or one of ``code.UNROLLED``.
     """
 
     arithmetic: int
@@ -62,12 +74,17 @@ class Weights:
     lift: int = 0
     rest_unit: float = 0.0
     rest_start: float = 0.0
-    unrolled: int = 0
+    form: int = code.ANY
 
     @property
     def rows(self) -> int:
-        """Return the output rows of a group."""
+        """Return how many rows of sums a tile adds to at a time."""
         return code.FUSED_TILES[self.arithmetic][0]
+
+    @property
+    def group(self) -> int:
+        """Return the output rows of a group."""
+        return code.rows_of_group(self.arithmetic, self.form)
 
     @property
     def rows_per_unit(self) -> int:
@@ -77,7 +94,15 @@ class Weights:
 
 @lru_cache(maxsize=64)
 def weights_of(
-    data: bytes, shape: Pair, divisor: float, start: float, stride: int, dilation: int, whole: bool, plain: bool
+    data: bytes,
+    shape: Pair,
+    divisor: float,
+    start: float,
+    stride: int,
+    dilation: int,
+    whole: bool,
+    plain: bool,
+    paired_from: int = _PAIRED_TAPS,
 ) -> Weights:
     """Return the taps of a kernel, in the fastest arithmetic that gives the right pixels.
 
@@ -91,6 +116,8 @@ def weights_of(
         The image and its border are whole numbers from 0 to 255, and so is the result.
     plain : bool
         Nothing but the divisor comes after the sum.
+    paired_from : int
+        Least number of taps that are summed for pairs of output rows.
     """
     matrix = np.frombuffer(data).reshape(shape)
     if whole:
@@ -103,11 +130,47 @@ def weights_of(
             found = _fixed_point(matrix / divisor, start / divisor, is_integral, stride, dilation)
             if found is not None:
                 return found
+    if stride == dilation == 1 and _worth_pairing(matrix, paired_from):
+        return _in_pairs(matrix, start)
     places, weights = _taps(matrix, code.FLOATS, stride, dilation)
     floats = weights[..., 0].astype(np.float32)
     is_dense = shape in {(size, size) for size in code.UNROLLED} and bool(np.all(matrix != 0))
-    unrolled = shape[0] if is_dense and stride == dilation == 1 else 0
-    return Weights(code.FLOATS, *places, floats, floats, start, unrolled=unrolled)
+    form = shape[0] if is_dense and stride == dilation == 1 else code.ANY
+    return Weights(code.FLOATS, *places, floats, floats, start, form=form)
+
+
+def _halves(matrix: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+    """Return the kernels of the three streams: the sum of even and odd rows, the even rows, the odd ones."""
+    even, odd = matrix[::2], np.zeros_like(matrix[::2])
+    odd[: len(matrix) // 2] = matrix[1::2]
+    return even + odd, even, odd
+
+
+def _worth_pairing(matrix: Matrix, least: int) -> bool:
+    """Return whether a kernel has `least` taps, and pairs of rows need clearly fewer products.
+
+    Whole numbers are not paired: their sums are exact up to 2^24, those of pairs up to half of it.
+    """
+    taps = np.count_nonzero(matrix)
+    if taps < least or np.all(matrix == np.rint(matrix)) or not np.isfinite(matrix).all():
+        return False
+    return bool(sum(np.count_nonzero(half) for half in _halves(matrix)) < 1.7 * taps)
+
+
+def _in_pairs(matrix: Matrix, start: float) -> Weights:
+    """Return the taps of the three streams one after the other; unit 3*m + s is row m of stream s."""
+    parts = [_taps(half, code.FLOATS, 1, 1) for half in _halves(matrix)]
+    runs, ends, done = [], [], 0
+    for stream, ((_, _, some, their_ends), _) in enumerate(parts):
+        runs.append(some * (code.STREAMS, 1, 1) + (stream, 0, 0))
+        ends.append(their_ends + done)
+        done += len(some)
+    units, columns = (np.concatenate([places[axis] for places, _ in parts]) for axis in range(2))
+    floats = np.concatenate([weights[..., 0] for _, weights in parts]).astype(np.float32)
+    return Weights(
+        code.FLOATS, units, columns, np.concatenate(runs), np.concatenate(ends), floats, floats, start,
+        form=code.PAIRED,
+    )  # fmt: skip
 
 
 def _fixed_point(matrix: Matrix, start: float, integral: bool, stride: int, dilation: int) -> Weights | None:
@@ -206,7 +269,7 @@ def _runs(parts: list[list[tuple[int, int]]]) -> tuple[NDArray[np.int64], NDArra
     return np.array(runs, np.int64), np.array(ends, np.int64)
 
 
-def fused_weights(job: FilterJob, out: NDArray[Any] | None, steps: int) -> Weights | None:
+def fused_weights(job: FilterJob, out: NDArray[Any] | None, steps: int, *, paired: bool = True) -> Weights | None:
     """Return the weights of a job that the fused code can do, else None.
 
     Parameters
@@ -215,6 +278,8 @@ def fused_weights(job: FilterJob, out: NDArray[Any] | None, steps: int) -> Weigh
     out : ndarray or None
     steps : int
         Passes that the job would take otherwise: two are cheaper than one with all products.
+    paired : bool
+        Large kernels may be summed for pairs of output rows.
     """
     if out is None or steps != 1 or len(job.numerators) != 1 or job.combine != "stack" or job.stride[1] != 1:
         return None
@@ -231,7 +296,10 @@ def fused_weights(job: FilterJob, out: NDArray[Any] | None, steps: int) -> Weigh
     if whole and job.divisor == 1:
         start += job.post_shift
     stride, dilation = job.stride[0], job.dilation[0]
-    weights = weights_of(matrix.tobytes(), matrix.shape, float(job.divisor), start, stride, dilation, whole, plain)
+    least = (_PAIRED_FLOAT_TAPS if job.source.dtype == np.float32 else _PAIRED_TAPS) if paired else matrix.size + 1
+    weights = weights_of(
+        matrix.tobytes(), matrix.shape, float(job.divisor), start, stride, dilation, whole, plain, least
+    )
     if weights.arithmetic == code.FLOATS and start != job.starts[0]:
         weights = replace(weights, start=float(job.starts[0]))
     tile = code.FUSED_TILES[weights.arithmetic][1] * (2 * LANES if weights.arithmetic == code.NARROW else LANES)

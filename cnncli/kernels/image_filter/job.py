@@ -82,7 +82,13 @@ class FilterJob:
             steps, _, _ = _choose_passes(self.numerators, self.stride[0], self.dilation[0])
             weights = fused_weights(self, out, len(steps[0]))
             if out is not None and weights is not None:
-                return _run(FusedLayout(self, out, weights, threads))
+                tally = _run(FusedLayout(self, out, weights, threads))
+                if weights.form != code.PAIRED or np.isfinite(tally[:2]).all():
+                    return tally
+                # a difference of finite values may be none: once more without differences
+                weights = fused_weights(self, out, len(steps[0]), paired=False)
+                if weights is not None:
+                    return _run(FusedLayout(self, out, weights, threads))
             return _run(_Layout(self, out, size, threads))
 
 
