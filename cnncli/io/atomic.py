@@ -13,13 +13,15 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cnncli.errors import CnnError, InvalidInputError
 from cnncli.io.file_errors import read_error, write_error
 
+_BYTES = (bytes, bytearray, memoryview)
+_LEAST_IN_PARTS = 1 << 20  # bytes: less than that is put together and written by one call
 _LONGEST_TEMPORARY_STEM = 200  # bytes; a file name may have 255
 
 
@@ -89,7 +91,7 @@ def open_regular_file(name: str) -> int:
 
 def write_atomically(
     path: Path | str,
-    data: bytes | bytearray | memoryview,
+    data: bytes | bytearray | memoryview | Sequence[memoryview],
     *,
     overwrite: bool = True,
     sync_folder: bool = True,
@@ -104,8 +106,8 @@ def write_atomically(
     ----------
     path : path or str
         As the user typed it.
-    data : bytes or memoryview
-        The complete content.
+    data : bytes, memoryview or sequence of memoryview
+        The complete content, or its parts in order.
     overwrite : bool
         False refuses an existing file, without a race.
     sync_folder : bool
@@ -120,16 +122,20 @@ def write_atomically(
         ``exists``, no space, no permission, missing folder; the temporary file is removed.
     """
     name = os.fspath(path)
-    view = memoryview(data).cast("B")
+    parts = list(data) if isinstance(data, Sequence) and not isinstance(data, _BYTES) else [memoryview(data)]
+    views = [part.cast("B") for part in parts if part.nbytes]
+    size = sum(view.nbytes for view in views)
+    if len(views) > 1 and size < _LEAST_IN_PARTS:
+        views = [memoryview(b"".join(views))]
     try:
         if _is_stream(name):
-            _write_stream(name, view)
+            _write_stream(name, views)
             return
         _check_target(name, overwrite)
         target = os.path.realpath(name)
         temporary = _temporary_path(target)
         try:
-            _write_temporary(temporary, target, view)
+            _write_temporary(temporary, target, views)
             if before_rename is not None:
                 before_rename()
             _put_in_place(temporary, target, overwrite, name)
@@ -140,7 +146,7 @@ def write_atomically(
         if sync_folder:
             sync_directory(os.path.dirname(target))
     except (OSError, ValueError) as error:
-        raise write_error(name, error, len(view)) from None
+        raise write_error(name, error, size) from None
 
 
 def ensure_writable(path: Path | str, *, overwrite: bool = True) -> None:
@@ -305,7 +311,7 @@ def _temporary_path(target: str) -> str:
     return os.path.join(folder, f".{stem}.tmp.{os.getpid()}")
 
 
-def _write_temporary(temporary: str, target: str, view: memoryview) -> None:
+def _write_temporary(temporary: str, target: str, views: Sequence[memoryview]) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         descriptor = os.open(temporary, flags, 0o666)
@@ -315,25 +321,26 @@ def _write_temporary(temporary: str, target: str, view: memoryview) -> None:
     try:
         with contextlib.suppress(FileNotFoundError):
             os.fchmod(descriptor, stat.S_IMODE(os.stat(target).st_mode))
-        _write_all(descriptor, view)
+        _write_all(descriptor, views)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _write_all(descriptor: int, view: memoryview) -> None:
-    written = 0
-    while written < len(view):
-        count = os.write(descriptor, view[written:])
-        if count == 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        written += count
+def _write_all(descriptor: int, views: Sequence[memoryview]) -> None:
+    for view in views:
+        written = 0
+        while written < len(view):
+            count = os.write(descriptor, view[written:])
+            if count == 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            written += count
 
 
-def _write_stream(name: str, view: memoryview) -> None:
+def _write_stream(name: str, views: Sequence[memoryview]) -> None:
     descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        _write_all(descriptor, view)
+        _write_all(descriptor, views)
     finally:
         os.close(descriptor)
 

@@ -19,7 +19,7 @@ from cnncli import __version__
 from cnncli.errors import InvalidInputError
 from cnncli.io.atomic import keep_copies, read_regular_file, write_atomically
 from cnncli.io.preprocessing import Preprocessing
-from cnncli.io.safetensors_file import DATA_SHA256, FILE_SHA256, parse, serialise
+from cnncli.io.safetensors_file import DATA_SHA256, FILE_SHA256, parse, pieces
 
 FORMAT_VERSION = 3  # 1: the SHA-256 covers the weights alone; 2: without history
 BEST, LAST = "best.safetensors", "last.safetensors"
@@ -89,8 +89,7 @@ def write_checkpoint(path: Path | str, checkpoint: Checkpoint, *, keep: int = 1)
         "preprocessing": json.dumps(checkpoint.preprocessing.to_json(), allow_nan=False),
         "training": json.dumps(dict(checkpoint.training), allow_nan=False),
     }
-    data = serialise(tensors, metadata)
-    write_atomically(path, data, before_rename=lambda: keep_copies(path, keep - 1))
+    write_atomically(path, pieces(tensors, metadata), before_rename=lambda: keep_copies(path, keep - 1))
 
 
 def read_checkpoint(path: Path | str) -> Checkpoint:

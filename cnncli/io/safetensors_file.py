@@ -26,6 +26,8 @@ _MOST_TENSORS = 10_000
 _HIGHEST_RANK = 8
 _LARGEST_DIM = 1 << 40
 _DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "U64": "<u8", "U8": "|u1"}
+_NAMES = {kind: name for name, kind in _DTYPES.items()}
+_TYPES = ("U64", "I64", "F64", "F32", "I32", "U8")  # the order in which the library writes them, too
 _OTHER_HINT = "take another copy, or the other checkpoint of the run"
 _FOREIGN = (
     (b"PK\x03\x04", "a zip archive (PyTorch or Keras write such files)"),
@@ -38,27 +40,42 @@ _FOREIGN = (
 
 
 def serialise(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
-    """Return a safetensors file; the same arguments give the same bytes.
+    """Return a safetensors file as one piece; arguments as of `pieces`."""
+    return b"".join(pieces(tensors, metadata))
+
+
+def pieces(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> list[memoryview]:
+    """Return the parts of a safetensors file, in order; the same arguments give the same bytes.
+
+    The data are views of the tensors, not copies: a checkpoint may be as large as the memory that is free.
 
     Parameters
     ----------
     tensors : mapping of str to ndarray
-        Any memory order; they are stored little-endian in C order.
+        Any memory order; they are stored little-endian in C order, the widest types first, then by name.
     metadata : mapping of str to str
         Kept in its order. ``file_sha256`` is added: the SHA-256 of the whole file with 64 zeros in its own place.
     """
-    import safetensors.numpy
-
-    ordered = {name: np.array(array, dtype=array.dtype.newbyteorder("<"), order="C") for name, array in tensors.items()}
-    raw = safetensors.numpy.save(ordered)
-    size = int.from_bytes(raw[:8], "little")
-    header, data = json.loads(raw[8 : 8 + size]), raw[8 + size :]
-    # the library writes metadata in the random order of a hash table, so the header is put together here
+    ordered = {
+        name: np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C") for name, array in tensors.items()
+    }
+    names = sorted(ordered, key=lambda name: (_TYPES.index(_type_of(ordered[name])), name))
+    header, end = {}, 0
+    for name in names:
+        array, first = ordered[name], end
+        end += array.nbytes
+        header[name] = {"dtype": _type_of(array), "shape": list(array.shape), "data_offsets": [first, end]}
     full = {**metadata, FILE_SHA256: _NO_DIGEST}
     text = json.dumps({"__metadata__": full, **header}, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     head = len(text).to_bytes(8, "little") + text
-    return head.replace(_digest_entry(_NO_DIGEST), _digest_entry(_sha256(head, data))) + data
+    data = [ordered[name].reshape(-1).view(np.uint8).data for name in names]
+    return [memoryview(head.replace(_digest_entry(_NO_DIGEST), _digest_entry(_sha256(head, *data)))), *data]
+
+
+def _type_of(array: NDArray[Any]) -> str:
+    """Return the name of a type; KeyError for one that no checkpoint holds."""
+    return _NAMES[array.dtype.newbyteorder("<").str]
 
 
 def parse(data: bytes, where: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
