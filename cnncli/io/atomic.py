@@ -22,6 +22,7 @@ from cnncli.io.file_errors import read_error, write_error
 
 _BYTES = (bytes, bytearray, memoryview)
 _LEAST_IN_PARTS = 1 << 20  # bytes: less than that is put together and written by one call
+_MOST_PER_WRITE = 16 << 20  # bytes: a signal is handled between two calls
 _LONGEST_TEMPORARY_STEM = 200  # bytes; a file name may have 255
 
 
@@ -331,7 +332,7 @@ def _write_all(descriptor: int, views: Sequence[memoryview]) -> None:
     for view in views:
         written = 0
         while written < len(view):
-            count = os.write(descriptor, view[written:])
+            count = os.write(descriptor, view[written : written + _MOST_PER_WRITE])
             if count == 0:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             written += count

@@ -28,6 +28,7 @@ _LARGEST_DIM = 1 << 40
 _DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "U64": "<u8", "U8": "|u1"}
 _NAMES = {kind: name for name, kind in _DTYPES.items()}
 _TYPES = ("U64", "I64", "F64", "F32", "I32", "U8")  # the order in which the library writes them, too
+_MOST_AT_A_TIME = 16 << 20  # bytes: a signal is handled between two of them
 _OTHER_HINT = "take another copy, or the other checkpoint of the run"
 _FOREIGN = (
     (b"PK\x03\x04", "a zip archive (PyTorch or Keras write such files)"),
@@ -155,7 +156,9 @@ def _digest_entry(digest: str) -> bytes:
 def _sha256(*parts: bytes | memoryview) -> str:
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(part)
+        view = memoryview(part)
+        for first in range(0, len(view), _MOST_AT_A_TIME):
+            digest.update(view[first : first + _MOST_AT_A_TIME])
     return digest.hexdigest()
 
 

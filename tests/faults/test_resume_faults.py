@@ -222,7 +222,6 @@ KILLER = """
 import os, random, signal, sys, time
 from cnncli.cli.main import run
 import cnncli.engine.session, cnncli.tasks.train.loop, cnncli.tasks.data.load, cnncli.reporting.progress
-import safetensors.numpy
 
 train, resume = sys.argv[1].split(), sys.argv[2].split()
 choose, kills = random.Random(1), 0

@@ -5,6 +5,7 @@ import json
 import struct
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -49,6 +50,26 @@ def test_other_programs_read_it(tmp_path):
     write_checkpoint(tmp_path / "a.safetensors", example())
     tensors = safetensors.numpy.load_file(tmp_path / "a.safetensors")
     assert np.array_equal(tensors["conv1/weight"], example().parameters["conv1/weight"])
+
+
+def test_a_large_checkpoint_is_written_without_copies_and_in_parts(tmp_path, monkeypatch):
+    """The peak of memory while it is written is far below its size; the size of the parts changes no byte."""
+    parameters = {name: np.random.default_rng(0).normal(size=(999, 1001)).astype("f4") for name in ("a", "b")}
+    large = example(parameters=parameters, optimizer={"m": np.ones(1001, np.float32), "none": np.zeros(0)})
+    tracemalloc.start()
+    write_checkpoint(tmp_path / "whole.safetensors", large)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 999 * 1001
+    monkeypatch.setattr("cnncli.io.atomic._MOST_PER_WRITE", 12_345)
+    monkeypatch.setattr("cnncli.io.safetensors_file._MOST_AT_A_TIME", 7_777)
+    write_checkpoint(tmp_path / "parts.safetensors", large)
+    data = (tmp_path / "whole.safetensors").read_bytes()
+    assert (tmp_path / "parts.safetensors").read_bytes() == data
+    tensors, metadata = parse(data, "whole")
+    assert serialise(tensors, {key: text for key, text in metadata.items() if key != "file_sha256"}) == data
+    by_library = safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in tensors.items()})
+    assert by_library[8 + int.from_bytes(by_library[:8], "little") :] == data[8 + int.from_bytes(data[:8], "little") :]
 
 
 def test_bytes_do_not_depend_on_the_process():

@@ -137,7 +137,7 @@ def test_row119_a_write_that_is_not_atomic_is_noticed(whole, tmp_path, monkeypat
     def in_place(path, data, **_):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
-            os.write(descriptor, data)
+            os.write(descriptor, b"".join(data))
         finally:
             os.close(descriptor)
 
