@@ -238,15 +238,8 @@ def _make_ending(arithmetic: int) -> Any:
     return {FLOATS: note_floats, NARROW: note_shorts, WIDE: note_ints}[arithmetic]
 
 
-def fused_strip(arithmetic: int, kind: int, form: int) -> CompiledKernel:
-    """Return the kernel that filters the rows of one task, summed as `arithmetic` says, into numbers of `kind`.
-
-    `form`: ``ANY``, ``PAIRED`` or one of ``UNROLLED``.
-    """
-    rows, columns = FUSED_TILES[arithmetic]
-    group, streams = rows_of_group(arithmetic, form), STREAMS if form == PAIRED else 1
-    read, write = _make_reader(arithmetic, form), _make_group(arithmetic, kind, form)
-    end = _make_ending(arithmetic)
+def _make_start(arithmetic: int) -> Any:
+    """Return a function that makes the extremes of the lanes ready."""
 
     @njit(error_model="numpy")
     def start(seen: Any) -> None:
@@ -265,6 +258,19 @@ def fused_strip(arithmetic: int, kind: int, form: int) -> CompiledKernel:
             bounds = pointer(address_of(offset(seen, 3 * LANES)), types.int16(0))
             for lane in range(2 * LANES):
                 bounds[lane], bounds[2 * LANES + lane] = 32767, -32768
+
+    return start
+
+
+def fused_strip(arithmetic: int, kind: int, form: int) -> CompiledKernel:
+    """Return the kernel that filters the rows of one task, summed as `arithmetic` says, into numbers of `kind`.
+
+    `form`: ``ANY``, ``PAIRED`` or one of ``UNROLLED``.
+    """
+    rows, columns = FUSED_TILES[arithmetic]
+    group, streams = rows_of_group(arithmetic, form), STREAMS if form == PAIRED else 1
+    read, write = _make_reader(arithmetic, form), _make_group(arithmetic, kind, form)
+    start, end = _make_start(arithmetic), _make_ending(arithmetic)
 
     def strip(job: FusedJob, task: Block) -> None:
         """Filter output rows task*strip to (task + 1)*strip."""
