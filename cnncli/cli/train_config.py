@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _HELD = "cnncli.config"  # in the context
 # keys that are no option of their own
-_SAID = ("network", "arch", "source", "dataset_as_typed", "targets", "data_sha256", "versions", "overrides")
+_SAID = ("network", "arch", "source", "dataset_as_typed", "targets", "data_sha256", "versions", "overrides",
+         "target_mean", "target_std")  # fmt: skip
 _HINT = "give RUN/config.yaml, or what --print-config wrote"
 
 

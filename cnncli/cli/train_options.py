@@ -132,7 +132,8 @@ _OPTIONS = (
         type=click.Choice(["auto", "cross-entropy", "binary-cross-entropy", "mse"]),
         default="auto",
         show_default=True,
-        help="auto: binary for one output, else cross-entropy; mse for targets that are numbers.",
+        help="auto: binary for one output, else cross-entropy; mse for targets that are numbers, which the network "
+        "learns standardised.",
     ),
     click.option(
         "--label-smoothing",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -78,7 +79,7 @@ class Layout:
             self.loss, *(Operand(rows, task_step=LANES * classes) for rows in (self.probs, self.logits))
         )
         self.answer = self._bound(is_training=False, loss=answers)
-        plain = record_loss(self.loss, PLAIN, self._targets(), unused)
+        plain = record_loss(self.loss, replace(PLAIN, target_std=objective.target_std), self._targets(), unused)
 
         def both(graph: Graph, logits: Value, unread: Value) -> None:
             plain(graph, logits, unread)

@@ -54,11 +54,16 @@ class Objective:
     class_weights : tuple of float, optional
         Of cross-entropy, one per class. The mean of a batch is weighted, as PyTorch's: divided by the sum of the
         weights of its labels.
+    target_mean, target_std : tuple of float, optional
+        Of the mean squared error, one per unit: the network learns (target - mean) / std. Answers and losses are in the
+        units of the targets; the gradient is that of the loss of what is learnt.
     """
 
     loss: str = "auto"
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
+    target_mean: tuple[float, ...] = ()
+    target_std: tuple[float, ...] = ()
 
 
 PLAIN = Objective()
@@ -134,6 +139,8 @@ def record_loss(
             if not loss.has_rows:
                 weights = np.asarray(objective.class_weights or np.ones(classes), np.float64)
                 own = {"weights": Operand(weights), "smoothing": objective.label_smoothing}
+            elif name == "mse":
+                own["scale"] = Operand(np.asarray(objective.target_std or np.ones(classes), np.float64))
             return [Op(loss.kernel, {"z": b.reads[0].operand, "dz": dz, **operands, **own, "classes": classes})]
 
         graph.step("", [logits], [dlogits] if unused is None else [], emit)

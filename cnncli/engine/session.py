@@ -93,6 +93,8 @@ class Session:
         recipe = recipe_of(optimizer, momentum, weight_decay)
         self._layout = layout = Layout(model, batch_size, threads, recipe, dtype, objective=objective)
         self._class_weights = np.asarray(objective.class_weights or (), np.float64)
+        is_scaled = layout.loss == "mse" and bool(objective.target_std)
+        self._target_scale = tuple(map(np.array, (objective.target_mean, objective.target_std))) if is_scaled else None
         layout.normalise(mean, std)
         self.parameters[:] = initial_values(model.slots, seed)
         self.statistics[:] = initial_values(model.state_slots, seed)
@@ -243,6 +245,9 @@ class Session:
     def _copy_rows(self, answers: np.ndarray, logits: np.ndarray, part: slice) -> None:
         for rows, source in ((answers, self._layout.probs), (logits, self._layout.logits)):
             rows[part] = source.reshape(-1, rows.shape[1])[: part.stop - part.start]
+        if self._target_scale:
+            mean, std = self._target_scale
+            answers[part] = answers[part].astype(np.float64) * std + mean
 
     def cancel(self) -> None:
         """End what is running: it raises `CancelledError`, unless it is about to end; from any thread."""
@@ -257,6 +262,9 @@ class Session:
                 raise ValueError(f"targets {rows.shape}, not finite ({len(labels)}, {classes})")
             if is_binary and (rows.min() < 0 or rows.max() > 1):
                 raise ValueError(f"targets from {rows.min():g} to {rows.max():g}, not from 0 to 1")
+            if self._target_scale:
+                mean, std = self._target_scale
+                rows = (rows - mean) / std
             layout.rows[: rows.size] = rows.ravel()
             layout.labels[: len(rows)] = 0
             layout.labels[len(rows) :] = -1  # padding

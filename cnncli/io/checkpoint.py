@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cnncli import __version__
 from cnncli.errors import InvalidInputError
 from cnncli.io.atomic import keep_copies, read_regular_file, write_atomically
-from cnncli.io.preprocessing import Preprocessing
+from cnncli.io.preprocessing import Preprocessing, are_finite
 from cnncli.io.safetensors_file import DATA_SHA256, FILE_SHA256, parse, pieces
 
 FORMAT_VERSION = 3  # 1: the SHA-256 covers the weights alone; 2: without history
@@ -202,6 +202,23 @@ def check_parameters(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, .
     if differences:
         more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
         _refuse(f"weights and architecture differ: {', '.join(differences[:3])}{more}", where)
+
+
+def target_scale_of(checkpoint: Checkpoint, where: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and deviation by which the targets of a network were standardised; empty where they were not.
+
+    Raises
+    ------
+    InvalidInputError
+        They are not one finite number per output, or a deviation is not above 0.
+    """
+    facts, outputs = checkpoint.training, len(checkpoint.classes)
+    if facts.get("target_std") is None:
+        return (), ()
+    mean, std = facts.get("target_mean"), facts["target_std"]
+    if not (are_finite(mean, outputs) and are_finite(std, outputs) and min(std) > 0):
+        _refuse("target_mean and target_std are not one number per output", where)
+    return tuple(mean), tuple(std)
 
 
 def _check_format(metadata: Mapping[str, str], where: str) -> None:

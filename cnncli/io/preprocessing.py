@@ -77,7 +77,7 @@ class Preprocessing:
         shape, mean, std = (value.get(key) for key in ("shape", "mean", "std"))
         if not (isinstance(shape, list) and len(shape) == 3 and all(_is_side(side) for side in shape)):
             raise ValueError("preprocessing.shape is not three sizes")
-        if not (_are_numbers(mean, shape[0]) and _are_numbers(std, shape[0]) and min(std) > 0):
+        if not (are_finite(mean, shape[0]) and are_finite(std, shape[0]) and min(std) > 0):
             raise ValueError("preprocessing.mean and .std are not one number per channel")
         if not isinstance(value.get("light_on_dark"), bool):
             raise ValueError("preprocessing.light_on_dark is not true or false")
@@ -103,7 +103,8 @@ def _is_side(value: Any) -> bool:
     return type(value) is int and 1 <= value <= _LARGEST_SIDE
 
 
-def _are_numbers(value: Any, count: int) -> TypeGuard[list[float]]:
+def are_finite(value: Any, count: int) -> TypeGuard[list[float]]:
+    """Return whether a JSON value is a list of `count` finite numbers."""
     return (
         isinstance(value, list)
         and len(value) == count

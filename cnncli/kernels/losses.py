@@ -144,15 +144,17 @@ def squared_error(
     dz: Reals,
     labels: Int64s,
     targets: Reals,
+    scale: Float64s,
     losses: Float64s,
     hits: Int64s,
     share: Reals,
     classes: int,
     real: Real,
 ) -> None:
-    """Write the loss of each image, mean over units of (z - target)^2, and dz = 2 (z - target) / units * share.
+    """Write the loss of each image, mean over units of (scale (z - target))^2, and dz = 2 (z - target) / units * share.
 
-    `targets` are rows (LANES, classes). No answer is right or wrong: hits are 0.
+    `targets` are rows (LANES, classes), `scale` (classes,) is the unit in which they are measured: the loss is in the
+    units of the data, the gradient that of scale 1. No answer is right or wrong: hits are 0.
     """
     for lane in range(LANES):
         loss = 0.0
@@ -162,7 +164,7 @@ def squared_error(
                 error = type(real)(0)
             dz[k * LANES + lane] = error * (type(real)(2) * share[0] / type(real)(classes))
             if labels[lane] >= 0:
-                wide = np.float64(z[k * LANES + lane]) - np.float64(targets[lane * classes + k])
+                wide = scale[k] * (np.float64(z[k * LANES + lane]) - np.float64(targets[lane * classes + k]))
                 loss += wide * wide
         losses[lane] = loss / classes
         hits[lane] = 0

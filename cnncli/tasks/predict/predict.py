@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import CnnError, InvalidInputError, NumericError
-from cnncli.io.checkpoint import Checkpoint, check_parameters
+from cnncli.io.checkpoint import Checkpoint, check_parameters, target_scale_of
 from cnncli.io.images.image import Image
 from cnncli.model import Model, parse_model
 from cnncli.tasks.predict.fit_picture import fit_picture
@@ -118,7 +118,8 @@ def make_engine_session(model: Model, checkpoint: Checkpoint, *, batch_size: int
     from cnncli.engine.losses import Objective  # imports numba, so not before it is needed
     from cnncli.engine.session import Session
 
-    prep, goal = checkpoint.preprocessing, Objective(loss_of(model, checkpoint))
+    mean, std = target_scale_of(checkpoint, model.name)
+    prep, goal = checkpoint.preprocessing, Objective(loss_of(model, checkpoint), target_mean=mean, target_std=std)
     return Session(model, batch_size=batch_size, threads=threads, mean=prep.mean, std=prep.std, objective=goal)
 
 

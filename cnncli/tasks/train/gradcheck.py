@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,17 +55,19 @@ def check_gradients(plan: TrainingPlan) -> Iterator[CheckRow]:
 
 def _engine(plan: TrainingPlan) -> tuple[Callable[[], float], NDArray[np.float64], NDArray[np.float64]]:
     """Return a function for the mean loss of a few images, the parameters, and the gradient of its last call."""
-    from cnncli.engine.losses import Objective
     from cnncli.engine.session import Session
 
     options, data = plan.options, plan.data
     images, labels, places = plan.batch(plan.order[: min(_IMAGES, options.batch_size)], 1)
+    mean, std = plan.target_scale
+    if std:  # by hand: gradients are those of the loss of what is learnt
+        labels = (labels - np.array(mean)) / np.array(std)
     session = Session(
         plan.model,
         batch_size=len(places),
         threads=options.threads,
         optimizer="sgd",
-        objective=Objective(plan.loss, options.label_smoothing, plan.class_weights),
+        objective=replace(plan.objective, target_mean=(), target_std=()),
         seed=options.seed,
         mean=data.mean,
         std=data.std,

@@ -100,8 +100,7 @@ def make_engine_session(plan: TrainingPlan) -> Session:
     CnnError
         Threads that the system does not start.
     """
-    from cnncli.engine.losses import Objective  # imports numba, so not before it is needed
-    from cnncli.engine.session import Session
+    from cnncli.engine.session import Session  # imports numba, so not before it is needed
 
     options = plan.options
     try:
@@ -110,7 +109,7 @@ def make_engine_session(plan: TrainingPlan) -> Session:
             batch_size=options.batch_size,
             threads=options.threads,
             optimizer=options.recipe,
-            objective=Objective(plan.loss, options.label_smoothing, plan.class_weights),
+            objective=plan.objective,
             seed=options.seed,
             mean=plan.data.mean,
             std=plan.data.std,

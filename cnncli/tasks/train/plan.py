@@ -31,9 +31,10 @@ from cnncli.tasks.train.augmentation import UNCHANGED, Augmentation, parse_augme
 from cnncli.tasks.train.events import Forecast, Prepared
 from cnncli.tasks.train.initial import initial_weights
 from cnncli.tasks.train.options import TrainingOptions, check_metrics, check_options, check_warmup
-from cnncli.tasks.train.splitting import balanced_weights, stratified_split
+from cnncli.tasks.train.splitting import balanced_weights, stratified_split, target_scale
 
 if TYPE_CHECKING:
+    from cnncli.engine.losses import Objective
     from cnncli.tasks.train.resume import SavedRun
 
 _SHARE_OF_MEMORY = 0.8
@@ -59,6 +60,9 @@ class TrainingPlan:
     loss : str
         Name of the loss.
     class_weights : tuple of float or None
+    target_scale : (tuple of float, tuple of float)
+        Mean and deviation by which targets that are numbers are standardised, one of each per target; empty: as they
+        are.
     initial : mapping of str to ndarray
         First weights and running statistics by name, in place of the seed's.
     memory_bytes : int
@@ -87,6 +91,7 @@ class TrainingPlan:
     overrides: tuple[Mapping[str, Any], ...] = ()
     initial: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     augmentation: Augmentation = UNCHANGED
+    target_scale: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
 
     def batch(
         self, indices: NDArray[np.int64], epoch: int
@@ -106,6 +111,13 @@ class TrainingPlan:
         ground, seed = Preprocessing.of(self.data).ground, self.options.seed
         changed = self.augmentation.apply(images[indices], indices, seed=seed, epoch=epoch, ground=ground)
         return changed, labels[indices], np.arange(len(indices))
+
+    @property
+    def objective(self) -> Objective:
+        """Return the loss with all that belongs to it."""
+        from cnncli.engine.losses import Objective  # imports numba, so not before it is needed
+
+        return Objective(self.loss, self.options.label_smoothing, self.class_weights, *self.target_scale)
 
     @property
     def warmup_steps(self) -> int:
@@ -149,9 +161,7 @@ def plan_training(
     initial, told = initial_weights(options.init_from or "", model, data) if is_fresh else ({}, [])
     notes += told
     check_metrics(options, data.targets)
-    train, test = data.train, data.test
-    if options.limit is not None:
-        train, test = train.first(options.limit), test.first(options.limit)
+    train, test = (part if options.limit is None else part.first(options.limit) for part in (data.train, data.test))
     order, validation = held_out(data, train, options)
     steps = -(-len(order) // options.batch_size)
     notes += data.notes + _notes_on(train.labels[order], data, options.batch_size)
@@ -183,6 +193,7 @@ def plan_training(
         overrides=saved.overrides if saved else (),
         initial=initial,
         augmentation=augmentation,
+        target_scale=saved.target_scale if saved else target_scale(train.labels[order], model, loss),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from cnncli.errors import InvalidInputError, UsageError
-from cnncli.io.checkpoint import BEST, LAST, Checkpoint, check_parameters, read_checkpoint
+from cnncli.io.checkpoint import BEST, LAST, Checkpoint, check_parameters, read_checkpoint, target_scale_of
 from cnncli.io.datasets.catalogue import is_own
 from cnncli.io.datasets.dataset import Dataset
 from cnncli.model import Model, parse_model
@@ -82,6 +82,11 @@ class SavedRun:
     def is_changed(self) -> bool:
         """Return whether the steps to come may differ from those that were planned."""
         return any(name == "epochs" or name not in (*FREE, "dataset") for name in self.changed)
+
+    @property
+    def target_scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return mean and deviation of the targets, empty where the run does not standardise them."""
+        return target_scale_of(self.checkpoint, str(self.file))
 
     @property
     def folder(self) -> Path:

@@ -198,6 +198,8 @@ def recipe_facts(plan: TrainingPlan, source: str) -> dict[str, Any]:
         "source": source,
     }
     facts: dict[str, Any] = wanted | chosen | {"data_sha256": plan.data.sha256, "versions": plan.versions}
+    mean, std = plan.target_scale
+    facts |= {"target_mean": list(mean), "target_std": list(std)} if std else {}
     return facts | ({"overrides": list(plan.overrides)} if plan.overrides else {})
 
 

@@ -1,11 +1,14 @@
-"""Which images are for validation and in which order the others come; both follow from the seed alone."""
+"""What follows from seed and labels: the validation images, the order of the others, weights and scale of targets."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnncli.errors import UsageError
+from cnncli.model import Model
 
 # Every random number of a run is drawn from (seed, purpose, ...): no state is carried, so a run can resume anywhere.
 _SPLIT, _ORDER = 1, 2
@@ -68,3 +71,23 @@ def balanced_weights(labels: NDArray[np.int64], classes: int) -> tuple[float, ..
     counts = np.bincount(labels, minlength=classes)
     present = int((counts > 0).sum())
     return tuple(len(labels) / (present * int(n)) if n else 0.0 for n in counts)
+
+
+def target_scale(labels: NDArray, model: Model, loss: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each of K targets (N, K); nothing where they are not to be standardised.
+
+    A network whose last layer has no activation can reach any number, and learns targets of any size alike when they
+    are standardised. Behind another last layer, such as a sigmoid, they stay as they are. A target that is the same
+    for all images has the deviation 1. The sums are exact: no order of the images changes them.
+    """
+    if loss != "mse" or not model.nodes or model.nodes[-1].layer.kind != "dense":
+        return (), ()
+    means, deviations = [], []
+    for column in labels.reshape(len(labels), -1).T.astype(np.float64).tolist():
+        mean = math.fsum(column) / len(column)
+        means.append(mean)
+        deviations.append(
+            math.sqrt(math.fsum((value - mean) * (value - mean) for value in column) / len(column)) or 1.0
+        )
+    # numbers beyond float32 end the training with its own message
+    return (tuple(means), tuple(deviations)) if all(map(math.isfinite, deviations)) else ((), ())
