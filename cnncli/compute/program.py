@@ -118,6 +118,8 @@ class Program:
     _tables: tuple[np.ndarray, np.ndarray, np.ndarray] = field(init=False, repr=False)
     _team: Team = field(init=False, repr=False)
     _keep: list[np.ndarray] = field(init=False, repr=False)
+    _places: tuple[int, int, int] = field(init=False, repr=False)
+    _is_shared: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         calls: list[tuple[int, int]] = []
@@ -142,12 +144,14 @@ class Program:
             np.array(table, np.int64).reshape(-1, width) for table, width in shaped
         )
         self._tables = call_table, sequence_table, phase_table
+        self._places = call_table.ctypes.data, sequence_table.ctypes.data, phase_table.ctypes.data
+        self._is_shared = any(tasks > 1 for *_, tasks in phases)
         self._team = team_of(self.threads)
 
     def run(self) -> bool:
         """Run every phase once; return whether it came to the end, or was cancelled."""
         whole_from = len(self.phases) if self.whole_from is None else self.whole_from
-        return self._team.run(*self._tables, whole_from)
+        return self._team.run(*self._places, len(self.phases), whole_from, is_shared=self._is_shared)
 
     def cancel(self) -> None:
         """End a run that is going on as soon as the kernels at work are done; from any thread."""

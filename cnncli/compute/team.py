@@ -48,6 +48,7 @@ class Team:
         raw = np.zeros(STATE_SIZE + 8, np.int64)
         start = (-raw.ctypes.data % 64) // 8
         self._state = raw[start : start + STATE_SIZE]
+        self._place = self._state.ctypes.data
         self._turn = threading.Lock()
         self._bell = threading.Condition()
         self._is_running = False
@@ -59,21 +60,24 @@ class Team:
             self._followers.append(follower)
             follower.start()
 
-    def run(self, calls: np.ndarray, sequences: np.ndarray, phases: np.ndarray, whole_from: int) -> bool:
-        """Run every phase once; the tables are those of a Program, int64 and C-contiguous.
+    def run(
+        self, calls: int, sequences: int, phases: int, phase_count: int, whole_from: int, *, is_shared: bool
+    ) -> bool:
+        """Run every phase once; the tables of a Program are given by their addresses.
 
-        Returns whether all was done: `cancel` ends a run early, unless it has come to phase `whole_from`.
+        Followers that sleep are woken only if `is_shared`: a phase has more than one task. Returns whether all was
+        done: `cancel` ends a run early, unless it has come to phase `whole_from`.
         """
         with self._turn:
             if len(self._followers) < self._threads - 1:  # in a forked child
                 self._start_followers()
             try:
-                # under the lock: a follower either sees the run and polls again, or sleeps already and is woken
-                with self._bell:
-                    self._is_running = True
-                    self._bell.notify_all()
-                places = (table.ctypes.data for table in (self._state, calls, sequences, phases))
-                is_whole = bool(self._lead(*places, len(phases), whole_from))
+                if is_shared and self._followers:
+                    # under the lock: a follower either sees the run and polls again, or sleeps already and is woken
+                    with self._bell:
+                        self._is_running = True
+                        self._bell.notify_all()
+                is_whole = bool(self._lead(self._place, calls, sequences, phases, phase_count, whole_from))
             finally:
                 self._is_running = False
             if not is_whole:

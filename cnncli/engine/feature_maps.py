@@ -66,6 +66,7 @@ def _copy(graph: Graph, value: Value, rows: np.ndarray) -> None:
     flat = graph.reshaped(value, (prod(value.shape),)) if len(value.shape) > 1 else value
 
     def emit(b: Bound) -> list[Op]:
-        return [Op("losses.value_rows", {"z": b.reads[0].operand, "rows": Operand(rows), "classes": flat.shape[0]})]
+        places = {"z": b.reads[0].operand, "rows": Operand(rows)}
+        return [Op("losses.value_rows", places | {"classes": flat.shape[0], "lanes": LANES})]
 
     graph.step("copy", [flat], [], emit)

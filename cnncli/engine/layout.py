@@ -10,13 +10,14 @@ import numpy as np
 from cnncli.compute.arguments import Operand
 from cnncli.compute.host import LANES
 from cnncli.compute.program import Op
+from cnncli.engine.few.channel_lanes import NotForFewError
 from cnncli.engine.losses import LOSSES, PLAIN, Objective, Targets, loss_name, record_answers, record_loss
 from cnncli.engine.memory import Memory
 from cnncli.engine.plan import BoundPlan, Plan, Signals
 from cnncli.engine.record import Record, record
 from cnncli.engine.update import Update
 from cnncli.engine.weights import Weights
-from cnncli.layers.recording import Bound, Graph, Step, Value
+from cnncli.layers.recording import Bound, Graph, Step, Value, lanewise
 from cnncli.model import Model
 from cnncli.optim.optimizers import Recipe
 
@@ -75,7 +76,7 @@ class Layout:
         unused = Operand(self.memory.zeros(threads * LANES * classes), worker_step=LANES * classes)
         self.rows = self.memory.zeros(blocks * LANES * classes if LOSSES[self.loss].has_rows else 0)
         self.logits = self.memory.zeros(blocks * LANES * classes)
-        answers = record_answers(
+        self._answers = answers = record_answers(
             self.loss, *(Operand(rows, task_step=LANES * classes) for rows in (self.probs, self.logits))
         )
         self.answer = self._bound(is_training=False, loss=answers)
@@ -105,9 +106,34 @@ class Layout:
 
     def _bound(self, *, is_training: bool, loss: Callable[[Graph, Value, Value], None]) -> BoundPlan:
         """Return the network between the images and what `loss` records, in memory."""
+        return self.bind(self._recorded(self.blocks, is_training=is_training, loss=loss))
+
+    def _recorded(self, blocks: int, *, is_training: bool, loss: Callable[[Graph, Value, Value], None]) -> Record:
         fused = bool(self.model.nodes) and self.model.nodes[-1].layer.loss == self.loss
-        recorded = record(self.model, blocks=self.blocks, is_training=is_training, loss=loss, fused_activation=fused)
-        return self.bind(recorded)
+        return record(self.model, blocks=blocks, is_training=is_training, loss=loss, fused_activation=fused)
+
+    def bind_few(self) -> BoundPlan | None:
+        """Return the prediction of the one image at picks[0], its answer in the first row; more memory is taken.
+
+        None where a layer can be done for LANES images only.
+        """
+        channels, height, width = self.model.input_shape
+        if channels * height * width < LANES:  # so few numbers are scaled with another rounding
+            return None
+        recorded = self._recorded(1, is_training=False, loss=self._answers)
+        places = {"source": self.source, "scale": self._scale, "shift": self._shift, "picks": self.picks}
+        operands: dict[str, Operand | int] = {name: Operand(array) for name, array in places.items()}
+        operands |= {"scratch": Operand(self._scratch, worker_step=LANES * LANES), "channels": channels}
+
+        def emit(b: Bound) -> list[Op]:
+            return [Op("few.maps.gather_image", {"x": b.writes[0], **operands})]
+
+        recorded.graph.steps.insert(0, Step("images", (), (recorded.input,), emit, few=lanewise))
+        try:
+            plan = Plan(recorded, self.threads, self.dtype, is_few=True)
+        except NotForFewError:
+            return None
+        return plan.bind(self.memory, self.weights, self.signals)
 
     def bind(self, recorded: Record) -> BoundPlan:
         """Return what was recorded of this network, in the memory of this layout, with the images in front."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cnncli.compute.arguments import Operand
+from cnncli.compute.host import LANES
 from cnncli.compute.program import Op
 from cnncli.errors import InvalidInputError, UsageError
 from cnncli.layers.recording import Bound, Graph, Value
@@ -153,13 +154,15 @@ def record_answers(name: str, answers: Operand, logits: Operand) -> Callable[[Gr
     loss = LOSSES[name]
 
     def recorder(graph: Graph, source: Value, _: Value) -> None:
-        def emit(b: Bound) -> list[Op]:
-            z, classes = b.reads[0].operand, b.reads[0].shape[0]
-            return [
-                Op(kernel, {"z": z, "rows": rows, "classes": classes})
+        classes = source.shape[0]
+
+        def emitter(lanes: int) -> Callable[[Bound], list[Op]]:
+            return lambda b: [
+                Op(kernel, {"z": b.reads[0].operand, "rows": rows, "classes": classes, "lanes": lanes})
                 for kernel, rows in ((loss.answer, answers), ("losses.value_rows", logits))
             ]
 
-        graph.step("answers", [source], [], emit)
+        # the channels of one image follow each other as those of a single lane would
+        graph.step("answers", [source], [], emitter(LANES), few=lambda step: (replace(step, emit=emitter(1)),))
 
     return recorder

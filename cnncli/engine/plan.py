@@ -15,6 +15,7 @@ import numpy as np
 from cnncli.compute.arguments import Operand, Partial
 from cnncli.compute.host import LANES
 from cnncli.compute.program import Op, OpSequence
+from cnncli.engine.few.channel_lanes import channels_in_lanes
 from cnncli.engine.memory import Memory
 from cnncli.engine.placement import (
     Phase,
@@ -62,13 +63,18 @@ class Plan:
     dtype : str
     is_stepwise : bool
         Every step of blocks has a phase of its own, so that each can be run by itself.
+    is_few : bool
+        A block is one image, whose channels lie in the lanes.
     """
 
-    def __init__(self, record: Record, threads: int, dtype: str, *, is_stepwise: bool = False) -> None:
+    def __init__(
+        self, record: Record, threads: int, dtype: str, *, is_stepwise: bool = False, is_few: bool = False
+    ) -> None:
         graph = record.graph
         self.threads, self.dtype, self.blocks = threads, np.dtype(dtype), graph.blocks
         self.together = -(-graph.blocks // graph.groups)
-        steps = rewritten(graph.steps, TRAINING if graph.is_training else PREDICTING)
+        rewrites = TRAINING if graph.is_training else PREDICTING
+        steps = rewritten(graph.steps, (*rewrites, channels_in_lanes) if is_few else rewrites)
         require_halos(steps)
         steps = share_memory(steps)
         self.updates = [step for step in steps if step.is_update]
@@ -76,7 +82,8 @@ class Plan:
         self.prologue, steps = _split_prologue(steps) if not graph.is_training else ([], steps)
         self.phases = phases_of(steps)
         # where blocks are fewer than threads, a block is shared out: layer by layer instead of block by block
-        self.parts = -(-2 * threads // self.tasks) if self.tasks < threads and _is_worth_sharing(record) else 1
+        is_shared = self.tasks < threads and _is_worth_sharing(record, 1 if is_few else LANES)
+        self.parts = -(-2 * threads // self.tasks) if is_shared else 1
         if self.parts > 1 or is_stepwise:
             self.phases = one_step_each(self.phases)
         self.placement = place(self.phases, self.blocks, LANES)
@@ -127,9 +134,9 @@ class Plan:
         return table.per == "group" and self.together >= self.blocks and bool(table.gradient)
 
 
-def _is_worth_sharing(record: Record) -> bool:
-    """Return whether the steps of a block take long enough to wait for each other after every one."""
-    return record.macs * LANES > SHARED_MACS * len(record.graph.steps)
+def _is_worth_sharing(record: Record, images: int) -> bool:
+    """Return whether the steps of a block of images take long enough to wait for each other after every one."""
+    return record.macs * images > SHARED_MACS * len(record.graph.steps)
 
 
 def _padded(size: int) -> int:

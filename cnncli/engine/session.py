@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 
 import numpy as np
 
 from cnncli.compute.program import Program
+from cnncli.compute.team import team_of
+from cnncli.engine.few.changes import Prepared, Watched, run_whole
+from cnncli.engine.few.images import FewImages
 from cnncli.engine.layout import Layout
 from cnncli.engine.losses import LOSSES, PLAIN, Objective
 from cnncli.engine.update import Update, recipe_of
@@ -96,21 +100,35 @@ class Session:
         is_scaled = layout.loss == "mse" and bool(objective.target_std)
         self._target_scale = tuple(map(np.array, (objective.target_mean, objective.target_std))) if is_scaled else None
         layout.normalise(mean, std)
+        self._watched = Watched()
         self.parameters[:] = initial_values(model.slots, seed)
         self.statistics[:] = initial_values(model.state_slots, seed)
-        self._prepare = Program([*layout.answer.prologue, *layout.test.prologue], threads, dtype)
-        self._answer = Program(layout.answer.phases, threads, dtype)
-        self._test = Program(layout.test.phases, threads, dtype)
+        self._few = FewImages(layout, self._watched)
         self._train: Program | None = None
         if layout.training is not None and layout.update is not None:
             phases = [*layout.training.phases, *([one] for one in layout.update.before)]
             last = [layout.update.sequence, *layout.training.updates]
             self._train = Program([*phases, last], threads, dtype, whole_from=len(phases))
 
+    # made, and their kernels compiled, when they are first needed: a prediction of one image needs none of them
+
+    @cached_property
+    def _prepare(self) -> Prepared:
+        prologue = [*self._layout.answer.prologue, *self._layout.test.prologue]
+        return Prepared(Program(prologue, self.threads, self._layout.dtype), self._watched)
+
+    @cached_property
+    def _answer(self) -> Program:
+        return Program(self._layout.answer.phases, self.threads, self._layout.dtype)
+
+    @cached_property
+    def _test(self) -> Program:
+        return Program(self._layout.test.phases, self.threads, self._layout.dtype)
+
     @property
     def parameters(self) -> np.ndarray:
         """The flat vector of trainable parameters, in the order of ``model.slots``; assign in place."""
-        return self._layout.weights.values[: self.model.parameter_count]
+        return self._watched.lend(self._layout.weights.values[: self.model.parameter_count])
 
     @property
     def gradients(self) -> np.ndarray:
@@ -124,12 +142,12 @@ class Session:
 
     def named(self) -> dict[str, np.ndarray]:
         """Return views of parameters and running statistics by name, as in ``conv1/weight`` and ``bn1/mean``."""
-        return self._layout.weights.named()
+        return {name: self._watched.lend(array) for name, array in self._layout.weights.named().items()}
 
     @property
     def statistics(self) -> np.ndarray:
         """The flat vector of running means and variances, in the order of ``model.state_slots``; assign in place."""
-        return self._layout.weights.statistics[: self.model.non_trainable_count]
+        return self._watched.lend(self._layout.weights.statistics[: self.model.non_trainable_count])
 
     def optimizer_state(self) -> dict[str, np.ndarray]:
         """Return copies of the optimizer's vectors and its step counter."""
@@ -181,6 +199,7 @@ class Session:
         text = f"{self.seed} {key[0]} {key[1]}".encode()
         self._layout.signals.key[0] = int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
         self._optimizer.begin(lr)
+        self._watched.changed()
         if not self._train.run():
             self._optimizer.undo()
             raise CancelledError
@@ -201,11 +220,18 @@ class Session:
         """
         chosen = np.arange(len(images)) if indices is None else indices
         answers, logits = self._rows(len(chosen))
-        _whole(self._prepare)
-        for first in range(0, len(chosen), self.batch_size):
-            count = self._load(images, chosen[first : first + self.batch_size])
-            _whole(self._answer)
-            self._copy_rows(answers, logits, slice(first, first + count))
+        first, count = 0, len(chosen)
+        while first < count:
+            last = min(first + self.batch_size, count)
+            if self._few.serves(last - first, is_all=last - first == count):
+                self._load(images, chosen[first:last])
+                self._few.answer(chosen[first:last], answers[first:last], logits[first:last])
+            else:
+                self._prepare.bring_up_to_date()
+                self._load(images, chosen[first:last])
+                run_whole(self._answer)
+                self._copy_rows(answers, logits, slice(first, last))
+            first = last
         return answers, logits
 
     def examine(self, images: np.ndarray, labels: np.ndarray) -> Examined:
@@ -218,12 +244,12 @@ class Session:
             raise ValueError("there are no images to evaluate")
         count, layout = len(images), self._layout
         found = Examined(np.empty(count), np.empty(count, np.int64), *self._rows(count))
-        _whole(self._prepare)
+        self._prepare.bring_up_to_date()
         for first in range(0, count, self.batch_size):
             chosen = np.arange(first, min(first + self.batch_size, count))
             part = slice(first, first + self._load(images, chosen))
             self._set_labels(labels[chosen])
-            _whole(self._test)
+            run_whole(self._test)
             found.losses[part] = layout.losses[: len(chosen)]
             found.hits[part] = layout.hits[: len(chosen)]
             self._copy_rows(found.answers, found.logits, part)
@@ -251,7 +277,7 @@ class Session:
 
     def cancel(self) -> None:
         """End what is running: it raises `CancelledError`, unless it is about to end; from any thread."""
-        self._answer.cancel()
+        team_of(self.threads).cancel()
 
     def _set_labels(self, labels: np.ndarray) -> None:
         classes, layout = self.model.output_shape[0], self._layout
@@ -288,8 +314,3 @@ class Session:
         self._layout.picks[count:] = indices[-1]
         self._layout.signals.count[0] = count
         return count
-
-
-def _whole(program: Program) -> None:
-    if not program.run():
-        raise CancelledError

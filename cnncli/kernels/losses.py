@@ -17,15 +17,15 @@ from cnncli.kernels.simd.vectors import LANES
 
 
 @kernel
-def softmax_rows(z: Reals, rows: Reals, classes: int, real: Real) -> None:
-    """Write rows[lane, k] = exp(z[k] - max z) / sum of them."""
-    for lane in range(LANES):
+def softmax_rows(z: Reals, rows: Reals, classes: int, lanes: int, real: Real) -> None:
+    """Write rows[lane, k] = exp(z[k] - max z) / sum of them, z[k] in so many lanes."""
+    for lane in range(lanes):
         largest = z[lane]
         for k in range(1, classes):
-            largest = max(largest, z[k * LANES + lane])
+            largest = max(largest, z[k * lanes + lane])
         total = type(real)(0)
         for k in range(classes):
-            power = math.exp(z[k * LANES + lane] - largest)
+            power = math.exp(z[k * lanes + lane] - largest)
             rows[lane * classes + k] = power
             total += power
         for k in range(classes):
@@ -33,22 +33,22 @@ def softmax_rows(z: Reals, rows: Reals, classes: int, real: Real) -> None:
 
 
 @kernel
-def sigmoid_rows(z: Reals, rows: Reals, classes: int, real: Real) -> None:
+def sigmoid_rows(z: Reals, rows: Reals, classes: int, lanes: int, real: Real) -> None:
     """Write rows[lane, k] = 1 / (1 + exp(-z[k])), by way of exp(-|z[k]|), which cannot overflow."""
     one = type(real)(1)
-    for lane in range(LANES):
+    for lane in range(lanes):
         for k in range(classes):
-            logit = z[k * LANES + lane]
+            logit = z[k * lanes + lane]
             power = math.exp(-abs(logit))
             rows[lane * classes + k] = (one if logit >= 0 else power) / (one + power)
 
 
 @kernel
-def value_rows(z: Reals, rows: Reals, classes: int) -> None:
+def value_rows(z: Reals, rows: Reals, classes: int, lanes: int) -> None:
     """Write rows[lane, k] = z[k]."""
-    for lane in range(LANES):
+    for lane in range(lanes):
         for k in range(classes):
-            rows[lane * classes + k] = z[k * LANES + lane]
+            rows[lane * classes + k] = z[k * lanes + lane]
 
 
 @kernel

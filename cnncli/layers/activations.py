@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from cnncli.kernels.activation_table import ACTIVATIONS
 from cnncli.layers.base import Example, Layer, Option, Param
-from cnncli.layers.recording import LIMITS
+from cnncli.layers.recording import LIMITS, lanewise
 from cnncli.shapes import Shape
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ class Activation(Layer):
             operands = {"x": b.reads[0], "y": b.writes[0], "setting": self._setting(b)}
             return [Op(f"activation.{self.kind}_forward", operands)]
 
-        g.step("forward", xs, [y], emit, in_place=[0], epilogue=self.kind if self.kind in LIMITS else "")
+        few = None if ACTIVATIONS[self.kind].setting_gradient else lanewise  # what is learned is one number per channel
+        epilogue = self.kind if self.kind in LIMITS else ""
+        g.step("forward", xs, [y], emit, in_place=[0], epilogue=epilogue, few=few)
         return y
 
     def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:

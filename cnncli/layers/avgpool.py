@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from cnncli.layers.base import Example, Layer, Option, require_image
 from cnncli.layers.pooling import Pool2D
+from cnncli.layers.recording import lanewise
 from cnncli.shapes import Pair, Shape, pair_text
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class AvgPool2D(Pool2D, kind="avgpool", can_run=True):
     def forward(self, g: Graph, xs: tuple[Value, ...]) -> Value:
         """Record the step that fills y."""
         y = g.value(self.out_shape(xs[0].shape))
-        g.step("forward", xs, [y], lambda b: average(b, self.kernel_window()))
+        g.step("forward", xs, [y], lambda b: average(b, self.kernel_window()), few=lanewise)
         return y
 
     def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:
@@ -97,7 +98,7 @@ class AdaptiveAvgPool2D(Layer, can_run=True):
 
             return [Op("pool2d.adaptive_average_forward", {"x": b.reads[0], "y": b.writes[0]})]
 
-        g.step("forward", xs, [y], emit)
+        g.step("forward", xs, [y], emit, few=lanewise)
         return y
 
     def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:

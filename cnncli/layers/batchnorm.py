@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
@@ -129,9 +129,16 @@ class BatchNorm(Layer, kind="batchnorm", can_run=True):
             operands = {"x": b.reads[0], "y": b.writes[0], "scale": b.tables[scale], "shift": b.tables[shift]}
             return [Op("norms.batchnorm.affine", operands | b.limits)]
 
+        def emit_few(b: Bound) -> list[Op]:
+            from cnncli.compute.program import Op
+
+            operands = {"x": b.reads[0], "y": b.writes[0], "scale": b.tables[scale], "shift": b.tables[shift]}
+            shape = b.writes[0].shape
+            return [Op("few.maps.affine", operands | b.limits, most_parts=shape[0] * shape[1])]
+
         g.step("scale and shift", [], [], prepare, tables_written=[scale, shift], scope=Scope.BATCH)
         g.step("forward", [x], [y], emit, tables_read=[scale, shift], in_place=[0], epilogues=[*LIMITS],
-               epilogue="scale_shift")  # fmt: skip
+               epilogue="scale_shift", few=lambda step: (replace(step, emit=emit_few),))  # fmt: skip
         return y
 
     def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:

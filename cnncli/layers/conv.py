@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cnncli.errors import ShapeError
 from cnncli.layers.base import MAX_KERNEL, Example, Layer, Option, Param, Window, pads_text
 from cnncli.layers.convolution import ConvLoops
+from cnncli.layers.few import Contraction
 from cnncli.layers.packed import Packed
 from cnncli.layers.recording import Scope, Step, Table
 from cnncli.layers.windows import DILATION, PADDING, ROUND, STRIDE, round_up, slide, with_pads
@@ -134,6 +135,7 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
             g.steps.append(weights)
             step = self._prepared(g, faster, x, y, weights.tables_written[0])
             step.folded = lambda scale, shift: self._folded_prepared(step, faster, loops, scale, shift)
+            step.few = self._few(x.shape)
             return y
 
         def emit(b: Bound) -> list[Op]:
@@ -142,7 +144,19 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
 
         step = g.step("forward", [x], [y], emit, halos=[self.padding], epilogues=["relu"], is_parallel=True)
         step.folded = lambda scale, shift: self._folded(step, loops, scale, shift)
+        step.few = self._few(x.shape)
         return y
+
+    def _few(self, x: Shape) -> Contraction | None:
+        """Return what predicts one image at a time; with groups only the depthwise convolution."""
+        faster, method = self._faster(x), "direct"
+        if faster is not None:
+            method = "winograd" if isinstance(faster, Winograd) else "packed"
+        elif self.groups > 1:
+            if not self.groups == x[0] == self.filters:
+                return None
+            method = "depthwise"
+        return Contraction(method, self.window(), x, self.out_shape(x), self.bias)
 
     def _prepared(self, g: Graph, faster: Winograd | Packed, x: Value, y: Value, weights: Table) -> Step:
         """Record the forward pass with prepared weights."""
@@ -167,7 +181,8 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
         def emit(b: Bound) -> list[Op]:
             return faster.correlate(b, b.tables[table], b.tables[bias], has_bias=True, relu="relu" in b.absorbed)
 
-        return [before, weights, replace(step, emit=emit, tables_read=(table, bias), folded=None)]
+        few = replace(step.few, weight=weight, bias=bias) if isinstance(step.few, Contraction) else None
+        return [before, weights, replace(step, emit=emit, tables_read=(table, bias), folded=None, few=few)]
 
     def _folded(self, step: Step, loops: ConvLoops, scale: Table, shift: Table) -> list[Step]:
         """Return the step with scaled weights, after one that scales them."""
@@ -176,7 +191,8 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
         def emit(b: Bound) -> list[Op]:
             return loops.forward(b.reads[0], b.writes[0], b.tables[weight], b.tables[bias], True, "relu" in b.absorbed)
 
-        return [before, replace(step, emit=emit, tables_read=(weight, bias), folded=None)]
+        few = replace(step.few, weight=weight, bias=bias) if isinstance(step.few, Contraction) else None
+        return [before, replace(step, emit=emit, tables_read=(weight, bias), folded=None, few=few)]
 
     def _scaled_weights(self, step: Step, loops: ConvLoops, scale: Table, shift: Table) -> tuple[Step, Table, Table]:
         """Return the step that scales the weights for `step`, and the tables that it writes: weight and bias."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cnncli.errors import ShapeError
-from cnncli.layers.base import Example, Layer, Option, Param
+from cnncli.layers.base import Example, Layer, Option, Param, Window
 from cnncli.layers.conv import BIAS, INIT
+from cnncli.layers.few import Contraction
 from cnncli.layers.recording import Scope, Table
 from cnncli.shapes import Shape, format_hwc
 
@@ -85,7 +86,9 @@ class Dense(Layer, kind="dense", can_run=True):
             nest = nest._replace(bias_row=int(self.bias), relu=int("relu" in b.absorbed))
             return [_contract(b.weights["weight"], b.reads[0], b.writes[0], bias, nest)]
 
-        g.step("forward", [x], [y], emit, epilogues=["relu"])
+        window = Window((1, 1), (1, 1), (0, 0, 0, 0))
+        few = Contraction("direct", window, x.shape, y.shape, self.bias)
+        g.step("forward", [x], [y], emit, epilogues=["relu"], few=few)
         return y
 
     def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from cnncli.layers.avgpool import average, average_gradient
 from cnncli.layers.base import Example, Layer, Option, require_image
 from cnncli.layers.maxpool import largest, largest_gradient
+from cnncli.layers.recording import lanewise
 from cnncli.shapes import Shape
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class GlobalAvgPool2D(GlobalPool2D, kind="globalavgpool", can_run=True):
     def forward(self, g: Graph, xs: tuple[Value, ...]) -> Value:
         """Record the step that fills y."""
         y = g.value(self.out_shape(xs[0].shape))
-        g.step("forward", xs, [y], lambda b: average(b, whole(xs[0].shape)))
+        g.step("forward", xs, [y], lambda b: average(b, whole(xs[0].shape)), few=lanewise)
         return y
 
     def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:
@@ -73,7 +74,7 @@ class GlobalMaxPool2D(GlobalPool2D, kind="globalmaxpool", can_run=True):
     def forward(self, g: Graph, xs: tuple[Value, ...]) -> Value:
         """Record the step that fills y."""
         y = g.value(self.out_shape(xs[0].shape))
-        g.step("forward", xs, [y], lambda b: largest(b, whole(xs[0].shape)))
+        g.step("forward", xs, [y], lambda b: largest(b, whole(xs[0].shape)), few=lanewise)
         return y
 
     def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from cnncli.errors import ShapeError
 from cnncli.layers.base import Example, Layer
+from cnncli.layers.recording import lanewise
 from cnncli.shapes import Shape, format_hwc
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _product(g: Graph, a: Value, b: Value, shape: Shape, name: str) -> Value:
         kernel = "broadcast.product_sum" if is_sum else "broadcast.product"
         return [Op(kernel, {"a": bound.reads[0], "b": bound.reads[1], "y": bound.writes[0]})]
 
-    g.step(name, [a, b], [y], emit, in_place=[] if is_sum else [0, 1])
+    g.step(name, [a, b], [y], emit, in_place=[] if is_sum else [0, 1], few=lanewise)
     return y
 
 
@@ -131,7 +132,7 @@ class Concat(Layer, kind="concat", can_run=True):
             return [Op("elementwise.copy", {"x": b.reads[0], "y": b.writes[0]})]
 
         for x in xs:
-            g.step("copy", [x], [g.part(y, channel, x.shape)], emit, is_copy=True)
+            g.step("copy", [x], [g.part(y, channel, x.shape)], emit, is_copy=True, few=lanewise)
             channel += x.shape[0]
         return y
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from cnncli.layers.pooling import Pool2D
+from cnncli.layers.recording import lanewise
 
 if TYPE_CHECKING:
     from cnncli.compute.arguments import Window
@@ -27,7 +28,7 @@ class MaxPool2D(Pool2D, kind="maxpool", can_run=True):
     def forward(self, g: Graph, xs: tuple[Value, ...]) -> Value:
         """Record the step that fills y."""
         y = g.value(self.out_shape(xs[0].shape))
-        g.step("forward", xs, [y], lambda b: largest(b, self.kernel_window()))
+        g.step("forward", xs, [y], lambda b: largest(b, self.kernel_window()), few=lanewise)
         return y
 
     def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from cnncli.errors import ShapeError
 from cnncli.layers.base import MAX_PADDING, Example, Layer, Option, Window, pads_text, require_image
+from cnncli.layers.recording import lanewise
 from cnncli.shapes import Pads, Shape, format_hwc
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Shift2D(Layer):
     def forward(self, g: Graph, xs: tuple[Value, ...]) -> Value:
         """Record the step that fills y."""
         y = g.value(self.out_shape(xs[0].shape))
-        g.step("forward", xs, [y], lambda b: _moved(b, *self.before))
+        g.step("forward", xs, [y], lambda b: _moved(b, *self.before), few=lanewise)
         return y
 
     def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:

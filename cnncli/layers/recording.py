@@ -8,7 +8,7 @@ engine rewrites the list of steps, lays out memory, and only then asks each step
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -204,6 +204,9 @@ class Step:
         The ops of `emit` neither read nor write what another one of them writes.
     folded : callable, optional
         ``folded(scale, shift)`` returns the steps that do this one's work with results scaled and shifted per channel.
+    few : callable, optional
+        ``few(step)`` returns the steps that do the work of `step`, this one after all rewrites, on one image whose
+        channels lie in the lanes (C / LANES, H, W, LANES), with the same bits; none where that is not possible.
     """
 
     name: str
@@ -225,6 +228,12 @@ class Step:
     is_parallel: bool = False
     absorbed: tuple[str, ...] = ()
     folded: Callable[[Table, Table], Sequence[Step]] | None = None
+    few: Callable[[Step], Sequence[Step]] | None = None
+
+
+def lanewise(step: Step) -> Sequence[Step]:
+    """Return a step that does the same to every lane, whatever that holds: it serves few images as it is."""
+    return (step,)
 
 
 @dataclass
@@ -272,6 +281,7 @@ class Graph:
         tasks: int = 1,
         is_update: bool = False,
         is_parallel: bool = False,
+        few: Callable[[Step], Sequence[Step]] | None = None,
     ) -> Step:
         """Record a step, see `Step`."""
         step = Step(
@@ -292,6 +302,7 @@ class Graph:
             is_update,
             self.node,
             is_parallel,
+            few=few,
         )
         self.steps.append(step)
         return step
@@ -314,19 +325,27 @@ class Graph:
             operands = {"a": bound.reads[0], "b": bound.reads[1], "y": bound.writes[0]}
             return [Op("elementwise.add", operands | bound.limits)]
 
-        self.step(name, [a, b], [y], emit, in_place=(0, 1), epilogues=[*LIMITS], epilogue="add")
+        self.step(name, [a, b], [y], emit, in_place=(0, 1), epilogues=[*LIMITS], epilogue="add", few=lanewise)
         return y
 
     def reshaped(self, x: Value, shape: Shape, name: str = "reshape") -> Value:
         """Return the numbers of `x` in the same order in another shape; costs nothing where no halo is in the way."""
         y = self.value(shape)
+        channels = {"channels": x.image[0], "y_channels": y.image[0]}
 
         def emit(b: Bound) -> list[Op]:
             from cnncli.compute.program import Op
 
             return [Op("elementwise.reshape", {"x": b.reads[0], "y": b.writes[0]})]
 
-        self.step(name, [x], [y], emit, is_view=True)
+        def emit_few(b: Bound) -> list[Op]:
+            from cnncli.compute.program import Op
+
+            return [Op("few.maps.reshape", {"x": b.reads[0], "y": b.writes[0], **channels})]
+
+        is_same = x.image == y.image
+        few = lanewise if is_same else lambda step: (replace(step, emit=emit_few, is_view=False),)
+        self.step(name, [x], [y], emit, is_view=True, few=few)
         return y
 
     def parameter_gradient(self, name: str, size: int) -> Table:

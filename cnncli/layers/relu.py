@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from cnncli.layers.base import Layer
+from cnncli.layers.recording import lanewise
 
 if TYPE_CHECKING:
     from cnncli.compute.program import Op
@@ -28,7 +29,7 @@ class ReLU(Layer, kind="relu", can_run=True):
 
             return [Op("elementwise.relu_forward", {"x": b.reads[0], "y": b.writes[0]})]
 
-        g.step("forward", xs, [y], emit, in_place=[0], epilogue="relu")
+        g.step("forward", xs, [y], emit, in_place=[0], epilogue="relu", few=lanewise)
         return y
 
     def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from cnncli.layers.base import Example, Layer, Option, require_image
+from cnncli.layers.recording import lanewise
 from cnncli.shapes import Pair, Shape, pair_text
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Upsample2D(Layer, kind="upsample", can_run=True):
             rows, columns = self.factor
             return [Op("spatial.repeat", {"x": b.reads[0], "y": b.writes[0], "rows": rows, "columns": columns})]
 
-        g.step("forward", xs, [y], emit)
+        g.step("forward", xs, [y], emit, few=lanewise)
         return y
 
     def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from graph_models import graphs
 from hypothesis import given, settings
-from small_networks import NETWORKS, build
+from small_networks import MANY_KINDS, NETWORKS, build
 
 from cnncli.engine import memory, placement, plan, record
 from cnncli.engine.session import Session
@@ -80,6 +80,19 @@ def test_wide_layers():
     layers = ("- conv: {filters: 72, kernel: 3, padding: same, activation: relu}", "- conv: {filters: 80, kernel: 3}",
               "- maxpool: 2", "- flatten", "- dense: classes")  # fmt: skip
     exercise(build([10, 10, 3], *layers), count=100, batch_size=100)
+
+
+def test_few_images():
+    model = build(*MANY_KINDS)
+    images = np.random.default_rng(0).integers(0, 256, (3, 13, 11, 3), dtype=np.uint8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "SHARED_MACS", -1)
+        patch.setattr(placement, "APART_BYTES", 0)
+        session = Session(model, batch_size=16, threads=2)
+        zones = len(ZONES)
+        session.predict(images)
+    assert len(ZONES) > zones
+    check_guards()
 
 
 def test_activations():

@@ -39,7 +39,7 @@ def lanes(values):
 
 def probabilities(logits):
     result = np.zeros((LANES, len(logits)))
-    run("losses.softmax_rows", z=lanes(logits), rows=result, classes=len(logits))
+    run("losses.softmax_rows", z=lanes(logits), rows=result, classes=len(logits), lanes=LANES)
     return result[0]
 
 

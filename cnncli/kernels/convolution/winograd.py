@@ -40,7 +40,7 @@ def _results(four: Any) -> Any:
 
 
 @numba.njit(error_model="numpy")
-def _taps(a: Any, b: Any, c: Any, half: Any) -> Any:
+def taps3(a: Any, b: Any, c: Any, half: Any) -> Any:
     """Return G applied to three vectors."""
     outer = vmul(half, vadd(a, c))
     middle = vmul(half, b)
@@ -61,7 +61,8 @@ def _load4(p: Any, step: Any) -> Any:
 
 
 @numba.njit(error_model="numpy")
-def _store4(p: Any, step: Any, vectors: Any) -> None:
+def store4(p: Any, step: Any, vectors: Any) -> None:
+    """Write four vectors, `step` apart."""
     vstore(p, 0, vectors[0])
     vstore(p, step, vectors[1])
     vstore(p, 2 * step, vectors[2])
@@ -75,14 +76,14 @@ def _input_tile(x: Any, row_step: Any, v: Any, step: Any) -> None:
     a1, b1, c1, d1 = _pixels(_load4(offset(x, LANES), row_step))
     a2, b2, c2, d2 = _pixels(_load4(offset(x, 2 * LANES), row_step))
     a3, b3, c3, d3 = _pixels(_load4(offset(x, 3 * LANES), row_step))
-    _store4(v, step, _pixels((a0, a1, a2, a3)))
-    _store4(offset(v, 4 * step), step, _pixels((b0, b1, b2, b3)))
-    _store4(offset(v, 8 * step), step, _pixels((c0, c1, c2, c3)))
-    _store4(offset(v, 12 * step), step, _pixels((d0, d1, d2, d3)))
+    store4(v, step, _pixels((a0, a1, a2, a3)))
+    store4(offset(v, 4 * step), step, _pixels((b0, b1, b2, b3)))
+    store4(offset(v, 8 * step), step, _pixels((c0, c1, c2, c3)))
+    store4(offset(v, 12 * step), step, _pixels((d0, d1, d2, d3)))
 
 
 @numba.njit(error_model="numpy")
-def _output_tile(m: Any, step: Any, y: Any, row_step: Any, bias: Any, low: Any, rows: Any, columns: Any) -> None:
+def output_tile(m: Any, step: Any, y: Any, row_step: Any, bias: Any, low: Any, rows: Any, columns: Any) -> None:
     """Write A' m A + bias, at least `low`, of 16 vectors `step` apart: what lies within `rows` and `columns`."""
     a0, b0 = _results(_load4(m, 4 * step))
     a1, b1 = _results(_load4(offset(m, step), 4 * step))
@@ -100,7 +101,7 @@ def _output_tile(m: Any, step: Any, y: Any, row_step: Any, bias: Any, low: Any, 
 
 
 @numba.njit(error_model="numpy")
-def _transform_input(x: Any, corner: Any, v: Any, step: Any, chunk: Any, across: Any, first: Any, count: Any) -> None:
+def transform_input(x: Any, corner: Any, v: Any, step: Any, chunk: Any, across: Any, first: Any, count: Any) -> None:
     """Transform `count` tiles from `first` on of every channel: v[16][channel][chunk]."""
     for c in range(x.channels):
         row, column = first // across, first % across
@@ -123,7 +124,7 @@ def _transform_output(
         shift = vset(bias[k * bias_row])
         for tile in range(count):
             place = k * y.channel_step + 2 * row * y.row_step + 2 * column * LANES
-            _output_tile(
+            output_tile(
                 offset(m, (k * chunk + tile) * LANES), step, offset(y.data, place), y.row_step, shift, low,
                 y.height - 2 * row, y.width - 2 * column,
             )  # fmt: skip
@@ -140,7 +141,7 @@ def correlate(columns: int) -> CompiledKernel:
     round. A task is shared out over chunks of tiles, and where those are few over filters, too.
 
     Each of the 16 sums over channels consists of chains of DEPTH products from 0 on, added one after the other; the
-    transforms add as `_pixels`, `_results` and `_taps` write it, over rows first; the bias is added to the result.
+    transforms add as `_pixels`, `_results` and `taps3` write it, over rows first; the bias is added to the result.
     """
     tile = make_tile(ROWS, columns, adds=True)
 
@@ -164,7 +165,7 @@ def correlate(columns: int) -> CompiledKernel:
             count = min(chunk, tiles - first)
             begin = share * (filters // ROWS) // shares * ROWS
             end = (share + 1) * (filters // ROWS) // shares * ROWS
-            _transform_input(x, corner, scratch, v_step, chunk, across, first, count)
+            transform_input(x, corner, scratch, v_step, chunk, across, first, count)
             for plane in range(16):
                 for c in range(0, x.channels, DEPTH):
                     depth = min(DEPTH, x.channels - c)
@@ -207,13 +208,13 @@ def transform_weights(
                 target[tap * plane + lane] = weight[source] if is_there else real
         w = offset(target, 3 * plane)
         v = offset(target, 6 * plane)
-        a0, b0, c0, d0 = _taps(vload(target, 0), vload(w, 0), vload(v, 0), half)
-        a1, b1, c1, d1 = _taps(vload(target, plane), vload(w, plane), vload(v, plane), half)
-        a2, b2, c2, d2 = _taps(vload(target, 2 * plane), vload(w, 2 * plane), vload(v, 2 * plane), half)
-        _store4(target, plane, _taps(a0, a1, a2, half))
-        _store4(offset(target, 4 * plane), plane, _taps(b0, b1, b2, half))
-        _store4(offset(target, 8 * plane), plane, _taps(c0, c1, c2, half))
-        _store4(offset(target, 12 * plane), plane, _taps(d0, d1, d2, half))
+        a0, b0, c0, d0 = taps3(vload(target, 0), vload(w, 0), vload(v, 0), half)
+        a1, b1, c1, d1 = taps3(vload(target, plane), vload(w, plane), vload(v, plane), half)
+        a2, b2, c2, d2 = taps3(vload(target, 2 * plane), vload(w, 2 * plane), vload(v, 2 * plane), half)
+        store4(target, plane, taps3(a0, a1, a2, half))
+        store4(offset(target, 4 * plane), plane, taps3(b0, b1, b2, half))
+        store4(offset(target, 8 * plane), plane, taps3(c0, c1, c2, half))
+        store4(offset(target, 12 * plane), plane, taps3(d0, d1, d2, half))
 
 
 @numba.njit(error_model="numpy")
@@ -262,10 +263,10 @@ def _transform_pixels(
                     f = _pixel_row(i, offset(p, LANES), x.row_step)
                     g = _pixel_row(i, offset(p, 2 * LANES), x.row_step)
                     h = _pixel_row(i, offset(p, 3 * LANES), x.row_step)
-                    _store4(offset(buffer, lane * LANES), square, _pixels((e, f, g, h)))
+                    store4(offset(buffer, lane * LANES), square, _pixels((e, f, g, h)))
                 else:
                     none = vset(real)
-                    _store4(offset(buffer, lane * LANES), square, (none, none, none, none))
+                    store4(offset(buffer, lane * LANES), square, (none, none, none, none))
             for j in range(4):
                 transpose(offset(buffer, j * square), LANES, offset(target, j * step + tile * LANES * width), width)
             column += 1
@@ -282,7 +283,7 @@ def _transform_gradient(i: Any, dy: Any, d: Any, step: Any, across: Any, first: 
             p = offset(dy.data, k * dy.channel_step + 2 * row * dy.row_step + 2 * column * LANES)
             e = _gradient_row(i, p, dy.row_step)
             f = _gradient_row(i, offset(p, LANES), dy.row_step)
-            _store4(offset(d, k * length + tile * LANES), step, (e, vadd(e, f), vsub(e, f), f))
+            store4(offset(d, k * length + tile * LANES), step, (e, vadd(e, f), vsub(e, f), f))
             column += 1
             if column == across:
                 row, column = row + 1, 0

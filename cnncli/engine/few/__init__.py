@@ -1,0 +1,1 @@
+"""Prediction of few images, one at a time."""
