@@ -27,6 +27,10 @@ UNROLLED = (3, 5)
 STREAMS = 3  # rows that pairs of output rows read for each pair of image rows
 FLOATS, NARROW, WIDE = range(3)  # how a fused tile sums: in float32, in 16-bit or 32-bit integers
 
+#: places in the flags and in the numbers of a fused job
+QUOTIENT, ABSOLUTE, AFFINE, SHIFT, CLOSE, HUGE, LIFT, RESTS, LEAST, MOST, REST_START, REST_UNIT = range(12)
+START, INVERSE, MINUS_DIVISOR, SCALE, OFFSET, WHITE, LIMIT = range(7)
+
 U8, U16, F32, NOTHING = range(4)  # kinds of numbers, in the order of their size
 KINDS = {"uint8": U8, "uint16": U16, "float32": F32}
 STACK, MAGNITUDE, MAXIMUM = range(3)  # how the responses of several filters become one
@@ -114,8 +118,10 @@ class FusedJob(NamedTuple):
     column_step : int
         Bytes between the columns that two taps of a run read.
     numbers, flags : pointer
-        Start, 1/divisor, -divisor, scale, shift, white, white + 0.5; whether there is a quotient, an absolute value, a
-        scale or shift; see `fused_tile` for the rest.
+        Start, 1/divisor, -divisor, scale, shift, white, white + 0.5. Whether there is a quotient, an absolute value, a
+        scale or shift; `shift` and `close` of the weights; whether float32 sums may not fit 32 bits; `lift`, bytes
+        from the weights to what rounding took from them, `least` and `most` of its sums, and as float64 `rest_start`
+        and `rest_unit`.
     rests, rest_span, rest_unit, rest_start, lift : pointer, int, float, float, int
         For 32-bit sums: what rounding took from the weights and the start, in units of `rest_unit`; for each output row
         and unit `rest_span` pairs, one for each element of the row. What was added to the sums so that a shift rounds

@@ -61,6 +61,7 @@ class FusedLayout:
         source, row_index, column_index = map(np.ascontiguousarray, (job.source, job.rows, job.columns))
         kind = code.KINDS[out.dtype.name]
         column_step = job.dilation[1] * channels * element
+        taps = [weights.weights, weights.rests] if weights.arithmetic == code.WIDE else [weights.weights]
         rests = _spread_rests(weights, units, job.dilation[1] * channels)
         record = code.FusedJob(
             source=_address(source), source_row=job.source.shape[1] * channels,
@@ -72,7 +73,7 @@ class FusedLayout:
             units=units, rows_per_unit=per_unit, reach=(rows - 1) * job.stride[0] + reach_y,
             slots=units, slot_bytes=slot_bytes,
             ends=Operand(weights.ends), runs=Operand(self._runs(weights, column_step)),
-            weights=Operand(weights.weights.reshape(-1).view(np.float32)), column_step=column_step,
+            weights=Operand(np.concatenate(taps).reshape(-1).view(np.float32)), column_step=column_step,
             numbers=Operand(self._numbers(job, weights)),
             flags=Operand(self._flags(job, weights)),
             rests=Operand(rests.reshape(-1).view(np.float32)), rest_span=rests.shape[-1],
@@ -108,7 +109,10 @@ class FusedLayout:
         bound = _WHITE * float(np.abs(job.numerators).sum()) + abs(float(job.starts[0]))
         bound = bound / abs(job.divisor) * abs(job.post_scale) + abs(job.post_shift)
         is_huge = weights.arithmetic == code.FLOATS and not bound < 2**30
-        return np.array([job.divisor != 1, job.absolute, affine, weights.shift, weights.close, is_huge], np.int64)
+        flags = [job.divisor != 1, job.absolute, affine, weights.shift, weights.close, is_huge]
+        flags += [weights.lift, weights.weights.nbytes, weights.least, weights.most]
+        rests = np.array([weights.rest_start, weights.rest_unit]).view(np.int64)
+        return np.concatenate([np.array(flags, np.int64), rests])
 
 
 def _edges(

@@ -20,12 +20,13 @@ from cnncli.kernels.image_filter.arguments import (
     FUSED_TILES,
     NARROW,
     PAIRED,
+    SHIFT,
     STREAMS,
     WIDE,
     FusedJob,
     rows_of_group,
 )
-from cnncli.kernels.image_filter.fused_tile import SHIFT, make_tile
+from cnncli.kernels.image_filter.fused_tile import make_tile
 from cnncli.kernels.image_filter.strip import _note, _read_row
 from cnncli.kernels.image_filter.sums import SUMS
 from cnncli.kernels.image_filter.vectors import prefetch, vmadd, vpair
@@ -229,11 +230,9 @@ def _make_ending(arithmetic: int) -> Any:
 
     @njit(error_model="numpy")
     def note_ints(job: Any, seen: Any) -> None:
-        lanes = pointer(address_of(seen), types.int32(0))
+        best = pointer(address_of(seen), types.float64(0))
         step = 1.0 / (1 << job.flags[SHIFT])
-        for lane in range(LANES):
-            job.tally[0] = min(job.tally[0], (lanes[lane] - job.lift) * step)
-            job.tally[1] = max(job.tally[1], (lanes[LANES + lane] - job.lift) * step)
+        job.tally[0], job.tally[1] = min(job.tally[0], best[0] * step), max(job.tally[1], best[1] * step)
 
     return {FLOATS: note_floats, NARROW: note_shorts, WIDE: note_ints}[arithmetic]
 
@@ -248,9 +247,11 @@ def _make_start(arithmetic: int) -> Any:
             for lane in range(2 * LANES):
                 shorts[lane], shorts[2 * LANES + lane] = 32767, -32768
         elif arithmetic == WIDE:
-            ints = pointer(address_of(seen), types.int32(0))
+            best = pointer(address_of(seen), types.float64(0))
+            best[0], best[1] = np.inf, -np.inf
+            bounds = pointer(address_of(offset(seen, 3 * LANES)), types.int32(0))
             for lane in range(LANES):
-                ints[lane], ints[LANES + lane] = 2147483647, -2147483648
+                bounds[lane], bounds[LANES + lane] = 2147483647, -2147483648
         else:
             vstore(seen, 0, vset(np.float32(np.inf)))
             vstore(seen, LANES, vset(np.float32(-np.inf)))

@@ -10,24 +10,33 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from cnncli.kernels.image_filter.arguments import (
+    ABSOLUTE,
+    AFFINE,
+    CLOSE,
     F32,
-    FLOATS,
-    FUSED_TILES,
+    HUGE,
+    INVERSE,
+    LIMIT,
+    MINUS_DIVISOR,
+    OFFSET,
     PAIRED,
+    QUOTIENT,
+    SCALE,
+    SHIFT,
+    START,
     U8,
     U16,
     UNROLLED,
+    WHITE,
     WIDE,
-    dense_units,
-    segments,
 )
+from cnncli.kernels.image_filter.fused_extremes import TileExtremes, any_lane
 from cnncli.kernels.image_filter.sums import (
     BYTE,
     HAS_PAIRS,
     INT,
     REAL,
     SHORT,
-    SUMS,
     WORD,
     at,
     fill,
@@ -40,28 +49,10 @@ from cnncli.kernels.image_filter.sums import (
 from cnncli.kernels.simd.vectors import LANES, multiply_add
 
 ELEMENTS = {U8: BYTE, U16: SHORT, F32: REAL}
-QUOTIENT, ABSOLUTE, AFFINE, SHIFT, CLOSE, HUGE = range(6)  # places in the flags
-START, INVERSE, MINUS_DIVISOR, SCALE, OFFSET, WHITE, LIMIT = range(7)  # places in the numbers
 
 
-class _Tile:
+class _Tile(TileExtremes):
     """Emits one tile; the arguments are those of `make_tile`."""
-
-    def __init__(self, builder: Any, kinds: tuple[int, int, int], args: Any) -> None:
-        self.builder, (arithmetic, self.kind, self.form) = builder, kinds
-        self.arithmetic, self.sums = arithmetic, SUMS[arithmetic]
-        self.is_float = arithmetic == FLOATS
-        self.rows, self.columns = FUSED_TILES[arithmetic]
-        (self.table, self.column, self.runs, self.column_step, self.weights, self.ends) = args[:6]
-        (self.numbers, self.flags, self.y, self.y_row, self.valid, self.first, self.seen, self.counts) = args[6:]
-        self.rounds_first = self.is_float and self.kind == U8 and HAS_PAIRS
-        self.kind_of_sums = vector(self.sums.lane, self.sums.lanes)
-        self.white: Any = None
-        self.parity = 0
-        cells = [(i, j) for i in range(self.rows) for j in range(self.columns)]
-        self.extremes = [cgutils.alloca_once(builder, self.kind_of_sums) for _ in range(3)]
-        self.behind = 4 + self.rows * self.columns  # word of `counts` where the sums that are too close begin
-        self.totals = {cell: cgutils.alloca_once(builder, self.kind_of_sums) for cell in cells}
 
     def emit(self) -> None:
         """Emit the whole tile."""
@@ -79,27 +70,23 @@ class _Tile:
             self._add_pairs()
             return
         if self.form in UNROLLED:
-            self._add_unrolled()
+            self.add_unrolled()
         else:
             weights = builder.ptrtoint(self.weights, WORD)
-            self._add_taps(ir.Constant(WORD, 0), weights, 0)
+            self.add_taps(ir.Constant(WORD, 0), weights, 0)
         self._finish()
 
     def _add_pairs(self) -> None:
         """Sum what both rows of each pair have in common, then the rest of the upper rows, then that of the lower."""
         builder = self.builder
-        end, weights = self._add_taps(ir.Constant(WORD, 0), builder.ptrtoint(self.weights, WORD), 0)
+        end, weights = self.add_taps(ir.Constant(WORD, 0), builder.ptrtoint(self.weights, WORD), 0)
         shared = {cell: builder.load(total, typ=self.kind_of_sums) for cell, total in self.totals.items()}
         for parity in range(2):
             for cell, total in self.totals.items():
                 builder.store(shared[cell], total)
-            end, weights = self._add_taps(end, weights, parity + 1)
+            end, weights = self.add_taps(end, weights, parity + 1)
             self.parity = parity
             self._finish()
-
-    def _row(self, i: int) -> Any:
-        """Return the output row of row i of the sums."""
-        return ir.Constant(WORD, 2 * i + self.parity if self.form == PAIRED else i)
 
     def _finish(self) -> None:
         """Make the sums pixels, and note what is seen."""
@@ -116,7 +103,10 @@ class _Tile:
         if self.kind != F32:
             with builder.if_then(self._is_outside(), likely=False):
                 self._count_all()
-        self._keep_extremes()
+        if self.arithmetic == WIDE:
+            self._settle_extremes()
+        else:
+            self._keep_extremes()
 
     def _finish_bytes(self) -> None:
         """Store a tile of bytes; look at its float32 sums again only where it may hold a new extreme or be clipped.
@@ -142,33 +132,13 @@ class _Tile:
         bounds = [self._bound(side, short) for side in range(2)]
         least, most = (builder.load(bound, align=4, typ=short) for bound in bounds)
         is_new = builder.or_(builder.icmp_signed("<=", low, least), builder.icmp_signed(">=", high, most))
-        with builder.if_then(_any(builder, is_new), likely=False):
+        with builder.if_then(any_lane(builder, is_new), likely=False):
             with builder.if_then(builder.not_(self._flag(HUGE)), likely=True):
                 self._note_all()
             with builder.if_then(self._is_outside(), likely=False):
                 self._count_all()
             self._keep_extremes()
             self._keep_bounds(bounds)
-
-    def _bound(self, side: int, kind: Any) -> Any:
-        """Emit the pointer to the rounded extreme so far that tiles are compared with, in every lane."""
-        place = _float_at(self.builder, self.seen, (3 + side) * LANES)
-        return self.builder.bitcast(place, kind.as_pointer())
-
-    def _keep_bounds(self, bounds: list[Any]) -> None:
-        """Round the extremes so far; tiles beyond black and white are looked at anyway, for the clipped are counted."""
-        builder = self.builder
-        for side, bound in enumerate(bounds):
-            seen = builder.bitcast(_float_at(builder, self.seen, side * LANES), self.kind_of_sums.as_pointer())
-            value = self._to_int(builder.load(seen, align=4, typ=self.kind_of_sums))
-            best = builder.extract_element(value, ir.Constant(INT, 0))
-            for lane in range(1, LANES):
-                other = builder.extract_element(value, ir.Constant(INT, lane))
-                best = builder.select(builder.icmp_signed("><"[1 - side], best, other), best, other)
-            for sign, number in (((">", -1), ("<", 32767)), (("<", 256), (">", -32768)))[side]:
-                limit = ir.Constant(INT, number)
-                best = builder.select(builder.icmp_signed(sign, best, limit), best, limit)
-            builder.store(spread(builder, builder.trunc(best, SHORT), 2 * LANES), bound, align=4)
 
     def _limit(self) -> None:
         """Note the extremes of sums that may not fit 32 bits, and limit them so that they do."""
@@ -179,81 +149,6 @@ class _Tile:
             value = builder.load(total, typ=self.kind_of_sums)
             value = sums.larger(builder, sums.smaller(builder, value, fill(REAL, 2.0**30)), fill(REAL, -(2.0**30)))
             builder.store(value, total)
-
-    def _if_valid(self, i: int) -> Any:
-        return self.builder.if_then(self.builder.icmp_signed("<", self._row(i), self.valid))
-
-    def _flag(self, place: int) -> Any:
-        return self.builder.icmp_signed("!=", at(self.builder, self.flags, place, WORD), ir.Constant(WORD, 0))
-
-    def _number(self, place: int) -> Any:
-        return spread(self.builder, at(self.builder, self.numbers, place, REAL), LANES)
-
-    def _add_taps(self, begin: Any, weights_from: Any, stream: int) -> tuple[Any, Any]:
-        """Emit the loops over runs of taps: the units change from run to run, the columns within one.
-
-        Return where the runs and the weights of the next stream begin.
-        """
-        builder = self.builder
-        weights = cgutils.alloca_once(builder, WORD)
-        builder.store(weights_from, weights)
-        parts = segments(self.rows)
-        for segment, active in enumerate(parts):
-            end = at(builder, self.ends, stream * len(parts) + segment, WORD)
-            with cgutils.for_range(builder, end, start=begin) as loop:
-                run = builder.mul(loop.index, ir.Constant(WORD, 3))
-                unit, inside, length = (
-                    at(builder, self.runs, builder.add(run, ir.Constant(WORD, part)), WORD) for part in range(3)
-                )
-                row = builder.load(builder.inttoptr(builder.add(self.table, unit), WORD.as_pointer()), typ=WORD)
-                first, weight = builder.add(builder.add(row, inside), self.column), builder.load(weights, typ=WORD)
-                stride = ir.Constant(WORD, 4 * self.rows)
-                self._add_run(active, first, weight, length, stride)
-                builder.store(builder.add(weight, builder.mul(stride, length)), weights)
-            begin = end
-        return begin, builder.load(weights, typ=WORD)
-
-    def _add_unrolled(self) -> None:
-        """Emit the taps of a square kernel without zeros: no loops."""
-        builder, size = self.builder, self.form
-        weight = builder.ptrtoint(self.weights, WORD)
-        for unit, active in dense_units(size, self.rows):
-            place = builder.add(self.table, ir.Constant(WORD, 8 * unit))
-            here = builder.add(builder.load(builder.inttoptr(place, WORD.as_pointer()), typ=WORD), self.column)
-            for _ in range(size):
-                self._add_tap(active, here, weight)
-                here = builder.add(here, self.column_step)
-                weight = builder.add(weight, ir.Constant(WORD, 4 * self.rows))
-
-    def _add_run(self, active: Any, first: Any, weight: Any, length: Any, stride: Any) -> None:
-        """Emit the loop over the taps of a run, at least one."""
-        builder = self.builder
-        before, body = builder.block, builder.append_basic_block("run.tap")
-        after = builder.append_basic_block("run.done")
-        builder.branch(body)
-        builder.position_at_end(body)
-        left, here, there = builder.phi(WORD), builder.phi(WORD), builder.phi(WORD)
-        for value, start in ((left, length), (here, first), (there, weight)):
-            value.add_incoming(start, before)
-        self._add_tap(active, here, there)
-        fewer = builder.sub(left, ir.Constant(WORD, 1))
-        left.add_incoming(fewer, builder.block)
-        here.add_incoming(builder.add(here, self.column_step), builder.block)
-        there.add_incoming(builder.add(there, stride), builder.block)
-        builder.cbranch(builder.icmp_signed(">", fewer, ir.Constant(WORD, 0)), body, after)
-        builder.position_at_end(after)
-
-    def _add_tap(self, active: Any, here: Any, weight: Any) -> None:
-        """Emit the products of one tap: `here` and `weight` are addresses."""
-        builder, sums = self.builder, self.sums
-        numbers = builder.inttoptr(weight, sums.tap.as_pointer())
-        weights = {i: sums.weight(builder, at(builder, numbers, i, sums.tap)) for i in active}
-        for j in range(self.columns):
-            step = ir.Constant(WORD, j * sums.lanes * sums.unit_bytes)
-            value = sums.load(builder, builder.add(here, step))
-            for i in active:
-                total = builder.load(self.totals[i, j], typ=self.kind_of_sums)
-                builder.store(sums.add(builder, weights[i], value, total), self.totals[i, j])
 
     def _adjust(self) -> None:
         """Divide, rectify and shift the sums, each where its flag says so."""
@@ -305,34 +200,6 @@ class _Tile:
             size = value.type.count * {BYTE: 1, SHORT: 2, REAL: 4}[value.type.element]
             spot = builder.add(spot, ir.Constant(WORD, size))
 
-    def _note_all(self) -> None:
-        for i in range(self.rows):
-            with self._if_valid(i):
-                self._note([self.builder.load(self.totals[i, j], typ=self.kind_of_sums) for j in range(self.columns)])
-
-    def _note(self, values: list[Any]) -> None:
-        """Keep the extremes of a row."""
-        builder, sums = self.builder, self.sums
-        low, high, strange = (builder.load(place, typ=self.kind_of_sums) for place in self.extremes)
-        for value in values:
-            low, high = sums.smaller(builder, low, value), sums.larger(builder, high, value)
-            if self.kind == F32:  # infinite times 0 and NaN times 0 are NaN, which minimum and maximum would lose
-                strange = multiply_add(builder, value, fill(REAL, 0.0), strange)
-        for value, place in zip((low, high, strange), self.extremes, strict=True):
-            builder.store(value, place)
-
-    def _keep_extremes(self) -> None:
-        """Put the extremes of the tile into those of the task."""
-        builder, sums = self.builder, self.sums
-        for part, place in enumerate(self.extremes):
-            seen = builder.bitcast(_float_at(builder, self.seen, part * LANES), self.kind_of_sums.as_pointer())
-            old, new = builder.load(seen, align=4, typ=self.kind_of_sums), builder.load(place, typ=self.kind_of_sums)
-            if part == 2:
-                both = builder.fadd(old, new) if self.is_float else old
-            else:
-                both = (sums.smaller, sums.larger)[part](builder, old, new)
-            builder.store(both, seen, align=4)
-
     def _rounded(self, values: list[Any]) -> list[Any]:
         """Shift sums that are fixed-point numbers; others stay."""
         if self.arithmetic != WIDE:
@@ -356,7 +223,7 @@ class _Tile:
         """Emit whether any value of the tile is clipped."""
         low, high = self._rounded([self.builder.load(place, typ=self.kind_of_sums) for place in self.extremes[:2]])
         below = self.sums.below(self.builder, low, self._bottom())
-        return _any(self.builder, self.builder.or_(below, self._over(high)))
+        return any_lane(self.builder, self.builder.or_(below, self._over(high)))
 
     def _count_all(self) -> None:
         for i in range(self.rows):
@@ -413,7 +280,7 @@ class _Tile:
         any_ = masks[0]
         for mask in masks[1:]:
             any_ = builder.or_(any_, mask)
-        with builder.if_then(_any(builder, any_), likely=False):
+        with builder.if_then(any_lane(builder, any_), likely=False):
             count = at(builder, self.counts, 2, WORD)
             for j, mask in enumerate(masks):
                 bits = builder.zext(builder.bitcast(mask, ir.IntType(LANES)), WORD)
@@ -427,12 +294,6 @@ class _Tile:
                 count = builder.add(count, builder.zext(some, WORD))
             builder.store(count, builder.gep(self.counts, [ir.Constant(WORD, 2)], source_etype=WORD))
 
-    def _to_int(self, value: Any) -> Any:
-        """Emit the whole numbers next to float32 values, half to even."""
-        kind = ir.FunctionType(vector(INT), [vector(REAL)])
-        rint = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.lrint.v{LANES}i32.v{LANES}f32")
-        return self.builder.call(rint, [value])
-
     def _pixels(self, values: list[Any]) -> list[Any]:
         """Round and clip the values of a row."""
         builder, sums = self.builder, self.sums
@@ -445,16 +306,6 @@ class _Tile:
             zero = fill(sums.lane, 0, sums.lanes)
             values = [sums.smaller(builder, sums.larger(builder, value, zero), self.white) for value in values]
         return pack(builder, values, ELEMENTS[self.kind])
-
-
-def _float_at(builder: Any, base: Any, index: int) -> Any:
-    return builder.gep(base, [ir.Constant(WORD, index)], source_etype=REAL)
-
-
-def _any(builder: Any, mask: Any) -> Any:
-    """Emit whether any lane of a mask is set."""
-    whole = ir.IntType(mask.type.count)
-    return builder.icmp_unsigned("!=", builder.bitcast(mask, whole), ir.Constant(whole, 0))
 
 
 def make_tile(arithmetic: int, kind: int, form: int) -> Any:

@@ -57,6 +57,8 @@ class Weights:
         Those whose lower bits, shifted up to 32, are from `close` on have to be settled.
     rest_unit, rest_start : float
         Unit of `rests`, and of what rounding took from the start.
+    least, most : int
+        What rounding took from any sum lies between them.
     form : int
         ``code.ANY``, ``code.PAIRED`` or one of ``code.UNROLLED``.
     """
@@ -74,6 +76,8 @@ class Weights:
     lift: int = 0
     rest_unit: float = 0.0
     rest_start: float = 0.0
+    least: int = 0
+    most: int = 0
     form: int = code.ANY
 
     @property
@@ -201,10 +205,13 @@ def _fixed_point(matrix: Matrix, start: float, integral: bool, stride: int, dila
             return None
         close, lift = (2**shift - (above - below)) << (32 - shift), (1 << (shift - 1)) + below
     bits = min(14, int(np.floor(np.log2((2**31 - 2) / (_WHITE * np.abs(taken).sum() + 1)))))
-    rests = _paired(np.rint(taken * 2.0**bits), code.WIDE, stride, dilation, pattern=matrix).weights
+    kept, rest_start = np.rint(taken * 2.0**bits), (start * 2.0**shift - lowest) * 2.0**bits
+    least = int(np.floor((_WHITE * np.minimum(kept, 0).sum() + rest_start) * 2.0**-bits))
+    most = int(np.ceil((_WHITE * np.maximum(kept, 0).sum() + rest_start) * 2.0**-bits))
+    rests = _paired(kept, code.WIDE, stride, dilation, pattern=matrix).weights
     return _paired(
         rounded, code.WIDE, stride, dilation, pattern=matrix, start=lowest + lift, shift=shift, close=close, lift=lift,
-        rests=rests, rest_unit=2.0**-bits, rest_start=(start * 2.0**shift - lowest) * 2.0**bits,
+        rests=rests, rest_unit=2.0**-bits, rest_start=rest_start, least=least, most=most,
     )  # fmt: skip
 
 
