@@ -94,20 +94,23 @@ class TileExtremes(TapSums):
         bounds = [self._bound(side, self.kind_of_sums) for side in range(2)]
         least, most = (builder.load(bound, align=4, typ=self.kind_of_sums) for bound in bounds)
         is_new = builder.or_(builder.icmp_signed("<", low, least), builder.icmp_signed(">", high, most))
-        with builder.if_then(any_lane(builder, is_new), likely=False):
+        with builder.if_then(any_lane(builder, is_new)):  # not as unlikely, or its loops would be short of registers
             sums = {cell: builder.load(total, typ=self.kind_of_sums) for cell, total in self.totals.items()}
             for total in self.totals.values():
                 builder.store(fill(INT, 0), total)
             rests = builder.add(builder.ptrtoint(self.weights, WORD), at(builder, self.flags, RESTS, WORD))
             self.add_taps(ir.Constant(WORD, 0), rests, 0)
             seen = builder.bitcast(self.seen, DOUBLE.as_pointer())
-            best = [cgutils.alloca_once_value(builder, at(builder, seen, side, DOUBLE)) for side in range(2)]
+            best = [
+                cgutils.alloca_once_value(builder, spread(builder, at(builder, seen, side, DOUBLE), LANES))
+                for side in range(2)
+            ]
             for i in range(self.rows):
                 with self._if_valid(i):
                     for j in range(self.columns):
                         self._settle_vector(sums[i, j], builder.load(self.totals[i, j], typ=self.kind_of_sums), best)
             for side, (bound, flag) in enumerate(zip(bounds, (LEAST, MOST), strict=True)):
-                value = builder.load(best[side], typ=DOUBLE)
+                value = self._extreme_lane(builder.load(best[side], typ=vector(DOUBLE)), "<>"[side])
                 builder.store(value, builder.gep(seen, [ir.Constant(WORD, side)], source_etype=DOUBLE))
                 # a sum on this side of the bound cannot beat the best one, whatever was taken from its weights
                 nearest = builder.sub(at(builder, self.flags, LIFT, WORD), at(builder, self.flags, flag, WORD))
@@ -128,11 +131,16 @@ class TileExtremes(TapSums):
         whole = builder.sub(builder.sext(sums, vector(WORD)), lift)
         values = builder.fadd(builder.sitofp(whole, doubles), taken)
         for place, sign in zip(best, "<>", strict=True):
-            extreme = builder.load(place, typ=DOUBLE)
-            for lane in range(LANES):
-                value = builder.extract_element(values, ir.Constant(INT, lane))
-                extreme = builder.select(builder.fcmp_ordered(sign, value, extreme), value, extreme)
-            builder.store(extreme, place)
+            extreme = builder.load(place, typ=doubles)
+            builder.store(builder.select(builder.fcmp_ordered(sign, values, extreme), values, extreme), place)
+
+    def _extreme_lane(self, values: Any, sign: str) -> Any:
+        builder = self.builder
+        best = builder.extract_element(values, ir.Constant(INT, 0))
+        for lane in range(1, LANES):
+            value = builder.extract_element(values, ir.Constant(INT, lane))
+            best = builder.select(builder.fcmp_ordered(sign, value, best), value, best)
+        return best
 
     def _whole(self, value: Any, how: str) -> Any:
         kind = ir.FunctionType(DOUBLE, [DOUBLE])
