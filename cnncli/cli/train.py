@@ -220,10 +220,12 @@ def _load(options: TrainingOptions, source: Source | None, say: Say) -> Dataset:
     """Return the data set of a run, whether it begins or is continued."""
     from cnncli.tasks.data.load import load_data
     from cnncli.tasks.train.events import Note
+    from cnncli.tasks.train.loop import engine_imported_meanwhile
     from cnncli.tasks.train.plan import written_input
 
     shape = written_input(source) if source else None
-    return load_data(options.data, input_shape=shape, threads=options.threads, say=lambda line: say(Note(line)))
+    with engine_imported_meanwhile():
+        return load_data(options.data, input_shape=shape, threads=options.threads, say=lambda line: say(Note(line)))
 
 
 def _run(plan: TrainingPlan, notes: list[str], given: TrainArguments, line: str) -> Iterator[TrainingEvent]:

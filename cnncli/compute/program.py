@@ -13,9 +13,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cnncli.compute.ahead import share_out
 from cnncli.compute.arguments import pack, splits
-from cnncli.compute.store import Code, routine
-from cnncli.compute.team import Team, team_of
+from cnncli.compute.store import Code, Routine, routine
+from cnncli.compute.team import LOOPS, Team, team_of
 from cnncli.compute.team_state import TASK_MASK
 
 
@@ -55,13 +56,14 @@ class Op:
 
     def shared_out(self, parts: int, dtype: str) -> Op:
         """Return the op with its tasks shared out over up to `parts` parts, if its kernel can do that."""
-        if not splits(self._routine.takes(dtype)):
+        if not splits(self.routine.takes(dtype)):
             return self
         channels = [value.maps().channels for value in self.operands.values() if hasattr(value, "maps")]
         return replace(self, parts=max(1, min(parts, self.most_parts or min(channels, default=1))))
 
     @property
-    def _routine(self) -> Compilable:
+    def routine(self) -> Compilable:
+        """The kernel."""
         return routine(self.kernel, *self.variant) if isinstance(self.kernel, str) else self.kernel
 
     def packed(self, dtype: str) -> tuple[int, np.ndarray, list[np.ndarray]]:
@@ -72,7 +74,7 @@ class Op:
         TypeError
             If an operand is missing, surplus or of another type.
         """
-        code = self._routine.code(dtype)
+        code = self.routine.code(dtype)
         words, arrays = pack(code.takes, self.operands, str(self.kernel))
         return code.address, np.array([self.parts, *words], np.int64), arrays
 
@@ -126,6 +128,9 @@ class Program:
         sequences: list[tuple[int, int, int, int, int]] = []
         phases: list[tuple[int, int, int]] = []
         self._keep = []
+        ops = (op for phase in self.phases for sequence in phase for op in sequence.ops)
+        routines = (one for one in (op.routine for op in ops) if isinstance(one, Routine))
+        share_out([*((one, self.dtype) for one in routines), *LOOPS], self.threads)
         for phase in self.phases:
             begin = len(sequences)
             for sequence in phase:

@@ -119,6 +119,13 @@ class Routine:
         with _turn:
             _load(self.module, self.name, dtype)
 
+    def can_be_kept(self, dtype: str = "float32") -> bool:
+        """Return whether there is a store and the code is neither there nor in this process."""
+        if (self.module, self.name, dtype) in _codes:
+            return False
+        path = _path(self.module, self.name, dtype)
+        return path is not None and not path.exists()
+
     def _compile(self, dtype: str) -> Compiled:
         compiled: Compiled = self._made().compile(dtype)
         return compiled

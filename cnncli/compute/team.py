@@ -24,6 +24,9 @@ import numpy as np
 from cnncli.compute.store import Routine
 from cnncli.compute.team_state import CANCEL, QUIT, STATE_SIZE
 
+#: what every team runs, with its type of numbers
+LOOPS = tuple((Routine("compute.team_loops", name), "int64") for name in ("lead", "follow"))
+
 
 class Team:
     """A leader, which is whoever calls `run`, and `threads` - 1 followers.
@@ -118,5 +121,5 @@ def _compiled() -> tuple[Any, Any]:
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     lead = ctypes.CFUNCTYPE(number, pointer, number, number, pointer, number, number)
     follow = ctypes.CFUNCTYPE(number, pointer, number)
-    loops = [Routine("compute.team_loops", name).address("int64") for name in ("lead", "follow")]
-    return lead(loops[0]), follow(loops[1])
+    addresses = [loop.address(dtype) for loop, dtype in LOOPS]
+    return lead(addresses[0]), follow(addresses[1])

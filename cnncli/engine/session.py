@@ -101,7 +101,7 @@ class Session:
         self._target_scale = tuple(map(np.array, (objective.target_mean, objective.target_std))) if is_scaled else None
         layout.normalise(mean, std)
         self._watched = Watched()
-        self.parameters[:] = initial_values(model.slots, seed)
+        self.parameters[:] = initial_values(model.slots, seed, threads)
         self.statistics[:] = initial_values(model.state_slots, seed)
         self._few = FewImages(layout, self._watched)
         self._train: Program | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from math import prod
 
 import numpy as np
@@ -11,6 +12,8 @@ from cnncli.compute.host import LANES
 from cnncli.engine.memory import Memory
 from cnncli.layers.initialisers import spread
 from cnncli.model import Model, Slot
+
+_MANY = 1 << 20  # numbers: from here on it pays to start threads that draw them
 
 
 class Weights:
@@ -62,13 +65,20 @@ class Weights:
         return (self.values if slot.param.trainable else self.statistics), slot.offset
 
 
-def initial_values(slots: tuple[Slot, ...], seed: int) -> np.ndarray:
+def initial_values(slots: tuple[Slot, ...], seed: int, threads: int = 1) -> np.ndarray:
     """Return the first values of arrays, float64: each array from the seed and its own number."""
-    draws = [_draw(slot, np.random.default_rng([seed, i])) for i, slot in enumerate(slots)]
+    if threads > 1 and sum(prod(slot.shape) for slot in slots) > _MANY:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(threads) as pool:  # drawing leaves Python's lock free
+            draws = list(pool.map(_draw, slots, repeat(seed), range(len(slots))))
+    else:
+        draws = [_draw(slot, seed, number) for number, slot in enumerate(slots)]
     return np.concatenate(draws) if draws else np.zeros(0)
 
 
-def _draw(slot: Slot, generator: np.random.Generator) -> np.ndarray:
+def _draw(slot: Slot, seed: int, number: int) -> np.ndarray:
+    generator = np.random.default_rng([seed, number])
     kind, size = spread(slot.param)
     count = prod(slot.shape)
     if kind == "normal":

@@ -10,8 +10,9 @@ from reference_gradients import run_network
 from small_networks import build
 
 from cnncli.engine.session import Session
+from cnncli.engine.weights import initial_values
 from cnncli.layers import KINDS
-from cnncli.model import parse_model
+from cnncli.model import load_model, parse_model
 from cnncli.optim.optimizers import Recipe
 
 HEAD = ("- flatten", "- dense: classes", "- softmax")
@@ -161,7 +162,8 @@ def test_the_documented_initialisation_is_the_one_that_is_used(kind):
 BEYOND = """
 import ctypes, mmap, numpy as np
 from cnncli.engine.session import Session
-from cnncli.model import parse_model
+from cnncli.engine.weights import initial_values
+from cnncli.model import load_model, parse_model
 model = parse_model("{input: [8, 8, 1], layers: [flatten, dense: 3]}")
 session = Session(model, batch_size=40, threads=1)
 session.predict(np.zeros((40, 8, 8, 1), np.uint8))
@@ -280,3 +282,8 @@ def test_what_would_be_read_outside_of_memory_is_refused():
             session.evaluate(images, bad)
     with pytest.raises(ValueError, match="no images"):
         session.evaluate(images[:0], labels[:0])
+
+
+def test_first_values_of_a_large_network_do_not_depend_on_the_threads_that_draw_them():
+    slots = load_model("resnet18-cifar").slots
+    np.testing.assert_array_equal(initial_values(slots, 7, 1), initial_values(slots, 7, 3))

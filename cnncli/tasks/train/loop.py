@@ -6,8 +6,9 @@ import json
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -119,6 +120,24 @@ def make_engine_session(plan: TrainingPlan) -> Session:
             raise
         message = f"the system does not start {options.threads} threads"
         raise CnnError(message, hint="use fewer --threads, or raise the limit (ulimit -u, ulimit -v)") from None
+
+
+@contextmanager
+def engine_imported_meanwhile() -> Iterator[None]:
+    """Import the engine in another thread: unpacking and checking files leaves Python's lock free."""
+
+    def work() -> None:
+        with suppress(Exception):  # whoever needs the engine imports it again and says why that fails
+            import cnncli.engine.session  # noqa: F401
+
+    thread = Thread(target=work)
+    with suppress(RuntimeError):  # the system starts no thread
+        thread.start()
+    try:
+        yield
+    finally:
+        if thread.ident is not None:
+            thread.join()
 
 
 class _Training:
