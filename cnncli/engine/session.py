@@ -22,6 +22,8 @@ from cnncli.errors import CancelledError
 from cnncli.model import Model
 from cnncli.optim.optimizers import Recipe
 
+_BYTES = np.dtype(np.uint8)
+
 
 @dataclass(frozen=True)
 class Examined:
@@ -303,14 +305,15 @@ class Session:
     def _load(self, images: np.ndarray, indices: np.ndarray) -> int:
         """Point the programs at the images; return how many are chosen."""
         channels, height, width = self.model.input_shape
-        if images.dtype != np.uint8 or images.shape[1:] != (height, width, channels) or not images.flags.c_contiguous:
+        if images.dtype != _BYTES or images.shape[1:] != (height, width, channels) or not images.flags.c_contiguous:
             raise ValueError(f"images are {images.dtype} {images.shape}, not uint8 (N, {height}, {width}, {channels})")
-        count = len(indices)
-        if not 0 < count <= self.batch_size or indices.min() < 0 or indices.max() >= len(images):
+        chosen = indices.tolist()  # sooner than NumPy's minimum and maximum, which matters for one image
+        count = len(chosen)
+        if not 0 < count <= self.batch_size or min(chosen) < 0 or max(chosen) >= len(images):
             raise ValueError(f"{count} indices for batches of {self.batch_size} of {len(images)} images")
         self._images = images  # the programs know only the address
         self._layout.source[0] = images.ctypes.data
         self._layout.picks[:count] = indices
-        self._layout.picks[count:] = indices[-1]
+        self._layout.picks[count:] = chosen[-1]
         self._layout.signals.count[0] = count
         return count

@@ -62,7 +62,7 @@ class FewImages:
             raise RuntimeError("not for so many images")
         layout, classes = self._layout, answers.shape[1]
         self._prepared.bring_up_to_date()
-        for row, index in enumerate(chosen):
+        for row, index in enumerate(chosen.tolist()):
             layout.picks[0] = index
             run_whole(self._program)
             answers[row] = layout.probs[:classes]
