@@ -247,18 +247,17 @@ NETWORKS = {
 #: most of what few images are predicted with
 MANY_KINDS = (
     [13, 11, 3],
-    "- conv: {filters: 20, kernel: 3, stride: 2, padding: 1, bn: true, activation: relu6}",
+    "- conv: {filters: 20, kernel: 3, stride: 2, padding: 1, bn: true, activation: relu}",
     "- residual: {main: [conv: {filters: 20, kernel: 3, padding: 1, bn: true, activation: relu},"
     " conv: {filters: 20, kernel: 3, padding: 1, bn: true}], activation: relu}",
     "- depthwise: {kernel: [3, 2], padding: same, activation: relu}",
     "- batchnorm",
-    "- conv: {filters: 97, kernel: 1, activation: silu}",
+    "- conv: {filters: 97, kernel: 1}",
     "- concat: [[maxpool: {size: 3, stride: 1, padding: 1}, conv: {filters: 16, kernel: 1}],"
     " [conv: {filters: 33, kernel: 3, padding: same, dilation: 2}]]",
-    "- avgpool: 2",
-    "- upsample: 2",
+    "- maxpool: 2",
     "- flatten",
-    "- dense: {units: 37, activation: tanh}",
+    "- dense: {units: 37, activation: relu}",
     "- dense: classes",
     "- softmax",
 )

@@ -53,6 +53,7 @@ def test_many_kinds_of_layers(is_shared, monkeypatch):
     assert is_used(assert_same_bits(build(*MANY_KINDS), monkeypatch))
 
 
+@pytest.mark.slow
 def test_lenet(monkeypatch):
     assert is_used(assert_same_bits(load_model("lenet5"), monkeypatch))
 
@@ -110,8 +111,9 @@ def test_training_between_two_predictions_counts(monkeypatch):
     assert after.tobytes() == session.predict(images)[:1].tobytes()
 
 
-def test_the_second_way_takes_memory_only_when_it_is_used():
-    model = load_model("digits")
+def test_the_second_way_takes_memory_only_when_it_is_used(monkeypatch):
+    monkeypatch.setattr(few_images, "_EFFICIENCY", 0.9)
+    model = model_of(INPUT, [(Conv2D(16, (2, 2)), (-1,)), (Flatten(), (0,)), (Dense(3), (1,))])
     images, _ = random_images(model, 32)
     session = Session(model, batch_size=32, threads=2)
     size = session.memory_bytes
