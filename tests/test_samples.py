@@ -66,6 +66,7 @@ def test_export_digits_writes_the_format_of_the_bundled_files():
     assert script("export_digits.py").idx_bytes(array) == images
 
 
+@pytest.mark.peers
 def test_export_digits_gives_the_bundled_bytes(tmp_path):
     pytest.importorskip("sklearn", reason="scikit-learn ships the originals")
     script("export_digits.py").main(tmp_path)

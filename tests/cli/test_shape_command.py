@@ -294,6 +294,7 @@ def test_pairs_may_be_written_with_a_comma_or_an_x():
     assert result.json["output"] == [5, 10, 1]
 
 
+@pytest.mark.peers
 def test_a_pool_over_an_input_smaller_than_itself_as_in_pytorch():
     torch = pytest.importorskip("torch")
     count = 0

@@ -15,7 +15,7 @@ import time
 import numpy as np
 import pytest
 from command_line import expect_error, run_cnn
-from faults.installed import CNN, run
+from faults.installed import CNN, assert_refused, fingerprint, run
 from tasks.train.continued import assert_same, begin, go_on, history
 
 from cnncli.errors import CnnError
@@ -93,6 +93,64 @@ def test_row91_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(whole
     epoch = read_checkpoint(tmp_path / "run/last.safetensors").training["epoch"]
     result = run([*RESUME, "--epochs", str(epoch + 1)], tmp_path)
     assert result.code == 0, result.err
+
+
+def test_row86_a_damaged_checkpoint_gives_way_to_the_one_before(whole, tmp_path):
+    """One flipped bit in the newest one; then in every one."""
+    shutil.copytree(whole, tmp_path / "run")
+    (tmp_path / "run/result.json").unlink()
+    flip(tmp_path / "run/last.safetensors")
+    result = run([*RESUME[:-1]], tmp_path)
+    assert result.code == 0, result.err
+    assert "note: run/last.safetensors: the file is damaged: its SHA-256 is not the one that was stored" in result.err
+    assert "note: continuing from run/last-1.safetensors, the checkpoint before: epoch " in result.err
+    same(tmp_path / "run", whole)
+    (tmp_path / "run/result.json").unlink()
+    for path in (tmp_path / "run").glob("last*.safetensors"):
+        flip(path)
+    before = fingerprint(tmp_path)
+    assert_refused(run(RESUME, tmp_path), 3, r"run/last\.safetensors: .*damaged", before, fingerprint(tmp_path))
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[-7] ^= 4
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["curves.png", "confusion.png", "report.html"])
+def test_row93_a_report_that_the_disk_does_not_take_is_an_error_and_the_run_is_whole(name, whole, tmp_path):
+    """strace refuses the rename of one file: no space left."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    shutil.copytree(whole, tmp_path / "run")
+    (tmp_path / "run/result.json").unlink()
+    number = {"curves.png": 1, "confusion.png": 2, "report.html": 3}[name]
+    inject = ["-e", "trace=rename", "-e", f"inject=rename:error=ENOSPC:when={renames_of(tmp_path) + number}"]
+    strace = ["strace", "-f", "-qq", "-o", "../trace", *inject]
+    (tmp_path / "b").mkdir()
+    shutil.copytree(tmp_path / "run", tmp_path / "b/run")
+    result = run([*RESUME_WITH_REPORT], tmp_path / "b", prefix=strace)
+    assert result.code == 1, result.err
+    lines = [line for line in result.err.splitlines() if not line.startswith(("compiling kernels", "note: "))]
+    assert len(lines) == 1, result.err
+    assert re.fullmatch(rf"cnn: error: run/{re.escape(name)}: no space left.*; the run is complete; "
+                        r"`cnn report run` writes the report", lines[0]), lines  # fmt: skip
+    same(tmp_path / "b/run", whole)
+    assert not [path for path in (tmp_path / "b/run").iterdir() if ".tmp." in path.name or path.name == name]
+    assert run(["report", "run", "-q"], tmp_path / "b").code == 0
+    assert (tmp_path / "b/run" / name).exists()
+
+
+RESUME_WITH_REPORT = ["train", "--resume", "run", "--report", "-q"]
+
+
+def renames_of(folder):
+    """Return how many files a continued run renames before its report."""
+    shutil.copytree(folder / "run", folder / "counted/run")
+    strace = ["strace", "-f", "-qq", "-o", "trace", "-e", "trace=rename"]
+    assert run(RESUME, folder / "counted", prefix=strace).code == 0
+    return len((folder / "counted/trace").read_text().splitlines())
 
 
 def test_pictures_of_ones_own_are_found_again_and_may_have_moved(tmp_path, monkeypatch):

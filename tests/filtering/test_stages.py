@@ -161,6 +161,7 @@ def test_minmax_uses_all_of_the_range_and_survives_constant_images():
     assert not run(flat, "laplacian", range="minmax").pixels.any()
 
 
+@pytest.mark.peers
 def test_equalisation_is_that_of_opencv_for_8_bit_images():
     cv2 = pytest.importorskip("cv2")
     dark = (IMAGE[..., :1] // 3).astype(np.uint8)

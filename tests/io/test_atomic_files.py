@@ -8,6 +8,7 @@ import sys
 import types
 
 import pytest
+from faults.installed import bound_by_permissions
 
 from cnncli.errors import CnnError, ExitCode, InvalidInputError
 from cnncli.io import atomic
@@ -352,14 +353,25 @@ def test_a_file_that_shrinks_while_it_is_read_is_refused(tmp_path, monkeypatch):
         read_regular_file("a", 1000)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+PERMISSIONS = """
+from cnncli.errors import CnnError
+from cnncli.io.atomic import ensure_writable, read_regular_file
+for work in (lambda: ensure_writable("locked/a"), lambda: read_regular_file("secret", 10)):
+    try:
+        work()
+    except CnnError as error:
+        print(error)
+"""
+
+
 def test_permissions(tmp_path):
     (tmp_path / "locked").mkdir(mode=0o555)
     (tmp_path / "secret").touch(mode=0)
-    with pytest.raises(CnnError, match="permission denied"):
-        ensure_writable("locked/a")
-    with pytest.raises(CnnError, match=r"permission denied; chmod \+r"):
-        read_regular_file("secret", 10)
+    command = [*bound_by_permissions(), sys.executable, "-c", PERMISSIONS]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=600)
+    first, second = done.stdout.splitlines()
+    assert first.startswith("locked/a: permission denied")
+    assert second.startswith("secret: permission denied; chmod +r")
 
 
 def test_make_directory(tmp_path):

@@ -179,6 +179,7 @@ def test_paths_of_different_steps_and_long_patterns_are_bounded():
         assert reach.size <= LENGTH + 10
 
 
+@pytest.mark.peers
 def test_against_gradients():
     torch = pytest.importorskip("torch")
     text = """input: [96, 96, 1]

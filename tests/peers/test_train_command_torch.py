@@ -15,6 +15,7 @@ from torch_network import TorchNetwork  # noqa: E402
 
 from cnncli.model import parse_model  # noqa: E402
 
+pytestmark = pytest.mark.peers
 SIZE, COUNT, BATCH, EPOCHS = 8, 50, 20, 10  # 30 steps, every third one on 10 images
 START = "conv: {name: start, filters: 3, kernel: 1}"
 MAKE = {

@@ -9,6 +9,7 @@ from cnncli.engine.session import Session  # noqa: E402
 from cnncli.model import load_model, parse_model  # noqa: E402
 from cnncli.optim.optimizers import Recipe  # noqa: E402
 
+pytestmark = pytest.mark.peers
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.05, weight_decay=1e-3),
     "momentum": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, weight_decay=1e-3),

@@ -1,7 +1,10 @@
 """Continuing a run: the same bytes as without the interruption, or one line that says why not."""
 
+import csv
+import itertools
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from cnncli.io.datasets import load_dataset
 from cnncli.io.datasets.dataset import Split
 from cnncli.tasks.train.events import Finished, Note
 from cnncli.tasks.train.loop import make_engine_session
-from cnncli.tasks.train.run_directory import RunDirectory
+from cnncli.tasks.train.run_directory import RunDirectory, last_checkpoints
 
 
 def stopping_at(*keys):
@@ -281,6 +284,27 @@ def test_row86_without_any_usable_checkpoint_nothing_is_changed(tmp_path):
     with pytest.raises(InvalidInputError, match=r"last\.safetensors: .*SHA-256.*nor is an older one usable"):
         go_on(tmp_path / "run")
     assert {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()} == before
+
+
+def test_row113_neither_the_clock_nor_the_times_of_files_decide_anything(whole, tmp_path, monkeypatch):
+    """The clock goes back by an hour with every look at it, and the oldest checkpoint is the youngest file."""
+    now = itertools.count(time.time(), -3600)
+    monkeypatch.setattr(time, "time", lambda: next(now))
+    run = tmp_path / "run"
+    stopped(run, (3, 1))
+    checkpoints = last_checkpoints(run)
+    assert len(checkpoints) > 1
+    for age, file in enumerate(checkpoints):
+        os.utime(file, (2**32 + age * 10**6,) * 2)
+    told = notes(go_on(run))
+    assert not [note for note in told if "checkpoint before" in note]
+    assert_same(run, whole)
+    with (run / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert all(float(row["images_per_s"]) > 0 for row in rows)
+    elapsed = [float(row["elapsed_s"]) for row in rows]
+    assert elapsed == sorted(elapsed)
+    assert elapsed[0] >= 0
 
 
 def test_a_missing_history_is_written_again_and_missing_best_weights_are_said(whole, tmp_path):
