@@ -17,6 +17,7 @@ import struct
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -206,6 +207,11 @@ def _described(kind: Any) -> Any:
     return kind.name if isinstance(kind, Pointer) else kind.__name__
 
 
+@cache
+def _operands(takes: str) -> Any:
+    return json.loads(takes)["operands"]
+
+
 def pack(takes: str, given: Mapping[str, Any], kernel: str) -> tuple[list[int], list[np.ndarray]]:
     """Return the int64 words of a kernel's operands, and the arrays that they point into.
 
@@ -224,7 +230,7 @@ def pack(takes: str, given: Mapping[str, Any], kernel: str) -> tuple[list[int], 
     TypeError
         If an operand is missing, surplus or of another type.
     """
-    wanted = json.loads(takes)["operands"]
+    wanted = _operands(takes)
     names = {name for name, _ in wanted}
     if names != set(given):
         missing, surplus = sorted(names - set(given)), sorted(set(given) - names)

@@ -23,7 +23,7 @@ def jobs(draw):
     random = np.random.default_rng(draw(st.integers(0, 10**6)))
     size = draw(st.integers(7, 15)), draw(st.integers(7, 13))
     shape = draw(st.integers(1, 40)), draw(st.integers(20, 150)), draw(st.integers(1, 4))
-    dtype = draw(st.sampled_from(["uint8", "uint16", "float32"]))
+    dtype = draw(st.sampled_from(["uint8", "float32"]))
     image = random.integers(0, 65536, shape) / (257 if dtype == "uint8" else 1)
     image[: shape[0] // 2] = image.max()
     kind = draw(st.sampled_from(list(KINDS)))
@@ -58,11 +58,9 @@ def test_sums_of_pairs_are_those_of_the_oracle(job, kind, threads):
     if kind == "raw":
         assert np.abs(result.pixels - expected).max() <= bound
         return
-    white = 255 if image.dtype == np.uint8 else 65535
-    assert np.abs(result.pixels - np.clip(expected, 0, white)).max() <= 0.5 + bound
-    assert abs(result.above - np.count_nonzero(expected >= white + 0.5)) <= np.count_nonzero(
-        np.abs(expected - white - 0.5) <= bound
-    )
+    assert np.abs(result.pixels - np.clip(expected, 0, 255)).max() <= 0.5 + bound
+    unsure = np.count_nonzero(np.abs(expected - 255.5) <= bound)
+    assert abs(result.above - np.count_nonzero(expected >= 255.5)) <= unsure
 
 
 def test_which_kernels_are_paired():

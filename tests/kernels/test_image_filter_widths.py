@@ -21,11 +21,10 @@ for spec in ("sharpen", "highpass", "sobel", "box:9", "kirsch", "motion:15,45"):
         plan = FilterPlan(parse_steps([spec]), range=kind)
         digest.update(apply_filter(image, plan, compiled=True).pixels.tobytes())
 random, integers = np.random.default_rng(2), hashlib.sha256()
-for size in (3, 5, 9, 12):
+for size in (3, 9):
     plan = FilterPlan((KernelStep(Kernel("drawn", random.standard_normal((1, 1, size, size)) / size)),), range="clip")
-    for pixels in (image, image.astype(np.uint16) * 257, image.astype(np.float32)):
-        result = apply_filter(pixels, plan, compiled=True)
-        digest.update(result.pixels.tobytes() + repr((result.minimum, result.maximum)).encode())
+    result = apply_filter(image, plan, compiled=True)
+    digest.update(result.pixels.tobytes() + repr((result.minimum, result.maximum)).encode())
 for weights in (random.integers(-9, 9, (4, 3)), random.integers(-90, 90, (11, 12)), random.random((13, 11)) / 70):
     plan = FilterPlan((KernelStep(Kernel("drawn", weights[None, None].astype(float))),), range="clip")
     result = apply_filter(image, plan, compiled=True)

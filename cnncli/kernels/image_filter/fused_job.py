@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +43,8 @@ class FusedLayout:
         if weights.form == code.PAIRED:
             units = code.STREAMS * (weights.rows + (reach_y + 1) // 2 - 1)
         is_direct = job.source.dtype == np.float32
-        self.edges = _edges(width, channels, weights, units * element, reach_x - 1, is_direct)
+        is_large = is_direct or weights.form == code.PAIRED
+        self.edges = _edges(width, channels, weights.arithmetic, units * element, reach_x - 1, is_direct, is_large)
         widest = int(np.diff(self.edges).max()) + reach_x - 1
         slot_bytes = (widest * channels * element + 4 * LANES + 127) // 64 * 64  # `_settle` reads on
         strip = _strip(height, rows, reach_y, threads)
@@ -115,14 +117,15 @@ class FusedLayout:
         return np.concatenate([np.array(flags, np.int64), rests])
 
 
+@lru_cache(maxsize=64)
 def _edges(
-    width: int, channels: int, weights: Weights, unit_bytes: int, halo: int, is_direct: bool
+    width: int, channels: int, arithmetic: int, unit_bytes: int, halo: int, is_direct: bool, is_large: bool
 ) -> NDArray[np.int64]:
     """Return where blocks of output columns begin, and where the last one ends; each is at least a tile wide."""
-    lanes = 2 * LANES if weights.arithmetic == code.NARROW else LANES
-    tile = code.FUSED_TILES[weights.arithmetic][1] * lanes
+    lanes = 2 * LANES if arithmetic == code.NARROW else LANES
+    tile = code.FUSED_TILES[arithmetic][1] * lanes
     least = -(-tile // channels)
-    size = _DIRECT_BYTES if is_direct or weights.form == code.PAIRED else _RING_BYTES
+    size = _DIRECT_BYTES if is_large else _RING_BYTES
     block = max(size // (unit_bytes * channels) - halo, 2 * least)
     block = block * channels // tile * tile // channels
     sides = max(least, halo) if is_direct and width > 4 * max(least, halo) else 0
@@ -147,7 +150,13 @@ def _strip(height: int, rows: int, reach: int, threads: int) -> int:
     strip = max(32, 4 * reach)
     while strip > 32 and strip * 4 * threads > height:
         strip //= 2
-    return max(strip - strip % rows, rows)
+    least = -(-height // strip)
+    for strips in range(least + -least % threads, 2 * least, threads):  # as many for each thread
+        strip = -(-height // strips)
+        strip += -strip % rows
+        if -(-height // strip) % threads == 0:
+            return strip
+    return strip + -strip % rows
 
 
 def _address(array: NDArray[Any]) -> int:
