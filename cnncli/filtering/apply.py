@@ -16,6 +16,7 @@ from cnncli.filtering.chain import build_stages, rounding_start
 from cnncli.filtering.direct import run_direct, worth_compiling
 from cnncli.filtering.pixels import LEVELS, Mapper, Tally, bins, equalizing_curve
 from cnncli.filtering.plan import FilterPlan, ResolvedPlan, full_scale, resolve_plan
+from cnncli.filtering.rank import RankStage, in_own_type
 from cnncli.filtering.stages import Stage, WindowStage
 from cnncli.filters.steps import KernelStep, RankStep, WideStep, flattened
 from cnncli.threads import available
@@ -139,16 +140,39 @@ def apply_filter(
     resolved = resolve_plan(plan, pixels.dtype)
     fast = worth_compiling(pixels, plan, resolved, wanted=bool(compiled))
     stage = build_stages(pixels, resolved, fast)
-    if out is None:
-        out = np.empty(stage.shape, resolved.dtype)
-    elif (out.shape, out.dtype) != (stage.shape, resolved.dtype) or not out.flags.c_contiguous:
-        raise UsageError(f"the result is {stage.shape} {resolved.dtype}, the array for it {out.shape} {out.dtype}")
+    out = _room(out, stage, resolved)
     workers = threads or available()
     direct = run_direct(stage, Mapper(resolved, pixels.dtype), out, workers)
     if direct is not None:
         _check_range(direct, pixels)
         return _result(out, direct, resolved, pixels, stage)
+    picked = in_own_type(stage, resolved)
+    if picked is not None:
+        return _result(out, _run_picked(picked, pixels, out, workers), resolved, pixels, stage)
     return run_stages(stage, stage, pixels, resolved, workers, out)
+
+
+def _room(out: NDArray | None, stage: Stage, resolved: ResolvedPlan) -> NDArray:
+    """Return the array for a result: `out`, if it fits, or a new one."""
+    if out is None:
+        return np.empty(stage.shape, resolved.dtype)
+    if (out.shape, out.dtype) != (stage.shape, resolved.dtype) or not out.flags.c_contiguous:
+        raise UsageError(f"the result is {stage.shape} {resolved.dtype}, the array for it {out.shape} {out.dtype}")
+    return out
+
+
+def _run_picked(stage: RankStage, pixels: NDArray, out: NDArray, workers: int) -> Tally:
+    """Fill `out` with the values of `stage`, which are of the type of `pixels`, and return their extremes."""
+    _check_finite(pixels)
+
+    def stored(first: int, last: int) -> Tally:
+        stage.filled(first, last, out[first:last])
+        return Tally(float(out[first:last].min()), float(out[first:last].max()))
+
+    tally = Tally()
+    for part in _in_strips(stage, workers, stored):
+        tally.add(part)
+    return tally
 
 
 def run_stages(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,22 @@ from numpy.typing import NDArray
 
 from cnncli.compute.arguments import Operand, pack
 from cnncli.compute.host import LANES
-from cnncli.compute.store import routine
+from cnncli.compute.store import Routine, routine
 from cnncli.filtering.plan import ResolvedPlan
-from cnncli.filtering.stages import Stage, WindowStage
+from cnncli.filtering.stages import SourceStage, Stage, WindowStage
 from cnncli.filters.geometry import resolve
 from cnncli.filters.steps import RankStep
 from cnncli.kernels.image_filter import with_numpy as arithmetic
 from cnncli.shapes import Pair
 
 Rows = NDArray[Any]
-_EXCHANGED = 25  # values of a window; more are counted
+_NETWORKS = {"uint8": (3, 5, 7, 9), "uint16": (3, 5, 7), "float32": (3, 5, 7), "float64": (3, 5)}  # sides of squares
+_LONGEST_EXTREME = 31  # rows or columns of a window; more are done in a logarithmic number of passes
+_NUMPY_EXCHANGED = 25
 _SMALL = 20_000_000  # values to look at that NumPy is done with in about the time that loading compiled code takes
 _WHOLE = 65536  # whole numbers below it are their own ranks
+_NUMBERS = ("uint8", "uint16", "float32", "float64")
+_OWN_STRIP_BYTES = 1 << 21  # of a strip of pixels as they are
 
 
 class RankStage(WindowStage):
@@ -47,6 +52,24 @@ class RankStage(WindowStage):
         self.kind = step.kind
         self.compiled = compiled or math.prod((*source.shape, *step.size)) > _SMALL
 
+    def rows(self, first: int, last: int) -> Rows:
+        """Return the values of these rows."""
+        return self.filled(first, last, None)
+
+    def filled(self, first: int, last: int, out: Rows | None) -> Rows:
+        """Do as `rows`, in `out` (contiguous) where it is given."""
+        block, places = self.source_rows(first, last)
+        if self._is_for_exchanges(block.dtype):
+            dense = self._by_exchange(block, places, self.column_index, out)
+        else:
+            padded = arithmetic.pad(block, places, self.column_index, self.border.value)
+            dense = self.picked(padded, last - first)
+        dense = dense[:: self.geometry.stride[0]] if len(dense) != last - first else dense
+        dense = dense[:, :: self.geometry.stride[1]] if dense.shape[1] != self.shape[1] else dense
+        if out is not None and dense is not out:
+            out[:] = dense[: last - first, : self.shape[1]]
+        return dense[: last - first, : self.shape[1]]
+
     def respond(self, block: Rows, places: NDArray[np.int64], height: int) -> Rows:
         """Return the value of each window."""
         return self.picked(arithmetic.pad(block, places, self.column_index, self.border.value), height)
@@ -62,16 +85,113 @@ class RankStage(WindowStage):
         weights : ndarray of int64, shape (PH, PW), optional
             For the median: the value up to which more than half of the weight lies; NaN where there is none.
         """
-        size, stride = self.geometry.kernel, self.geometry.stride
-        if self.kind != "median":
+        size, stride, dilation = self.geometry.kernel, self.geometry.stride, self.geometry.dilation
+        if weights is None and self._is_for_exchanges(padded.dtype):
+            rows, columns = (np.arange(n) for n in padded.shape[:2])
+            dense = self._by_exchange(padded, rows, columns, None)
+        elif self.kind != "median":
             ufunc = np.minimum if self.kind == "minimum" else np.maximum
-            dense = _extremes(_extremes(padded, size[0], self.geometry.dilation[0], 0, ufunc), size[1],
-                              self.geometry.dilation[1], 1, ufunc)  # fmt: skip
-        elif weights is None and size[0] * size[1] <= _EXCHANGED and size[0] * size[1] % 2:
-            dense = _by_exchange(padded, size, self.geometry.dilation, self.compiled)
+            dense = _extremes(_extremes(padded, size[0], dilation[0], 0, ufunc), size[1], dilation[1], 1, ufunc)
+        elif weights is None and size[0] * size[1] <= _NUMPY_EXCHANGED and size[0] * size[1] % 2:
+            dense = _exchanged(padded, size, dilation)
         else:
-            dense = _by_counting(padded, size, self.geometry.dilation, weights)
+            dense = _by_counting(padded, size, dilation, weights)
         return dense[:: stride[0], :: stride[1]][:height, : self.shape[1]]
+
+    def _is_for_exchanges(self, dtype: np.dtype) -> bool:
+        """Return whether there is compiled code for the window; for the median each size needs code of its own."""
+        size = self.geometry.kernel
+        if not self.compiled or dtype.name not in _NUMBERS:
+            return False
+        if self.kind != "median":
+            return max(size) <= _LONGEST_EXTREME
+        return size[0] == size[1] and size[0] in _NETWORKS[dtype.name]
+
+    def _by_exchange(self, block: Rows, rows: NDArray[np.int64], columns: NDArray[np.int64], out: Rows | None) -> Rows:
+        """Return the value of every window, without strides, by compiled exchanges.
+
+        Parameters
+        ----------
+        block : ndarray, shape (H, W, C)
+        rows, columns : ndarray of int64
+            For each padded row and column that of `block`, -1 for the constant of the border.
+        out : ndarray, optional
+            Where the result may go.
+        """
+        size, dilation, channels = self.geometry.kernel, self.geometry.dilation, block.shape[2]
+        number, lanes = _NUMBERS.index(block.dtype.name), 4 * LANES // block.itemsize
+        height, width = (len(n) - d * (k - 1) for n, d, k in zip((rows, columns), dilation, size, strict=True))
+        left = self.geometry.pads[2] if columns is self.column_index else 0
+        is_whole = np.array_equal(columns[left : left + block.shape[1]], np.arange(block.shape[1]))
+        if not is_whole or min(block.shape[1], width) * channels < lanes:  # whole vectors are read and written
+            padded = arithmetic.pad(block, rows, columns, self.border.value)
+            spare = np.zeros((len(rows), -(-lanes // channels), channels), block.dtype)
+            padded = np.concatenate([padded, spare], axis=1)
+            rows, columns = (np.arange(n) for n in padded.shape[:2])
+            return self._by_exchange(padded, rows, columns, None)[:, :width]
+        x = np.ascontiguousarray(block)
+        row = x[:1].ravel()
+        constant = np.full_like(row, self.border.value if (rows < 0).any() or (columns < 0).any() else 0)
+        table = np.where(rows >= 0, x.ctypes.data + rows * row.nbytes, constant.ctypes.data)
+        shape = (height, width, channels)
+        y = out if out is not None and out.shape == shape and out.flags.c_contiguous else np.empty(shape, x.dtype)
+        planes = size[0] if self.kind == "median" else 1
+        scratch = np.empty(planes * len(columns) * channels, x.dtype)
+        middle, extreme = ("rank.middle", *size, number), ("rank.extreme", int(self.kind == "maximum"), number)
+        _call(
+            routine(*(middle if self.kind == "median" else extreme)),
+            table=table,
+            places=columns,
+            padded=len(columns),
+            left=left,
+            constant=float(constant[0]),
+            y=y.ctypes.data,
+            scratch=scratch.ctypes.data,
+            planes=planes,
+            rows=height,
+            length=row.size,
+            out_length=width * channels,
+            channels=channels,
+            window_rows=size[0],
+            window_columns=size[1],
+            row_step=dilation[0],
+            column_step=dilation[1] * channels,
+        )
+        del scratch, x, constant  # until here
+        return y
+
+
+def in_own_type(stage: Stage, resolved: ResolvedPlan) -> RankStage | None:
+    """Return a chain of minima, maxima and medians on the pixels as they are, None where anything else is asked for.
+
+    Values that are only picked need no conversion to floats and none back.
+    """
+    if not isinstance(stage, RankStage):
+        return None
+    if stage.border.kind == "constant" and not _holds(resolved.dtype, stage.border.value):
+        return None
+    source: Stage | None = stage.source
+    if isinstance(source, SourceStage):
+        dtype = source.pixels.dtype
+        ranges = ("clip", "abs") if dtype.kind == "u" else ("raw",)
+        plain = resolved.dtype == dtype and resolved.range in ranges and resolved.factor == 1
+        if not plain or resolved.copy_border or source.channels is not None or dtype.name not in _NUMBERS:
+            return None
+        source = SourceStage(source.pixels, None, dtype)
+    else:
+        source = in_own_type(stage.source, resolved)
+    if source is None:
+        return None
+    own = copy(stage)
+    own.source, own.strip_values = source, _OWN_STRIP_BYTES // resolved.dtype.itemsize
+    return own
+
+
+def _holds(dtype: np.dtype, value: float) -> bool:
+    """Return whether a type of pixels holds a number as it is."""
+    if dtype.kind == "u":
+        return float(value).is_integer() and 0 <= value <= np.iinfo(dtype).max
+    return float(dtype.type(value)) == value
 
 
 def _extremes(values: Rows, length: int, step: int, axis: int, ufunc: np.ufunc) -> Rows:
@@ -88,37 +208,15 @@ def _extremes(values: Rows, length: int, step: int, axis: int, ufunc: np.ufunc) 
     return np.asarray(ufunc(values[part(0, whole)], values[part((length - done) * step, whole)]))
 
 
-def _by_exchange(padded: Rows, size: Pair, dilation: Pair, compiled: bool) -> Rows:
-    """Return the medians of small windows."""
+def _exchanged(padded: Rows, size: Pair, dilation: Pair) -> Rows:
+    """Return the medians of small windows, by exchanges of whole arrays.
+
+    Of n/2 + 2 values the least and the largest cannot be the middle of all n: they are dropped, the next value joins,
+    and so on until three are left (Devillard 1998, "Fast median search").
+    """
     height, width = (n - d * (k - 1) for n, d, k in zip(padded.shape, dilation, size, strict=False))
-    channels = padded.shape[2]
-    taps = [(i * dilation[0], j * dilation[1]) for i in range(size[0]) for j in range(size[1])]
-    if not compiled:
-        return _exchanged([padded[i : i + height, j : j + width] for i, j in taps])
-    row, length = padded.shape[1] * channels, width * channels
-    room = -(-length // LANES) * LANES
-    flat = np.empty(padded.size + 2 * LANES, padded.dtype)
-    flat[: padded.size] = padded.ravel()
-    places = [i * row + j * channels for i, j in taps]
-    y = np.empty((height, room), padded.dtype)
-    _call(
-        "rank.middle_by_exchange",
-        padded.dtype.name,
-        x=flat,
-        y=y,
-        kept=np.empty((len(places) // 2 + 2) * LANES, padded.dtype),
-        places=np.array(places, np.int64),
-        count=len(places),
-        rows=height,
-        length=length,
-        x_step=row,
-        y_step=room,
-    )
-    return y[:, :length].reshape(height, width, channels)
-
-
-def _exchanged(taps: list[Rows]) -> Rows:
-    """Return the element-wise median of arrays as `middle_by_exchange` does."""
+    corners = [(i * dilation[0], j * dilation[1]) for i in range(size[0]) for j in range(size[1])]
+    taps = [padded[i : i + height, j : j + width] for i, j in corners]
     kept = [tap.copy() for tap in taps[: len(taps) // 2 + 2]]
     spare = np.empty_like(kept[0])
 
@@ -177,8 +275,7 @@ def _counted(ranks: NDArray[np.int64], size: Pair, top: int, weights: NDArray[np
     levels = max(1, math.ceil(math.log(top, 16) - 1e-9))
     y = np.empty((height, width, channels), np.int64)
     _call(
-        "rank.middle_by_counting",
-        "float32",  # it has no numbers of the program's type
+        routine("rank.middle_by_counting"),
         ranks=ranks,
         y=y,
         weights=np.ones(1, np.int64) if weights is None else weights,
@@ -194,11 +291,11 @@ def _counted(ranks: NDArray[np.int64], size: Pair, top: int, weights: NDArray[np
     return y
 
 
-def _call(name: str, dtype: str, **given: NDArray[Any] | int) -> None:
-    """Run a kernel once, on the thread of the caller."""
-    code = routine(name).code(dtype)
+def _call(kernel: Routine, **given: NDArray[Any] | int | float) -> None:
+    """Run a kernel without numbers of the program's type once, on the thread of the caller."""
+    code = kernel.code()
     operands = {key: Operand(value) if isinstance(value, np.ndarray) else value for key, value in given.items()}
-    words, arrays = pack(code.takes, operands, name)
+    words, arrays = pack(code.takes, operands, kernel.name)
     packed = np.array([1, *words], np.int64)
     ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(code.address)(packed.ctypes.data, 0, 0)
     del arrays  # until here

@@ -1,5 +1,7 @@
 """Median, minimum and maximum of a window: against SciPy and a slow loop, with transparency, and in the command."""
 
+import itertools
+
 import numpy as np
 import pytest
 from command_line import expect_error, run_cnn
@@ -11,6 +13,7 @@ from cnncli.filtering.alpha import filter_with_alpha
 from cnncli.filtering.apply import FilterPlan, apply_filter
 from cnncli.filters import parse_border, parse_padding, parse_steps
 from cnncli.filters.borders import source_index
+from cnncli.kernels.simd.networks import middle_of_sorted_columns
 
 RNG = np.random.default_rng(5)
 SCIPY = {
@@ -201,3 +204,42 @@ def test_opencv_agrees():
         ones = np.ones((n, n), np.uint8)
         assert np.array_equal(run(image, f"minimum:{n}"), cv2.erode(image, ones))
         assert np.array_equal(run(image, f"maximum:{n}"), cv2.dilate(image, ones))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("border", ["replicate", "reflect", "mirror", "wrap", "zero", "constant:7", "constant:0.5"])
+def test_wide_pictures_in_their_own_type(dtype, border):
+    """Rows of several vectors are read where they are; ends of rows and windows across the border are the hard part."""
+    image = (RNG.normal(120, 60, (21, 67, 3)).clip(0, 255)).astype(dtype)
+    value = float(border.partition(":")[2] or 0)
+    mode = MODES.get(border, "constant")
+    for spec in ("median:3", "median:5", "minimum:3", "maximum:5x9"):
+        kind, _, size = spec.partition(":")
+        shape = tuple(int(n) for n in size.split("x")) * (1 if "x" in size else 2)
+        expected = SCIPY[kind](image.astype(float), size=(*shape, 1), mode=mode, cval=value)
+        found = run(image, spec, border=parse_border(border), range="raw", dtype="float32", compiled=True)
+        assert np.array_equal(found, expected), spec
+        own = run(image, spec, border=parse_border(border), compiled=True)
+        assert np.array_equal(own, np.rint(expected) if dtype != "float32" else expected), spec
+
+
+def test_dilated_windows_and_strides_of_wide_pictures():
+    image = RNG.integers(0, 256, (30, 90, 1), np.uint8)
+    border = parse_border("reflect")
+    for spec, size in (("median:3", (3, 3)), ("maximum:2x4", (2, 4))):
+        options = {"padding": parse_padding("3,2,1,4"), "stride": (2, 3), "dilation": (2, 3), "border": border}
+        expected = by_hand(image, spec.partition(":")[0], size, options["padding"], (2, 3), (2, 3), border)
+        assert np.array_equal(run(image, spec, compiled=True, **options)[..., 0], expected)
+
+
+@pytest.mark.parametrize("rows", range(1, 8))
+def test_networks_pick_the_middle_of_sorted_columns(rows):
+    """All inputs of 0 and 1 (Knuth 5.3.4, theorem Z): as many of each column as are 1."""
+    for columns in range(1, 8 if rows < 5 else 5):
+        network = middle_of_sorted_columns(rows, columns)
+        for ones in itertools.islice(itertools.product(range(rows + 1), repeat=columns), 5000):
+            values = [int(i >= rows - count) for count in ones for i in range(rows)]
+            expected = sorted(values)[rows * columns // 2]
+            for i, j, _, _ in network.exchanges:
+                values[i], values[j] = sorted((values[i], values[j]))
+            assert [values[place] for place in network.outputs] == [expected]

@@ -52,13 +52,13 @@ def splat(builder: Any, scalar: Any) -> Any:
     return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
 
 
-def load_vector(builder: Any, pointer: Any, offset: Any, element: Any) -> Any:
-    """Emit an unaligned load of LANES elements at `pointer` + `offset` (for generators of LLVM code)."""
+def load_vector(builder: Any, pointer: Any, offset: Any, element: Any, lanes: int = LANES) -> Any:
+    """Emit an unaligned load of so many elements at `pointer` + `offset` (for generators of LLVM code)."""
     place = builder.gep(pointer, [offset], source_etype=element)
     return builder.load(
-        builder.bitcast(place, ir.VectorType(element, LANES).as_pointer()),
+        builder.bitcast(place, ir.VectorType(element, lanes).as_pointer()),
         align=_alignment(element),
-        typ=ir.VectorType(element, LANES),
+        typ=ir.VectorType(element, lanes),
     )
 
 
