@@ -198,13 +198,13 @@ def _best_tile(pixels: int, vectors: int, *, divides: bool) -> tuple[int, int]:
     """
     from cnncli.kernels.convolution.loops import ACCUMULATORS
 
-    best = (float("inf"), 0, 1, 1)
+    best = (float("inf"), 0, 0, 1)
     for j in range(1, min(vectors, 8) + 1):
         for i in range(1, min(pixels, ACCUMULATORS // j, 12) + 1):
             if not (divides and vectors % j):
                 cycles = (max(i * j, i + j, 8) + 0.5) * -(-pixels // i) * -(-vectors // j)
-                best = min(best, (cycles, -i * j, i, j))
-    return best[2], best[3]
+                best = min(best, (cycles, -i * j, -i, j))  # more pixels: weights are read less often
+    return -best[2], best[3]
 
 
 def _image(shape: Shape) -> tuple[int, int, int]:

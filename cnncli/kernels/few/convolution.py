@@ -19,6 +19,8 @@ from cnncli.kernels.convolution.winograd_sizes import DEPTH
 from cnncli.kernels.few.tile import make_tile
 from cnncli.kernels.simd.vectors import LANES, offset, transpose, vadd, vfma, vload, vmax, vset, vstore
 
+_SHIFT = LANES.bit_length() - 1  # a division by LANES
+
 
 @numba.njit(error_model="numpy")
 def rows_inside(height: Any, first: Any, dilation: Any, taps: Any) -> Any:
@@ -73,18 +75,20 @@ def _copy_pixels(
     chunk: Any,
 ) -> None:  # fmt: skip
     """Write what results `first` .. first + count - 1 are made of: [channel and tap][result], in lanes of `x`."""
+    taps = window.rows * window.columns
     for t in range(count):
         row, column = (first + t) // width, (first + t) % width
         corner = (row * window.row_stride - window.top) * x.row_step
         corner += (column * window.column_stride - window.left) * LANES
-        d = 0
-        for c in range(channels):
-            source = offset(x.data, corner + c // LANES * x.channel_step + c % LANES)
-            for i in range(window.rows):
-                for j in range(window.columns):
-                    number = source[i * down * x.row_step + j * across * LANES]
-                    target[(d // LANES * chunk + t) * LANES + d % LANES] = number
-                    d += 1
+        for i in range(window.rows):
+            for j in range(window.columns):
+                source = offset(x.data, corner + i * down * x.row_step + j * across * LANES)
+                d = i * window.columns + j
+                for c in range(0, channels, LANES):
+                    for lane in range(min(LANES, channels - c)):
+                        target[((d >> _SHIFT) * chunk + t) * LANES + (d & (LANES - 1))] = source[lane]
+                        d += taps
+                    source = offset(source, x.channel_step)
 
 
 @cache
