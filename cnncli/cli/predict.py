@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cnncli.errors import CnnError, PartialFailureError, UsageError
+from cnncli.errors import CnnError, PartialFailureError, UsageError, printable
 
 if TYPE_CHECKING:
     from cnncli.engine.session import Session
@@ -34,6 +35,8 @@ class PredictArguments:
     logits: bool
     threshold: float
     activations: str | None
+    layers: str | None
+    force: bool
     labels_from_dirs: bool
     batch_size: int
     invert: str
@@ -55,6 +58,8 @@ class PredictArguments:
     "--threshold", type=click.FloatRange(0, 1), default=0.0, metavar="P", help="No label for less probable answers."
 )
 @click.option("--activations", metavar="DIR", help="Draw what every layer makes of each picture.")
+@click.option("--layers", metavar="A,B", help="Only these layers, such as conv1,conv2  [all].")
+@click.option("-f", "--force", is_flag=True, help="Replace pictures that are in that folder.")
 @click.option("--labels-from-dirs", is_flag=True, help="Folders are named for classes: accuracy and confusion.")
 @click.option(
     "-b", "--batch-size", type=click.IntRange(1, 65_536), default=64, show_default=True, help="Pictures at a time."
@@ -86,6 +91,7 @@ def command(**options: Any) -> None:
       cnn predict m scans/ -r --format csv             pictures below a folder
       cat seven.png | cnn predict m - --json           a picture from a pipe
       cnn predict m photos/ -r --labels-from-dirs      folders named for classes
+      cnn predict m 7.png --activations d --layers conv1,conv2
 
     IMAGE is a picture, a folder with -r, a pattern in quotes, or - for standard input.
     Size, colours and class names come from the checkpoint. For networks trained on digits, dark ink on a light
@@ -104,6 +110,9 @@ def command(**options: Any) -> None:
     if given.activations is not None and (not given.activations or "-" in given.images):
         what = "names no folder" if not given.activations else "cannot read standard input a second time"
         raise UsageError(f"--activations {what}", hint="name a folder, and pictures in files")
+    for option, is_given in {"--layers": given.layers is not None, "--force": given.force}.items():
+        if is_given and given.activations is None:
+            raise UsageError(f"{option} is for the pictures of --activations", hint="add --activations DIR")
     if given.threshold != given.threshold:  # Click's range lets nan through
         raise UsageError("--threshold nan is not a number", hint="try 0.9")
     checkpoint = read_checkpoint(given.run)
@@ -113,6 +122,7 @@ def command(**options: Any) -> None:
     # one argument at a time: a picture that is named twice has two rows
     paths = [source.path for name in given.images for source in expand_inputs([name], recursive=given.recursive)]
     truths = _truths(paths, checkpoint.classes) if given.labels_from_dirs else {}
+    files = _activation_files(given, model, paths) if given.activations is not None and paths else []
     rows = RowOptions(given.top_k, given.probs, given.logits, given.threshold, truths)
 
     def start() -> Session:
@@ -126,37 +136,51 @@ def command(**options: Any) -> None:
     form = given.style or ("table" if sys.stdout.isatty() else "jsonl")
     chosen = "jsonl" if given.as_json or form == "json" else form
     write_predictions(summary.collect(results), chosen, sys.stdout, rows)
-    if given.activations is not None:
-        _draw_activations(given, checkpoint, model, paths)
+    if files:
+        _draw_activations(given, checkpoint, model, paths, files)
     if truths:
         click.echo(agreement(summary.results, rows), nl=False, err=True)
     summary.finish()
 
 
-def _draw_activations(given: PredictArguments, checkpoint: Checkpoint, model: Model, paths: list[str]) -> None:
-    """Write DIR/PICTURE-LAYER.png for every picture that can be read; the others have their rows already."""
-    import contextlib
+def _activation_files(given: PredictArguments, model: Model, paths: list[str]) -> list[dict[str, Path]]:
+    """Return the file of each layer, picture by picture, after checking that none would be replaced unasked."""
+    from cnncli.io.atomic import make_directory
+    from cnncli.tasks.predict.activations import activation_names, chosen_layers
 
-    from cnncli.engine.feature_maps import feature_maps
-    from cnncli.io.atomic import make_directory, write_atomically
+    layers, folder = chosen_layers(model, given.layers), Path(given.activations or "")
+    names = activation_names(paths, layers)
+    files = [dict(zip(layers, (folder / name for name in row), strict=True)) for row in names]
+    held = [path for row in files for path in row.values() if os.path.lexists(path)]
+    if held and not given.force:
+        more = f", and {len(held) - 1} more" if len(held) > 1 else ""
+        raise CnnError(f"exists{more}", where=str(held[0]), hint="use -f to replace, or name another folder")
+    make_directory(folder)
+    return files
+
+
+def _draw_activations(
+    given: PredictArguments, checkpoint: Checkpoint, model: Model, paths: list[str], files: list[dict[str, Path]]
+) -> None:
+    """Write a picture for each layer and picture that can be read; the others have their rows already."""
+    from cnncli import threads as thread_count
+    from cnncli.io.atomic import write_atomically
     from cnncli.io.images.encode import encode_image
     from cnncli.io.images.image import Image
     from cnncli.reporting.pictures.activations import activation_picture
-    from cnncli.tasks.predict.fit_picture import fit_picture
+    from cnncli.tasks.predict.activations import activations
 
-    folder, prepared = Path(given.activations or ""), checkpoint.preprocessing
-    make_directory(folder)
-    for path in paths:
-        pixels = None
-        with contextlib.suppress(CnnError):
-            pixels = fit_picture(_read(path, exif=not given.no_exif), prepared, given.invert, path).pixels
-        if pixels is None:
-            continue
-        maps = feature_maps(model, checkpoint.parameters, pixels, mean=prepared.mean, std=prepared.std)
-        for name, numbers in maps.items():
-            content = bytes(encode_image(Image(activation_picture(name, numbers)), "PNG", level=6))
-            file = folder / f"{Path(path).stem}-{name.replace('/', '-')}.png"
-            write_atomically(str(file), content, overwrite=False)
+    written = 0
+    found = activations(
+        checkpoint, model, paths, lambda path: _read(path, exif=not given.no_exif), layers=list(files[0]),
+        invert=given.invert, batch_size=given.batch_size, threads=thread_count.resolve(given.threads),
+    )  # fmt: skip
+    for one in found:
+        content = bytes(encode_image(Image(activation_picture(one.layer, one.maps)), "PNG", level=6))
+        write_atomically(str(files[one.picture][one.layer]), content, overwrite=given.force)
+        written += 1
+    if not given.quiet:
+        click.echo(f"wrote {written} pictures of layers to {printable(given.activations or '')}", err=True)
 
 
 def _truths(paths: list[str], classes: tuple[str, ...]) -> dict[str, str]:
@@ -204,7 +228,6 @@ class _NotesAndFailures:
         self.pictures = self.noted = 0
 
     def collect(self, results: Iterator[Prediction | FailedPicture]) -> Iterator[Prediction | FailedPicture]:
-        from cnncli.errors import printable
         from cnncli.reporting.encodable import write_line
         from cnncli.tasks.predict.predict import FailedPicture
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -120,19 +121,47 @@ def test_activations_are_written_once_for_each_layer(run, folders, tmp_path):
     assert {f"{picture.stem}-{name}.png" for name in layers} <= {path.name for path in (tmp_path / "maps").iterdir()}
     with Image.open(tmp_path / "maps" / f"{picture.stem}-conv1.png") as drawn:
         assert drawn.mode == "RGB"
-    assert run_cnn(*given).code == 1  # nothing is overwritten
+    again = run_cnn(*given)
+    assert (again.code, len(again.out.splitlines())) == (1, 1)  # nothing is overwritten, nothing begun
+    assert "exists, and 10 more" in again.err
+    assert run_cnn(*given, "-f").code == 0
+    some = run_cnn("predict", run, picture, "--activations", tmp_path / "two", "--layers", "fc1, conv1")
+    assert {path.name for path in (tmp_path / "two").iterdir()} == {f"{picture.stem}-{n}.png" for n in ("conv1", "fc1")}
+    assert some.err == f"wrote 2 pictures of layers to {tmp_path}/two\n"
+    none = run_cnn("predict", run, picture, "--activations", tmp_path / "three", "--layers", "conv3")
+    expect_error(none, 2, "has no layer 'conv3'", "did you mean conv")
+    assert not (tmp_path / "three").exists()
+    expect_error(run_cnn("predict", run, picture, "--layers", "conv1"), 2, "--layers is for the pictures of --activat")
+    expect_error(run_cnn("predict", run, picture, "-f"), 2, "--force is for the pictures of --activations")
     expect_error(run_cnn("predict", run, "-", "--activations", tmp_path / "x"), 2, "standard input a second time")
 
 
+def test_activations_of_many_pictures_are_those_of_each(run, folders, tmp_path):
+    shutil.copytree(folders / "3", tmp_path / "in/3")
+    shutil.copytree(folders / "3", tmp_path / "in/5")  # the same names again
+    (tmp_path / "in/5/broken.png").write_bytes(b"no picture")
+    given = ("predict", run, tmp_path / "in", "-r", "-q", "--layers", "conv1,softmax1", "--activations")
+    for size, threads in ((64, 2), (1, 1), (7, 1)):
+        assert run_cnn(*given, tmp_path / str(size), "-b", size, "-j", threads).code == 7
+    names = sorted(path.name for path in (tmp_path / "64").iterdir())
+    count = len(list((folders / "3").iterdir()))
+    assert len(names) == 2 * 2 * count
+    for name in names:
+        content = (tmp_path / "64" / name).read_bytes()
+        assert content == (tmp_path / "1" / name).read_bytes() == (tmp_path / "7" / name).read_bytes()
+        assert content == (tmp_path / "64" / name.replace("5-", "3-", 1)).read_bytes()
+
+
 def test_feature_maps_end_in_what_the_network_answers(run):
-    from cnncli.engine.feature_maps import feature_maps
+    from cnncli.engine.feature_maps import FeatureMaps
     from cnncli.io.checkpoint import read_checkpoint
     from cnncli.tasks.predict.predict import checkpoint_model, load_weights, make_engine_session
 
     checkpoint = read_checkpoint(run)
     model, prepared = checkpoint_model(checkpoint, "run"), checkpoint.preprocessing
     image = load_dataset("digits").test.images[5]
-    maps = feature_maps(model, checkpoint.parameters, image, mean=prepared.mean, std=prepared.std)
+    network = FeatureMaps(model, checkpoint.parameters, mean=prepared.mean, std=prepared.std)
+    maps = {name: found[0] for name, found in network.of(image[None]).items()}
     session = make_engine_session(model, checkpoint, batch_size=1, threads=1)
     load_weights(session, checkpoint)
     assert np.array_equal(list(maps.values())[-1], session.predict(image[None])[0])
