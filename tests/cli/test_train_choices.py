@@ -63,6 +63,9 @@ def test_eval_and_resume_find_the_choice_again(photos, tmp_path):
     body = run_cnn("eval", folder, "--json").json
     result = json.loads((folder / "result.json").read_text())
     assert (body["classes"], body["images"], body["loss"]) == (["emu", "cat"], 8, result["test_loss"])
+    shutil.copytree(photos / "photos", tmp_path / "moved")
+    moved = run_cnn("eval", folder, "-d", tmp_path / "moved", "--json")
+    assert (moved.err, moved.json["loss"]) == ("", body["loss"])
     names = sorted((photos / "photos/test").glob("[ce]*/*.png"))
     rows = [json.loads(line) for line in run_cnn("predict", folder, *names, "--labels-from-dirs").out.splitlines()]
     assert sum(row["correct"] for row in rows) == body["correct"]

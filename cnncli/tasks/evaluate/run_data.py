@@ -95,7 +95,13 @@ def images_of_run(
         The part is empty, or the data set of the run is not where it was.
     """
     facts = checkpoint.training
-    data = _load(_request(checkpoint, where, wanted), checkpoint, wanted.threads, say)
+    request = _request(checkpoint, where, wanted)
+    try:
+        data = _load(request, checkpoint, wanted.threads, say)
+    except UsageError:
+        if wanted.dataset is None or not request.classes:
+            raise
+        data = _load(replace(request, classes=()), checkpoint, wanted.threads, say)  # it has not all of these classes
     notes = list(data.notes)
     known = facts.get("data_sha256")
     is_own = wanted.dataset is None or (known is not None and data.sha256 == known)
@@ -122,9 +128,9 @@ def _request(checkpoint: Checkpoint, where: str, wanted: Wanted) -> DataRequest:
     """Return what is asked of the data set, the run's own where no other is named."""
     facts = checkpoint.training
     loss, normalize = str(facts.get("loss", "auto")), str(facts.get("normalize") or "auto")
-    if wanted.dataset is not None:
-        return DataRequest(wanted.dataset, wanted.data_dir, loss=loss, normalize=normalize)
     classes = checkpoint.classes if facts.get("classes") else ()
+    if wanted.dataset is not None:
+        return DataRequest(wanted.dataset, wanted.data_dir, loss=loss, classes=classes, normalize=normalize)
     machine = facts.get("machine")
     named = (facts.get("source"), machine.get("source") if isinstance(machine, dict) else None, facts.get("dataset"))
     sources = [name for name in named if isinstance(name, str) and name]
