@@ -234,6 +234,7 @@ class Session:
                 run_whole(self._answer)
                 self._copy_rows(answers, logits, slice(first, last))
             first = last
+        self._in_units_of_targets(answers)
         return answers, logits
 
     def examine(self, images: np.ndarray, labels: np.ndarray) -> Examined:
@@ -255,6 +256,7 @@ class Session:
             found.losses[part] = layout.losses[: len(chosen)]
             found.hits[part] = layout.hits[: len(chosen)]
             self._copy_rows(found.answers, found.logits, part)
+        self._in_units_of_targets(found.answers)
         return found
 
     def evaluate(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
@@ -273,9 +275,12 @@ class Session:
     def _copy_rows(self, answers: np.ndarray, logits: np.ndarray, part: slice) -> None:
         for rows, source in ((answers, self._layout.probs), (logits, self._layout.logits)):
             rows[part] = source.reshape(-1, rows.shape[1])[: part.stop - part.start]
+
+    def _in_units_of_targets(self, answers: np.ndarray) -> None:
+        """Turn what the network says of standardised targets into their units, in place."""
         if self._target_scale:
             mean, std = self._target_scale
-            answers[part] = answers[part].astype(np.float64) * std + mean
+            answers[:] = answers.astype(np.float64) * std + mean
 
     def cancel(self) -> None:
         """End what is running: it raises `CancelledError`, unless it is about to end; from any thread."""

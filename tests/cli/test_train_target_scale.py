@@ -67,6 +67,9 @@ def test_another_unit_gives_the_same_weights_and_answers_in_it(tables):
 def test_large_targets_are_learnt_and_all_figures_are_in_their_unit(tables):
     truth, answer = truths(tables, "price")[70:], answers(tables, "price")[70:]
     errors = answer - truth
+    for number in (3, 70):  # a picture alone takes another way through the network
+        row = run_cnn("predict", tables / "price", tables / f"p/{number}.png", "--json").json
+        assert list(row["values"].values()) == answers(tables, "price")[number].tolist()
     body = run_cnn("eval", tables / "price", "--json").json
     assert body["loss"] == pytest.approx((errors**2).mean(), rel=1e-4)
     assert body["rmse"] == pytest.approx(np.sqrt((errors**2).mean()), rel=1e-4)
