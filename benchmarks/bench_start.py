@@ -3,11 +3,11 @@
     CNN_DATA_DIR=... python benchmarks/bench_start.py [--runs 5] [--only training]
 
 The targets are those of a person who types a command and waits. Commands that only count must not import numba. The
-first step is over when `Session.train_batch` has returned for the first time: data are read and checked, the run
-directory and its first checkpoint are written. "Cold" has an empty cache of compiled kernels. LeNet-5 trains on MNIST
-where CNN_DATA_DIR holds it, else on the bundled digits; ResNet-18 on random arrays as large as CIFAR-10. Byte code is
-cached, as it is after an installation, in a folder of this script. The script ends with 1 where a median misses its
-target.
+first step begins when `Session.train_batch` is called for the first time: data are read and checked, every kernel is
+compiled or loaded, the run directory and its first checkpoint are written. "Cold" has an empty cache of compiled
+kernels. LeNet-5 trains on MNIST where CNN_DATA_DIR holds it, else on the bundled digits; ResNet-18 on random arrays as
+large as CIFAR-10. Byte code is cached, as it is after an installation, in a folder of this script. The script ends with
+1 where a median misses its target.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ import os, sys, time
 from cnncli.engine.session import Session
 train_batch = Session.train_batch
 def and_end(*arguments):
+    begin = time.perf_counter()
     train_batch(*arguments)
-    print("first step", time.perf_counter(), flush=True)
+    print("first step", begin, flush=True)
     os._exit(0)
 Session.train_batch = and_end
 from cnncli.cli.main import main
@@ -88,7 +89,7 @@ def trainings(folder: Path) -> dict[str, list[str]]:
 
 
 def first_step(arguments: list[str], folder: Path, **environment: str) -> float:
-    """Return the seconds from typing `cnn` with arguments of training to the end of the first step."""
+    """Return the seconds from typing `cnn` with arguments of training to the beginning of the first step."""
     with tempfile.TemporaryDirectory(dir=folder) as run:
         command = [sys.executable, "-c", FIRST_STEP, *arguments, "--run-dir", f"{run}/run"]
         start = time.perf_counter()  # a clock of the system, on Linux and macOS
