@@ -1,6 +1,6 @@
 """Median, minimum and maximum of a window: cnncli against OpenCV's `medianBlur`, `erode` and `dilate` in one process.
 
-    python benchmarks/bench_rank.py [--size 3000x4000] [--channels 3] [--repeats 7] [--threads 2]
+    python benchmarks/bench_rank.py [--size 3000x4000] [--channels 3] [--repeats 7] [--longest 15]
 
 Both sides get arrays in memory and take turns; figures are medians of the wall time. Results are compared: the border
 of both repeats the pixels at the edge. OpenCV's `medianBlur` takes 8 bits for every size, 16 bits and floats up to 5x5.
@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtypes", default="uint8,uint16,float32")
+    parser.add_argument("--longest", type=int, default=15, help="side of the largest window")
     options = parser.parse_args()
     height, width = map(int, options.size.split("x"))
     cv2.setNumThreads(options.threads)
@@ -55,7 +56,7 @@ def main() -> None:
     for dtype in options.dtypes.split(","):
         image = (base * (257 if dtype == "uint16" else 1)).astype(dtype)
         for kind, sizes in SIZES.items():
-            for size in sizes:
+            for size in (one for one in sizes if one <= options.longest):
                 plan = FilterPlan(parse_steps([f"{kind}:{size}"]))
                 out = np.empty_like(image)
                 theirs = peer(kind, size, image)
