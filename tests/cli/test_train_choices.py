@@ -88,7 +88,7 @@ def test_numbers_to_normalize_by(photos):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--classes", "1,eleven"), ("no class 'eleven'", "it has 0, 1, 2")),
+        (("--classes", "1,eleven"), ("no class 'eleven'", "it has 0,1,2")),
         (("--classes", "1"), ("1 class, need 2 or more",)),
         (("--classes", "1,1"), ("stands twice",)),
         (("--classes", "1,,2"), ("a name is empty",)),

@@ -151,5 +151,5 @@ def check_chosen(classes: Sequence[str], known: Sequence[str], targets: str, whe
     for name in classes:
         if name not in known:
             more = ", ..." if len(known) > _LISTED else ""
-            listed = f"it has {', '.join(known[:_LISTED])}{more}"
+            listed = f"it has {join_classes(known[:_LISTED])}{more}"
             raise UsageError(f"--classes: {where} has no class {name!r}", hint=did_you_mean(name, known, listed))
