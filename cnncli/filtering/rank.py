@@ -183,7 +183,9 @@ def in_own_type(stage: Stage, resolved: ResolvedPlan) -> RankStage | None:
     if source is None:
         return None
     own = copy(stage)
-    own.source, own.strip_values = source, _OWN_STRIP_BYTES // resolved.dtype.itemsize
+    own.source = source
+    if own._is_for_exchanges(resolved.dtype):  # counting takes 8 bytes and more for each value
+        own.strip_values = _OWN_STRIP_BYTES // resolved.dtype.itemsize
     return own
 
 
