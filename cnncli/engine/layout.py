@@ -164,7 +164,7 @@ def session_bytes(
     objective: Objective = PLAIN,
     is_stepwise: bool = False,
 ) -> int:
-    """Return the bytes that a session of these arguments is going to allocate, exactly, without allocating them."""
+    """Return the bytes that a session of these arguments allocates when it is made, exactly, without doing so."""
     layout = Layout(
         model,
         batch_size,

@@ -57,7 +57,8 @@ class Examined:
 class Session:
     """A network with its parameters, and programs that train it, test it and use it.
 
-    All buffers are allocated on construction. The results do not depend on the number of threads.
+    Buffers are allocated on construction, but for those that predict few images one at a time: these when they are
+    first needed. The results do not depend on the number of threads.
 
     Parameters
     ----------
@@ -139,7 +140,7 @@ class Session:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of all buffers: parameters, gradients, optimizer state and feature maps."""
+        """Bytes of all buffers there are: parameters, gradients, optimizer state and feature maps."""
         return self._layout.memory.size_bytes
 
     def named(self) -> dict[str, np.ndarray]:
