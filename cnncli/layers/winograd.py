@@ -19,6 +19,9 @@ _LEAST_PAIRS, _LEAST_CHANNELS = 192, 12
 #: with fewer tiles in a map, the results that lie outside of it cost more than is saved
 _FEWEST_TILES = 4
 
+#: channels up to which products are not written to memory: measured; at most DEPTH, one chain of additions
+_MOST_IN_REGISTERS = 64
+
 
 @dataclass(frozen=True)
 class Winograd:
@@ -89,9 +92,11 @@ class Winograd:
 
     def scratch(self, g: Graph, *, is_turned: bool = False) -> Value:
         """Return the memory in which tiles are transformed."""
-        from cnncli.kernels.convolution.winograd_sizes import chunk_of, scratch_size, tiles
+        from cnncli.kernels.convolution.winograd_sizes import ROWS, chunk_of, padded, scratch_size, tiles
 
         y, x = (self.x, self.y) if is_turned else (self.y, self.x)
+        if _stays_in_registers(x):
+            return g.value((16 * x[0] + 4 * padded(y[0], ROWS),))
         return g.value((scratch_size(chunk_of(tiles(y), x[0], y[0]), x[0], y[0]),))
 
     def correlate(
@@ -105,9 +110,12 @@ class Winograd:
         x, (y, scratch) = b.reads[0], b.writes
         pads = self._turned_padding if is_turned else self.padding
         count = tiles(y.shape)
-        chunk = chunk_of(count, x.shape[0], y.shape[0])
         operands = {"x": x, "y": y, "u": weights, "bias": bias, "scratch": scratch, "top": pads[0], "left": pads[2]}
-        operands |= {"bias_row": int(has_bias), "relu": int(relu), "chunk": chunk}
+        operands |= {"bias_row": int(has_bias), "relu": int(relu)}
+        if _stays_in_registers(x.shape):
+            return [Op("convolution.winograd_registers.correlate", operands, most_parts=count)]
+        chunk = chunk_of(count, x.shape[0], y.shape[0])
+        operands["chunk"] = chunk
         chunks = -(-count // chunk)
         most = chunks * max(1, y.shape[0] // (8 * ROWS)) if chunks < 8 else chunks
         return [Op("convolution.winograd.correlate", operands, variant=(columns_of(count),), most_parts=most)]
@@ -147,6 +155,13 @@ class Winograd:
         halos = [self.halo, self.gradient_halo]
         g.step("dweight", [x, dy], [scratch], emit, tables_written=[products], halos=halos, is_parallel=True)
         g.step("dweight sum", [], [], emit_sum, tables_read=[products], scope=Scope.BATCH, tasks=filters)
+
+
+def _stays_in_registers(x: Shape) -> bool:
+    """Return whether the products over the channels of x are transformed in registers, which takes 32 of them."""
+    from cnncli.compute.host import LANES
+
+    return LANES == 16 and x[0] <= _MOST_IN_REGISTERS
 
 
 def _whole_tiles(pads: Pads, y: Shape) -> Pads:

@@ -149,6 +149,28 @@ def vstore(typingctx: Any, base: Any, index: Any, value: Any) -> Any:
     return types.void(base, types.intp, value), codegen
 
 
+def _prefetch(name: str, is_written: int) -> Any:
+    """Make an intrinsic that asks for the cache line of p[i]; nothing is read."""
+
+    def typed(typingctx: Any, base: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            place = builder.gep(args[0], [args[1]], source_etype=ELEMENTS[base.dtype])
+            byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+            call_type = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+            call = cgutils.get_or_insert_function(builder.module, call_type, "llvm.prefetch.p0")
+            builder.call(call, [builder.bitcast(place, byte), word(is_written), word(3), word(1)])
+            return context.get_dummy_value()
+
+        return types.void(base, types.intp), codegen
+
+    typed.__name__ = name
+    return intrinsic(typed)
+
+
+prefetch = _prefetch("prefetch", 0)
+prefetch_to_write = _prefetch("prefetch_to_write", 1)
+
+
 @intrinsic
 def vset(typingctx: Any, scalar: Any) -> Any:
     """vset(x): a vector whose every lane is `x`."""
