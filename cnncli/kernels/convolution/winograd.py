@@ -20,9 +20,9 @@ import numba
 
 from cnncli.compute.arguments import Block, Maps, Part, Partial, Parts, Real, Reals
 from cnncli.compute.kernel import CompiledKernel, kernel
-from cnncli.kernels.convolution.winograd_sizes import DEPTH, GROUP, ROWS
+from cnncli.kernels.convolution.winograd_sizes import DEPTH, GROUP, NEAR_PRODUCTS, ROWS
 from cnncli.kernels.simd.tile import make_tile
-from cnncli.kernels.simd.vectors import LANES, offset, transpose, vadd, vload, vmax, vmul, vset, vstore, vsub
+from cnncli.kernels.simd.vectors import LANES, offset, prefetch, transpose, vadd, vload, vmax, vmul, vset, vstore, vsub
 
 
 @numba.njit(error_model="numpy")
@@ -244,11 +244,12 @@ def _gradient_row(i: Any, p: Any, row_step: Any) -> Any:
 @numba.njit(error_model="numpy")
 def _transform_pixels(
     i: Any, x: Any, corner: Any, v: Any, step: Any, width: Any, across: Any, first: Any, count: Any, length: Any,
-    buffer: Any, real: Any,
+    buffer: Any, asks: Any, real: Any,
 ) -> None:  # fmt: skip
     """Write row `i` of B' d B with the channels in the lanes: v[4][panel of `width` channels][tile and image][channel].
 
-    `buffer` takes LANES x LANES numbers four times; `length` tiles and images make room for a panel.
+    `buffer` takes LANES x LANES numbers four times; `length` tiles and images make room for a panel. The pixels of the
+    next tile are asked for where `asks`: too many streams for the processor to foresee.
     """
     square = LANES * LANES
     for c in range(0, (x.channels + width - 1) // width * width, LANES):
@@ -256,9 +257,18 @@ def _transform_pixels(
         row, column = first // across, first % across
         for tile in range(count):
             place = 2 * row * x.row_step + 2 * column * LANES
+            column += 1
+            if column == across:
+                row, column = row + 1, 0
+            following = 2 * row * x.row_step + 2 * column * LANES
             for lane in range(LANES):
                 if c + lane < x.channels:
                     p = offset(corner, place + (c + lane) * x.channel_step)
+                    if asks:
+                        soon = offset(corner, following + (c + lane) * x.channel_step)
+                        for h in range(4):
+                            prefetch(soon, h * x.row_step + 2 * LANES)
+                            prefetch(soon, h * x.row_step + 3 * LANES)
                     e = _pixel_row(i, p, x.row_step)
                     f = _pixel_row(i, offset(p, LANES), x.row_step)
                     g = _pixel_row(i, offset(p, 2 * LANES), x.row_step)
@@ -269,18 +279,26 @@ def _transform_pixels(
                     store4(offset(buffer, lane * LANES), square, (none, none, none, none))
             for j in range(4):
                 transpose(offset(buffer, j * square), LANES, offset(target, j * step + tile * LANES * width), width)
-            column += 1
-            if column == across:
-                row, column = row + 1, 0
 
 
 @numba.njit(error_model="numpy")
-def _transform_gradient(i: Any, dy: Any, d: Any, step: Any, across: Any, first: Any, count: Any, length: Any) -> None:
+def _transform_gradient(
+    i: Any, dy: Any, d: Any, step: Any, across: Any, first: Any, count: Any, length: Any, asks: Any
+) -> None:
     """Write row `i` of the transformed tiles of dy: d[4][filter][tile and image], `length` of these for a filter."""
     for k in range(dy.channels):
         row, column = first // across, first % across
+        later, beside = (first + count) // across, (first + count) % across
         for tile in range(count):
             p = offset(dy.data, k * dy.channel_step + 2 * row * dy.row_step + 2 * column * LANES)
+            if asks:
+                soon = offset(dy.data, k * dy.channel_step + 2 * later * dy.row_step + 2 * beside * LANES)
+                for h in range(2):
+                    prefetch(soon, h * dy.row_step)
+                    prefetch(soon, h * dy.row_step + LANES)
+                beside += 1
+                if beside == across:
+                    later, beside = later + 1, 0
             e = _gradient_row(i, p, dy.row_step)
             f = _gradient_row(i, offset(p, LANES), dy.row_step)
             store4(offset(d, k * length + tile * LANES), step, (e, vadd(e, f), vsub(e, f), f))
@@ -312,20 +330,29 @@ def weight_products(rows: int, columns: int) -> CompiledKernel:
         buffer = offset(d, 4 * d_step)
         target = offset(out.data, block // out.blocks * out.step)
         corner = offset(x.data, -top * x.row_step - left * LANES)
-        for i in range(part * 4 // parts, (part + 1) * 4 // parts):
+        begin, end = part * 4 // parts, (part + 1) * 4 // parts
+        # all rows of a chunk while its pixels are in the cache, unless that takes longer to add to the products
+        together = 4 if filters * channels <= NEAR_PRODUCTS else 1
+        for n in range(begin, end, together):
             for first in range(0, tiles, chunk):
                 count = min(chunk, tiles - first)
                 keep = first + block % out.blocks
-                _transform_pixels(i, x, corner, scratch, v_step, width, across, first, count, length, buffer, real)
-                _transform_gradient(i, dy, d, d_step, across, first, count, length)
-                for j in range(4):
-                    for c in range(0, channels, width):
-                        for k in range(0, filters, rows):
-                            tile(
-                                offset(d, j * d_step + k * length), length, offset(scratch, j * v_step + c * length),
-                                LANES, offset(target, ((i * 4 + j) * filters + k) * channels + c), channels, LANES,
-                                scratch, 0, real, 1, 1, count * LANES, 0, 0, 1, 0, 0, width, keep, 0,
-                            )  # fmt: skip
+                for i in range(n, min(n + together, end)):
+                    asks = i == n
+                    _transform_pixels(
+                        i, x, corner, scratch, v_step, width, across, first, count, length, buffer, asks, real
+                    )
+                    _transform_gradient(i, dy, d, d_step, across, first, count, length, asks)
+                    for j in range(4):
+                        for c in range(0, channels, width):
+                            for k in range(0, filters, rows):
+                                place = ((i * 4 + j) * filters + k) * channels + c
+                                tile(
+                                    offset(d, j * d_step + k * length), length,
+                                    offset(scratch, j * v_step + c * length), LANES,
+                                    offset(target, place), channels, LANES,
+                                    scratch, 0, real, 1, 1, count * LANES, 0, 0, 1, 0, 0, width, keep, 0,
+                                )  # fmt: skip
 
     return CompiledKernel(body, f"weight_products{rows}x{columns}")
 

@@ -13,6 +13,8 @@ GROUP = LANES // ROWS
 DEPTH = 64
 #: numbers that transformed tiles may take: about half of a second cache of 1 MiB
 _ROOM = 1 << 18
+#: products of one plane, filters x channels, up to which all sixteen planes are near in a second cache: measured
+NEAR_PRODUCTS = 1 << 12
 #: numbers of pixels that meet all panels of weights: three quarters of a first cache of 32 KiB
 _NEAR = 3 << 11
 
