@@ -14,7 +14,7 @@ import numba
 
 from cnncli.compute.arguments import Maps, Part, Parts, Real, Reals
 from cnncli.compute.kernel import kernel
-from cnncli.kernels.convolution.winograd import _load4, _pixels, _store4
+from cnncli.kernels.convolution.winograd import _load4, _pixels, store4
 from cnncli.kernels.convolution.winograd_sizes import GROUP, ROWS
 from cnncli.kernels.simd.plane_tile import make_plane_tile
 from cnncli.kernels.simd.vectors import (
@@ -43,10 +43,10 @@ def _transform(x: Any, place: Any, v: Any) -> None:
         a1, b1, c1, d1 = _pixels(_load4(offset(p, LANES), x.row_step))
         a2, b2, c2, d2 = _pixels(_load4(offset(p, 2 * LANES), x.row_step))
         a3, b3, c3, d3 = _pixels(_load4(offset(p, 3 * LANES), x.row_step))
-        _store4(target, step, _pixels((a0, a1, a2, a3)))
-        _store4(offset(target, LANES), step, _pixels((b0, b1, b2, b3)))
-        _store4(offset(target, 2 * LANES), step, _pixels((c0, c1, c2, c3)))
-        _store4(offset(target, 3 * LANES), step, _pixels((d0, d1, d2, d3)))
+        store4(target, step, _pixels((a0, a1, a2, a3)))
+        store4(offset(target, LANES), step, _pixels((b0, b1, b2, b3)))
+        store4(offset(target, 2 * LANES), step, _pixels((c0, c1, c2, c3)))
+        store4(offset(target, 3 * LANES), step, _pixels((d0, d1, d2, d3)))
 
 
 @numba.njit(error_model="numpy")
