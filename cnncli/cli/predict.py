@@ -135,12 +135,27 @@ def command(**options: Any) -> None:
     summary = _NotesAndFailures(quiet=given.quiet, keep=bool(truths))
     form = given.style or ("table" if sys.stdout.isatty() else "jsonl")
     chosen = "jsonl" if given.as_json or form == "json" else form
-    write_predictions(summary.collect(results), chosen, sys.stdout, rows)
+    # rows that come on a terminal one by one say how far it is
+    is_shown = sys.stderr.isatty() and not given.quiet and not (chosen == "jsonl" and sys.stdout.isatty())
+    counted = _with_bar(results, len(paths), is_shown=is_shown and len(paths) > 1)
+    write_predictions(summary.collect(counted), chosen, sys.stdout, rows)
     if files:
         _draw_activations(given, checkpoint, model, paths, files)
     if truths:
         click.echo(agreement(summary.results, rows), nl=False, err=True)
     summary.finish()
+
+
+def _with_bar(
+    results: Iterator[Prediction | FailedPicture], total: int, *, is_shown: bool
+) -> Iterator[Prediction | FailedPicture]:
+    """Yield the results under a bar that is gone when all have come."""
+    from cnncli.reporting.results.work_bar import WorkBar
+
+    with WorkBar("pictures", total, sys.stderr, is_shown=is_shown) as bar:
+        for done, result in enumerate(results, start=1):
+            bar.show(done)
+            yield result
 
 
 def _activation_files(given: PredictArguments, model: Model, paths: list[str]) -> list[dict[str, Path]]:

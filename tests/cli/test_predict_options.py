@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from command_line import expect_error, run_cnn
 from PIL import Image
+from terminal import read_terminal
 
 from cnncli.io.datasets import load_dataset
 
@@ -33,6 +34,16 @@ def folders(tmp_path_factory):
 
 def rows_of(result):
     return [json.loads(line) for line in result.out.splitlines()]
+
+
+def test_a_bar_on_a_terminal_is_gone_before_the_table(run, folders, tmp_path):
+    shown, code = read_terminal(["predict", run, folders, "-r", "-b", "1"], tmp_path)
+    assert code == 0
+    bar, _, table = shown.rpartition("/60")
+    assert "pictures" in bar
+    assert table.count(".png") == 60
+    assert "/60" not in read_terminal(["predict", run, folders, "-r", "-q"], tmp_path)[0]
+    assert run_cnn("predict", run, folders, "-r").err == ""
 
 
 def test_the_batch_size_changes_nothing(run, folders):

@@ -16,7 +16,7 @@ class WorkBar:
     what : str
         In front of it.
     total : int
-        Images.
+        Images, or pictures.
     err : text stream
     is_shown : bool
         False: nothing is written, as where `err` is no terminal.
@@ -38,6 +38,7 @@ class WorkBar:
             console=Console(file=err, highlight=False, soft_wrap=True),
             auto_refresh=False,  # no second thread beside the kernels
             transient=True,
+            redirect_stdout=False,  # results go where they are sent
         )
         self._task = self._bar.add_task("", total=total)
 
