@@ -202,7 +202,7 @@ REFUSED = {
     "patience of nothing": (
         ["-d", "digits", "-e", "0", "--patience", "2"],
         2,
-        "--patience 2 ends a run early, and --epochs 0",
+        "--patience 2 is about epochs that are done, and --epochs 0",
     ),
     "keep 0": (["-d", "digits", "--keep", "0"], 2, "--keep"),
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from golden_networks import NETWORKS, RATES, STEPS, first_parameters, network, setting, targets
+from golden_networks import NETWORKS, RATES, SEED, SEEDS, STEPS, first_parameters, network, setting, targets
 from torch_network import TorchNetwork
 
 OPTIMIZERS = {
@@ -29,9 +29,9 @@ def flat(tensors):
 torch.set_num_threads(1)
 stored = {"torch": np.array(torch.__version__)}
 for name in NETWORKS:
-    model = network(name)
-    images, labels, _ = setting(model)
-    first = first_parameters(model)
+    model, seed = network(name), SEEDS.get(name, SEED)
+    images, labels, _ = setting(model, seed)
+    first = first_parameters(model, seed)
     for rule, make in OPTIMIZERS.items():
         arrays = {s.name: first[s.offset : s.offset + s.size].reshape(s.shape) for s in model.slots}
         arrays |= {s.name: np.full(s.shape, float(s.name.endswith("variance"))) for s in model.state_slots}
