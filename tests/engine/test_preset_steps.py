@@ -1,4 +1,8 @@
-"""Every preset that can run takes three steps on one batch of its own size, and its loss falls."""
+"""Every preset that can run takes three steps on one batch, and its loss falls.
+
+Large ones take pictures of 64x64: the layers, and so the kernels, are those of their own size, in a twelfth of
+the time.
+"""
 
 from pathlib import Path
 
@@ -14,6 +18,14 @@ from cnncli.model import load_model
 
 PRESETS = sorted(path.stem for path in (Path(cnncli.__file__).parent / "presets").glob("*.yaml"))
 SMALL = 30_000_000  # multiply-accumulates per image of what the default run trains
+
+
+def small_enough(name):
+    """Return the preset for its own size, or for 64x64 where that takes long; ResNet-18 stands for the own sizes."""
+    model = load_model(name)
+    if model.macs <= SMALL or name == "resnet18":
+        return model
+    return load_model(name, input_shape=(model.input_shape[0], 64, 64))
 
 
 def needed(model):
@@ -35,7 +47,7 @@ def cases():
 
 @pytest.mark.parametrize("name", cases())
 def test_three_steps_lower_the_loss(name):
-    model = load_model(name)
+    model = small_enough(name)
     if len(model.output_shape) != 1:
         pytest.skip("its output is a map: no loss takes one")
     if Path("/proc/meminfo").exists() and needed(model) > 0.8 * free_bytes():
