@@ -44,7 +44,22 @@ def test_opencv(weights, dtype):
     if dtype == "float32":
         close(result, expected)
     else:
-        np.testing.assert_array_equal(result, expected)
+        is_open = halfway(IMAGES[dtype], weights)
+        np.testing.assert_array_equal(result[~is_open], expected[~is_open])
+        differences = np.abs(result.astype(int) - expected)
+        assert differences.max() <= 1
+        assert differences.mean() < 0.005
+
+
+def halfway(image, weights):
+    """Return where the sum in float64 is so near to a half that sums in float32 may be rounded up or down."""
+    ndimage = pytest.importorskip("scipy.ndimage")
+    channels = np.moveaxis(image.astype(np.float64), 2, 0)
+    sums, sizes = (
+        np.stack([ndimage.correlate(one, w, mode="mirror") for one in channels], axis=2)
+        for w in (weights, np.abs(weights))
+    )
+    return np.abs(sums - np.floor(sums) - 0.5) <= 2.0**-24 * sizes
 
 
 @pytest.mark.parametrize("weights", WHOLE + REAL, ids=str)
