@@ -135,10 +135,7 @@ def command(**options: Any) -> None:
     summary = _NotesAndFailures(quiet=given.quiet, keep=bool(truths))
     form = given.style or ("table" if sys.stdout.isatty() else "jsonl")
     chosen = "jsonl" if given.as_json or form == "json" else form
-    # rows that come on a terminal one by one say how far it is
-    is_shown = sys.stderr.isatty() and not given.quiet and not (chosen == "jsonl" and sys.stdout.isatty())
-    counted = _with_bar(results, len(paths), is_shown=is_shown and len(paths) > 1)
-    write_predictions(summary.collect(counted), chosen, sys.stdout, rows)
+    write_predictions(summary.collect(_counted(results, len(paths), given, chosen)), chosen, sys.stdout, rows)
     if files:
         _draw_activations(given, checkpoint, model, paths, files)
     if truths:
@@ -146,12 +143,14 @@ def command(**options: Any) -> None:
     summary.finish()
 
 
-def _with_bar(
-    results: Iterator[Prediction | FailedPicture], total: int, *, is_shown: bool
+def _counted(
+    results: Iterator[Prediction | FailedPicture], total: int, given: PredictArguments, style: str
 ) -> Iterator[Prediction | FailedPicture]:
-    """Yield the results under a bar that is gone when all have come."""
+    """Yield the results under a bar that is gone when all have come; rows that come one by one need none."""
     from cnncli.reporting.results.work_bar import WorkBar
 
+    has_rows = style == "jsonl" and sys.stdout.isatty()
+    is_shown = sys.stderr.isatty() and total > 1 and not given.quiet and not has_rows
     with WorkBar("pictures", total, sys.stderr, is_shown=is_shown) as bar:
         for done, result in enumerate(results, start=1):
             bar.show(done)
