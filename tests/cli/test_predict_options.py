@@ -46,6 +46,13 @@ def test_a_bar_on_a_terminal_is_gone_before_the_table(run, folders, tmp_path):
     assert run_cnn("predict", run, folders, "-r").err == ""
 
 
+def test_a_huge_picture_is_refused_without_an_option_that_predict_lacks(run, tmp_path):
+    Image.new("1", (20_000, 6_000)).save(tmp_path / "huge.png")
+    row = rows_of(run_cnn("predict", run, tmp_path / "huge.png", "--json"))[0]
+    assert row["error"]["message"] == "20000x6000 = 120 Mpx exceeds 100 Mpx"
+    assert row["error"]["hint"] == "make it smaller; `cnn filter` takes it with --max-pixels 120000000"
+
+
 def test_the_batch_size_changes_nothing(run, folders):
     whole = run_cnn("predict", run, folders, "-r", "--json", "--logits", "--probs")
     assert (whole.code, len(whole.out.splitlines())) == (0, 60)

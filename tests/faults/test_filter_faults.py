@@ -98,7 +98,7 @@ IMAGES = [
     ("row06-psd", file("a.png", b"8BPS\0\1"), ["a.png", *BOX], 3, "format PSD is not supported"),
     ("row06-wmf", file("a.png", b"\xd7\xcd\xc6\x9a\0\0"), ["a.png", *BOX], 3, "format WMF is not supported"),
     ("row06-fits", file("a.png", b"SIMPLE  =                    T"), ["a.png", *BOX], 3, "format FITS is not supported"),
-    ("row07-bomb", file("a.png", bomb(100_000, 100_000)), ["a.png", *BOX], 3, r"100000x100000 = 10 Gpx exceeds 100 Mpx; use --max-pixels"),
+    ("row07-bomb", file("a.png", bomb(100_000, 100_000)), ["a.png", *BOX], 3, r"100000x100000 = 10 Gpx exceeds 100 Mpx; make it smaller; `cnn filter` takes it with --max-pixels"),
     ("row08-empty-bomb", file("a.png", bomb(9_000, 9_000)), ["a.png", *BOX], 3, r"PNG header declares 9000x9000, which \d+ B of data cannot fill"),
     ("row08-small-bomb", file("a.png", bomb(13_000, 13_000)), ["a.png", *BOX], 3, r"13000x13000 = 169 Mpx exceeds 100 Mpx"),
     ("row09-frame-out-of-range", file("a.gif", encoded("GIF", "P", save_all=True, append_images=[picture("L").convert("P")])), ["a.gif", *BOX, "--frame", "7"], 3, r"there is no picture 7: the file holds 2; use --frame 0 to 1"),

@@ -147,7 +147,8 @@ def check_size(width: int, height: int, where: str, max_pixels: int) -> None:
             )
     if width * height > max_pixels:
         message = f"{width}x{height} = {_count(width * height)} exceeds {_count(max_pixels)}"
-        raise InvalidInputError(message, where=where, hint=f"use --max-pixels {width * height} to allow it")
+        hint = f"make it smaller; `cnn filter` takes it with --max-pixels {width * height}"
+        raise InvalidInputError(message, where=where, hint=hint)
 
 
 def frame_notes(frame: int | None, count: int) -> tuple[str, ...]:
