@@ -61,7 +61,7 @@ class Packed:
 
     def transform(self, node: int, name: str, weight: Table | None = None, *, is_turned: bool = False) -> Step:
         """Return the step that lays out the weights of the layer, or those of a table, once for the whole batch."""
-        from cnncli.kernels.convolution.winograd_sizes import ROWS
+        from cnncli.kernels.convolution.winograd.sizes import ROWS
 
         parts = self._parts(_blank(self.y if is_turned else self.x), _blank(self.x if is_turned else self.y), is_turned)
         rows = self.x[0] if is_turned else self.y[0]
@@ -84,7 +84,7 @@ class Packed:
 
     def scratch(self, g: Graph, *, is_turned: bool = False) -> Value:
         """Return the memory in which pixels are copied and sums are made."""
-        from cnncli.kernels.convolution.winograd_sizes import ROWS, padded
+        from cnncli.kernels.convolution.winograd.sizes import ROWS, padded
 
         parts = self._parts(_blank(self.y if is_turned else self.x), _blank(self.x if is_turned else self.y), is_turned)
         return g.value(
@@ -97,7 +97,7 @@ class Packed:
     ) -> list[Op]:  # fmt: skip
         """Return the ops that write y, or dx from dy; the second value written is their scratch memory."""
         from cnncli.compute.program import Op
-        from cnncli.kernels.convolution.winograd_sizes import ROWS, columns_of
+        from cnncli.kernels.convolution.winograd.sizes import ROWS, columns_of
 
         ops = []
         for one in self._parts(b.reads[0], b.writes[0], is_turned, has_bias=has_bias, relu=relu):
@@ -120,13 +120,13 @@ class Packed:
     @staticmethod
     def _size(one: LoopPart) -> int:
         """Return the numbers of the weights of a part, in panels."""
-        from cnncli.kernels.convolution.winograd_sizes import ROWS, padded
+        from cnncli.kernels.convolution.winograd.sizes import ROWS, padded
 
         return padded(one.nest.rows, ROWS) * prod(one.nest.lengths)
 
     @staticmethod
     def _chunk(one: LoopPart) -> int:
-        from cnncli.kernels.convolution.winograd_sizes import packed_chunk
+        from cnncli.kernels.convolution.winograd.sizes import packed_chunk
 
         return packed_chunk(one.nest.outer * one.nest.columns, prod(one.nest.lengths))
 

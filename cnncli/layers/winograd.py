@@ -73,7 +73,7 @@ class Winograd:
 
     def transform(self, node: int, name: str, weight: Table | None = None, *, is_turned: bool = False) -> Step:
         """Return the step that transforms the weights of the layer, or those of a table, once for the whole batch."""
-        from cnncli.kernels.convolution.winograd_sizes import ROWS, weights_size
+        from cnncli.kernels.convolution.winograd.sizes import ROWS, weights_size
 
         channels, filters = self.x[0], self.y[0]
         rows, depth = (channels, filters) if is_turned else (filters, channels)
@@ -85,14 +85,16 @@ class Winograd:
 
             places = {"weight": b.weights["weight"] if weight is None else b.tables[weight], "out": b.tables[target]}
             sizes = {"rows": rows, "depth": depth, "row_step": steps[0], "depth_step": steps[1]}
-            return [Op("convolution.winograd.transform_weights", places | sizes | {"is_turned": int(is_turned)})]
+            return [
+                Op("convolution.winograd.weights.transform_weights", places | sizes | {"is_turned": int(is_turned)})
+            ]
 
         reads = () if weight is None else (weight,)
         return Step(name, (), (), emit, reads, (target,), Scope.BATCH, tasks=-(-rows // ROWS), node=node)
 
     def scratch(self, g: Graph, *, is_turned: bool = False) -> Value:
         """Return the memory in which tiles are transformed."""
-        from cnncli.kernels.convolution.winograd_sizes import ROWS, chunk_of, padded, scratch_size, tiles
+        from cnncli.kernels.convolution.winograd.sizes import ROWS, chunk_of, padded, scratch_size, tiles
 
         y, x = (self.x, self.y) if is_turned else (self.y, self.x)
         if _stays_in_registers(x):
@@ -105,7 +107,7 @@ class Winograd:
     ) -> list[Op]:  # fmt: skip
         """Return the op that writes y, or dx from dy; the second value written is its scratch memory."""
         from cnncli.compute.program import Op
-        from cnncli.kernels.convolution.winograd_sizes import ROWS, chunk_of, columns_of, tiles
+        from cnncli.kernels.convolution.winograd.sizes import ROWS, chunk_of, columns_of, tiles
 
         x, (y, scratch) = b.reads[0], b.writes
         pads = self._turned_padding if is_turned else self.padding
@@ -113,16 +115,18 @@ class Winograd:
         operands = {"x": x, "y": y, "u": weights, "bias": bias, "scratch": scratch, "top": pads[0], "left": pads[2]}
         operands |= {"bias_row": int(has_bias), "relu": int(relu)}
         if _stays_in_registers(x.shape):
-            return [Op("convolution.winograd_registers.correlate", operands, most_parts=count)]
+            return [Op("convolution.winograd.few_channels.correlate", operands, most_parts=count)]
         chunk = chunk_of(count, x.shape[0], y.shape[0])
         operands["chunk"] = chunk
         chunks = -(-count // chunk)
         most = chunks * max(1, y.shape[0] // (8 * ROWS)) if chunks < 8 else chunks
-        return [Op("convolution.winograd.correlate", operands, variant=(columns_of(count),), most_parts=most)]
+        return [
+            Op("convolution.winograd.many_channels.correlate", operands, variant=(columns_of(count),), most_parts=most)
+        ]
 
     def weight_gradient(self, g: Graph, x: Value, dy: Value, name: str) -> None:
         """Record the steps that fill the gradient of the parameter `name`."""
-        from cnncli.kernels.convolution.winograd_sizes import (
+        from cnncli.kernels.convolution.winograd.sizes import (
             product_chunk,
             product_tile,
             products_scratch_size,
@@ -142,7 +146,9 @@ class Winograd:
             operands = {"x": b.reads[0], "dy": b.reads[1], "out": b.partials[products], "scratch": b.writes[0]}
             sizes = {"top": self.padding[0], "left": self.padding[2], "chunk": chunk}
             variant = product_tile(channels)
-            return [Op("convolution.winograd.weight_products", operands | sizes, variant=variant, most_parts=4)]
+            return [
+                Op("convolution.winograd.gradient.weight_products", operands | sizes, variant=variant, most_parts=4)
+            ]
 
         def emit_sum(b: Bound) -> list[Op]:
             from cnncli.compute.program import Op
@@ -150,7 +156,12 @@ class Winograd:
             source = b.partials[products]
             places = {"products": source.data, "out": b.gradients[name], "step": source.step}
             sizes = {"filters": filters, "channels": channels, "plane": rows * columns, "row": columns}
-            return [Op("convolution.winograd.weight_gradient", places | sizes | {"groups": -(-b.blocks // b.together)})]
+            return [
+                Op(
+                    "convolution.winograd.gradient.weight_gradient",
+                    places | sizes | {"groups": -(-b.blocks // b.together)},
+                )
+            ]
 
         halos = [self.halo, self.gradient_halo]
         g.step("dweight", [x, dy], [scratch], emit, tables_written=[products], halos=halos, is_parallel=True)

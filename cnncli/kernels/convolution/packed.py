@@ -13,7 +13,7 @@ from functools import cache
 from cnncli.compute.arguments import Block, Part, Parts, Real, Reals
 from cnncli.compute.kernel import CompiledKernel, kernel
 from cnncli.kernels.convolution.loops import LoopNest
-from cnncli.kernels.convolution.winograd_sizes import DEPTH, ROWS
+from cnncli.kernels.convolution.winograd.sizes import DEPTH, ROWS
 from cnncli.kernels.simd.tile import make_tile
 from cnncli.kernels.simd.vectors import LANES, offset, vadd, vload, vmax, vset, vstore
 

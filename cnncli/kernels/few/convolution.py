@@ -15,7 +15,7 @@ import numba
 
 from cnncli.compute.arguments import Block, Maps, Part, Parts, Real, Reals, Window
 from cnncli.compute.kernel import CompiledKernel, kernel
-from cnncli.kernels.convolution.winograd_sizes import DEPTH
+from cnncli.kernels.convolution.winograd.sizes import DEPTH
 from cnncli.kernels.few.tile import make_tile
 from cnncli.kernels.simd.vectors import LANES, offset, transpose, vadd, vfma, vload, vmax, vset, vstore
 

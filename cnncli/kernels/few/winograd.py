@@ -13,8 +13,8 @@ import numba
 
 from cnncli.compute.arguments import Block, Maps, Part, Parts, Real, Reals
 from cnncli.compute.kernel import CompiledKernel, kernel
-from cnncli.kernels.convolution.winograd import output_tile, store4, taps3, transform_input
-from cnncli.kernels.convolution.winograd_sizes import DEPTH
+from cnncli.kernels.convolution.winograd.sizes import DEPTH
+from cnncli.kernels.convolution.winograd.transforms import output_tile, store4, taps3, transform_input
 from cnncli.kernels.few.tile import make_tile
 from cnncli.kernels.simd.vectors import LANES, offset, vload, vset
 

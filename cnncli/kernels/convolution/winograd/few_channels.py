@@ -1,7 +1,7 @@
 """Winograd convolutions of few channels: the products of a tile of pixels are transformed back in registers.
 
-The same transforms, weights and order of additions as `winograd.correlate`, so the same bits. That kernel writes the 16
-products of many tiles to memory, which are four times the results: with few channels that takes as long as the
+The same transforms, weights and order of additions as `many_channels.correlate`, so the same bits. That kernel writes
+the 16 products of many tiles to memory, which are four times the results: with few channels that takes as long as the
 multiplications. Here one tile of pixels meets all filters, plane column by plane column, and what is kept of the
 products are two vectors for each row of results.
 """
@@ -14,8 +14,8 @@ import numba
 
 from cnncli.compute.arguments import Maps, Part, Parts, Real, Reals
 from cnncli.compute.kernel import kernel
-from cnncli.kernels.convolution.winograd import _load4, _pixels, store4
-from cnncli.kernels.convolution.winograd_sizes import GROUP, ROWS
+from cnncli.kernels.convolution.winograd.sizes import GROUP, ROWS
+from cnncli.kernels.convolution.winograd.transforms import load4, pixels, store4
 from cnncli.kernels.simd.plane_tile import make_plane_tile
 from cnncli.kernels.simd.vectors import (
     LANES,
@@ -39,14 +39,14 @@ def _transform(x: Any, place: Any, v: Any) -> None:
     step = x.channels * 4 * LANES
     for c in range(x.channels):
         p, target = offset(place, c * x.channel_step), offset(v, c * 4 * LANES)
-        a0, b0, c0, d0 = _pixels(_load4(p, x.row_step))
-        a1, b1, c1, d1 = _pixels(_load4(offset(p, LANES), x.row_step))
-        a2, b2, c2, d2 = _pixels(_load4(offset(p, 2 * LANES), x.row_step))
-        a3, b3, c3, d3 = _pixels(_load4(offset(p, 3 * LANES), x.row_step))
-        store4(target, step, _pixels((a0, a1, a2, a3)))
-        store4(offset(target, LANES), step, _pixels((b0, b1, b2, b3)))
-        store4(offset(target, 2 * LANES), step, _pixels((c0, c1, c2, c3)))
-        store4(offset(target, 3 * LANES), step, _pixels((d0, d1, d2, d3)))
+        a0, b0, c0, d0 = pixels(load4(p, x.row_step))
+        a1, b1, c1, d1 = pixels(load4(offset(p, LANES), x.row_step))
+        a2, b2, c2, d2 = pixels(load4(offset(p, 2 * LANES), x.row_step))
+        a3, b3, c3, d3 = pixels(load4(offset(p, 3 * LANES), x.row_step))
+        store4(target, step, pixels((a0, a1, a2, a3)))
+        store4(offset(target, LANES), step, pixels((b0, b1, b2, b3)))
+        store4(offset(target, 2 * LANES), step, pixels((c0, c1, c2, c3)))
+        store4(offset(target, 3 * LANES), step, pixels((d0, d1, d2, d3)))
 
 
 @numba.njit(error_model="numpy")
@@ -86,7 +86,7 @@ def correlate(
     x: Maps, y: Maps, u: Reals, bias: Reals, scratch: Reals, top: int, left: int, bias_row: int, relu: int,
     part: Part, parts: Parts, real: Real,
 ) -> None:  # fmt: skip
-    """Write y = x * weights + bias, at least 0 with `relu`; operands as `winograd.correlate` takes them.
+    """Write y = x * weights + bias, at least 0 with `relu`; operands as `many_channels.correlate` takes them.
 
     `scratch` takes 16 vectors for each channel of x and 4 for each filter. A task is shared out over tiles of pixels.
     """

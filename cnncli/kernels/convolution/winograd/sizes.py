@@ -1,4 +1,4 @@
-"""Sizes of the loops and buffers of winograd.py: plain integers, without Numba."""
+"""Sizes of the loops and buffers of this folder: plain integers, without Numba."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def packed_chunk(count: int, depth: int) -> int:
 
 
 def scratch_size(chunk: int, channels: int, filters: int) -> int:
-    """Return the vectors that `winograd.correlate` takes for a chunk of tiles."""
+    """Return the vectors that `many_channels.correlate` takes for a chunk of tiles."""
     return 16 * (channels * chunk + 1) + 16 * (padded(filters, ROWS) * chunk + 1)
 
 
@@ -69,13 +69,13 @@ def products_shape(channels: int, filters: int) -> tuple[int, int]:
 
 
 def product_chunk(count: int, channels: int, filters: int) -> int:
-    """Return the tiles that `winograd.weight_products` transforms and multiplies before the next ones."""
+    """Return the tiles that `gradient.weight_products` transforms and multiplies before the next ones."""
     fit = _ROOM // (4 * LANES * sum(products_shape(channels, filters)))
     return max(1, min(fit, 8, count))
 
 
 def products_scratch_size(chunk: int, channels: int, filters: int) -> int:
-    """Return the vectors that `winograd.weight_products` takes for a chunk of tiles."""
+    """Return the vectors that `gradient.weight_products` takes for a chunk of tiles."""
     return 4 * (sum(products_shape(channels, filters)) * chunk + 2) + 4 * LANES
 
 
