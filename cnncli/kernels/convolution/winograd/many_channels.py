@@ -71,8 +71,9 @@ def correlate(columns: int) -> CompiledKernel:
             for plane in range(16):
                 for c in range(0, x.channels, DEPTH):
                     depth = min(DEPTH, x.channels - c)
+                    length = min(DEPTH, deep - c)
                     for k in range(begin, end, ROWS):
-                        weights = offset(u, (plane * filters + k) * deep + c * ROWS)
+                        weights = offset(u, (plane * deep + c) * filters + k * length)
                         for q in range(0, count, columns):
                             tile(
                                 weights, 1, offset(scratch, plane * v_step + (c * chunk + q) * LANES), LANES,
