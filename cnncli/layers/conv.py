@@ -11,6 +11,7 @@ from cnncli.errors import ShapeError
 from cnncli.layers.base import MAX_KERNEL, Example, Layer, Option, Param, Window, pads_text
 from cnncli.layers.convolution import ConvLoops
 from cnncli.layers.few import Contraction
+from cnncli.layers.five_taps import FiveTaps
 from cnncli.layers.packed import Packed
 from cnncli.layers.recording import Scope, Step, Table
 from cnncli.layers.windows import DILATION, PADDING, ROUND, STRIDE, round_up, slide, with_pads
@@ -231,6 +232,10 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
         dx = g.value(x.shape)
         if faster is not None:
             self._prepared_input_gradient(g, faster, dy, dx)
+            return (dx,)
+        fewer = FiveTaps.of(self.window(), self.groups, x.shape, y.shape)
+        if fewer is not None:
+            fewer.input_gradient(g, dy, dx)
             return (dx,)
         loops = self._loops(x.shape)
 
