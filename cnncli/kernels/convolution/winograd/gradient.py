@@ -12,7 +12,18 @@ from cnncli.compute.kernel import CompiledKernel, kernel
 from cnncli.kernels.convolution.winograd.sizes import NEAR_PRODUCTS
 from cnncli.kernels.convolution.winograd.transforms import gradients, load4, pixels, store4
 from cnncli.kernels.simd.tile import make_tile
-from cnncli.kernels.simd.vectors import LANES, offset, prefetch, transpose, vadd, vload, vset, vstore, vsub
+from cnncli.kernels.simd.vectors import (
+    LANES,
+    offset,
+    prefetch,
+    prefetch_to_write,
+    transpose,
+    vadd,
+    vload,
+    vset,
+    vstore,
+    vsub,
+)
 
 
 @numba.njit(error_model="numpy")
@@ -142,9 +153,13 @@ def weight_products(rows: int, columns: int) -> CompiledKernel:
                     )
                     _transform_gradient(i, dy, d, d_step, across, first, count, length, asks)
                     for j in range(4):
-                        for c in range(0, channels, width):
-                            for k in range(0, filters, rows):
+                        for k in range(0, filters, rows):
+                            for c in range(0, channels, width):
                                 place = ((i * 4 + j) * filters + k) * channels + c
+                                # asked for before the products are made: the sums of one plane fill the second cache
+                                for row in range(rows):
+                                    for column in range(columns):
+                                        prefetch_to_write(target, place + row * channels + column * LANES)
                                 tile(
                                     offset(d, j * d_step + k * length), length,
                                     offset(scratch, j * v_step + c * length), LANES,

@@ -70,8 +70,8 @@ def products_shape(channels: int, filters: int) -> tuple[int, int]:
 
 def product_chunk(count: int, channels: int, filters: int) -> int:
     """Return the tiles that `gradient.weight_products` transforms and multiplies before the next ones."""
-    fit = _ROOM // (4 * LANES * sum(products_shape(channels, filters)))
-    return max(1, min(fit, 8, count))
+    fit = max(1, min(round(_ROOM / (4 * LANES * sum(products_shape(channels, filters)))), 8))
+    return -(-count // -(-count // fit))
 
 
 def products_scratch_size(chunk: int, channels: int, filters: int) -> int:
