@@ -70,6 +70,15 @@ NETWORKS = {
         "- flatten",
         "- dense: classes",
     ),
+    "fewer multiplications, strided": (
+        [9, 8, 2],
+        "- conv: {filters: 33, kernel: 1, activation: relu}",
+        "- conv: {filters: 34, kernel: 3, stride: 2, padding: 1, activation: relu}",
+        "- conv: {filters: 32, kernel: 1}",
+        "- conv: {filters: 35, kernel: 3, stride: 2, padding: [0, 3, 2, 2]}",
+        "- flatten",
+        "- dense: classes",
+    ),
     "channels enough to copy them side by side": (
         [8, 8, 1],
         "- conv: {filters: 20, kernel: 1, activation: relu}",

@@ -14,6 +14,7 @@ from cnncli.layers.few import Contraction
 from cnncli.layers.five_taps import FiveTaps
 from cnncli.layers.packed import Packed
 from cnncli.layers.recording import Scope, Step, Table
+from cnncli.layers.strided import Strided
 from cnncli.layers.windows import DILATION, PADDING, ROUND, STRIDE, round_up, slide, with_pads
 from cnncli.layers.winograd import Winograd
 from cnncli.shapes import Pads, Pair, Shape, pair_text
@@ -159,7 +160,7 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
             method = "depthwise"
         return Contraction(method, self.window(), x, self.out_shape(x), self.bias)
 
-    def _prepared(self, g: Graph, faster: Winograd | Packed, x: Value, y: Value, weights: Table) -> Step:
+    def _prepared(self, g: Graph, faster: Winograd | Strided | Packed, x: Value, y: Value, weights: Table) -> Step:
         """Record the forward pass with prepared weights."""
 
         def emit(b: Bound) -> list[Op]:
@@ -172,7 +173,7 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
         )  # fmt: skip
 
     def _folded_prepared(
-        self, step: Step, faster: Winograd | Packed, loops: ConvLoops, scale: Table, shift: Table
+        self, step: Step, faster: Winograd | Strided | Packed, loops: ConvLoops, scale: Table, shift: Table
     ) -> list[Step]:
         """Return the step with scaled weights, after one that scales them and one that prepares them."""
         before, weight, bias = self._scaled_weights(step, loops, scale, shift)
@@ -220,8 +221,8 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
     def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:
         """Record the loops that fill dweight, dbias and, where wanted, dx."""
         (x,) = xs
-        faster = self._faster(x.shape)
-        if isinstance(faster, Winograd):
+        faster = self._faster(x.shape, "dweight")
+        if faster is not None and not isinstance(faster, Packed):
             faster.weight_gradient(g, x, dy, "weight")
         else:
             self._weight_gradient(g, x, dy)
@@ -229,7 +230,7 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
             g.bias_gradient("bias", dy)
         if not g.wants_gradient(x):
             return (None,)
-        dx = g.value(x.shape)
+        dx, faster = g.value(x.shape), self._faster(x.shape, "dx")
         if faster is not None:
             self._prepared_input_gradient(g, faster, dy, dx)
             return (dx,)
@@ -256,7 +257,7 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
 
         g.step("dweight", [x, dy], [], emit, tables_written=[dweight], halos=[self.padding], is_parallel=True)
 
-    def _prepared_input_gradient(self, g: Graph, faster: Winograd | Packed, dy: Value, dx: Value) -> None:
+    def _prepared_input_gradient(self, g: Graph, faster: Winograd | Strided | Packed, dy: Value, dx: Value) -> None:
         """Record the convolution of dy with prepared weights, turned round."""
         weights = faster.transform(g.node, f"{g.label} weights turned", is_turned=True)
         g.steps.append(weights)
@@ -270,9 +271,10 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
             is_parallel=True,
         )  # fmt: skip
 
-    def _faster(self, x: Shape) -> Winograd | Packed | None:
-        y = self.out_shape(x)
-        return Winograd.of(self.window(), self.groups, x, y) or Packed.of(self._loops(x), x, y)
+    def _faster(self, x: Shape, which: str = "forward") -> Winograd | Strided | Packed | None:
+        """Return what makes a pass, forward, dx or dweight, faster than the direct loops, if anything does."""
+        y, shapes = self.out_shape(x), (self.window(), self.groups, x, self.out_shape(x))
+        return Winograd.of(*shapes) or Strided.of(which, *shapes) or Packed.of(self._loops(x), x, y)
 
     def _loops(self, x: Shape) -> ConvLoops:
         return ConvLoops(self.window(), x[0], self.filters, self.groups)

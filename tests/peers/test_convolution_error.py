@@ -13,7 +13,7 @@ from cnncli.layers import Conv2D  # noqa: E402
 
 pytestmark = pytest.mark.peers
 
-#: channels, filters, rows and columns, kernel, stride, groups: fewer multiplications where kernel is 3 and stride 1
+#: channels, filters, rows and columns, kernel, stride, groups: fewer multiplications where kernel is 3, stride 1 or 2
 SHAPES = {
     "16 to 16": (16, 16, 16, 3, 1, 1),
     "64 to 64": (64, 64, 8, 3, 1, 1),
@@ -27,7 +27,11 @@ SHAPES = {
     "5x5": (32, 48, 9, 5, 1, 1),
     "first layer of AlexNet": (3, 32, 43, 11, 4, 1),
     "16 to 32 strided": (16, 32, 16, 3, 2, 1),
+    "32 to 64 strided": (32, 64, 16, 3, 2, 1),
+    "64 to 128 strided": (64, 128, 8, 3, 2, 1),
+    "128 to 256 strided": (128, 256, 8, 3, 2, 1),
     "256 to 64 strided": (256, 64, 8, 3, 2, 1),
+    "odd maps, strided": (48, 96, 7, 3, 2, 1),
     "pointwise": (128, 32, 6, 1, 1, 1),
     "16 to 32 pointwise": (16, 32, 16, 1, 1, 1),
     "copied": (128, 32, 8, 1, 1, 1),
