@@ -108,6 +108,61 @@ def absorb_epilogues(steps: Sequence[Step]) -> list[Step]:
     return [step for step in result if id(step) not in gone]
 
 
+def mask_where_read(steps: Sequence[Step]) -> list[Step]:
+    """Leave out the gradient of a ReLU where all that read it can tell by themselves where the ReLU's result is 0."""
+    writers = _writers(steps)
+    kept = []
+    for step in steps:
+        if step.epilogue == "relu_gradient" and not step.writes[0].is_pinned:
+            dy, y, dx = step.reads[0], step.reads[1], step.writes[0]
+            uses = [one for one in steps if any(dx in _homes(value) for value in one.reads)]
+            if dx.home is None and all(_knows_zeros(one, dx, writers.get(y, [])) for one in uses):
+                for one in uses:
+                    one.reads = (dy, *one.reads[1:])
+                    one.absorbed = (*one.absorbed, "relu_gradient")
+                continue
+        kept.append(step)
+    return kept
+
+
+def _knows_zeros(step: Step, dy: Value, makers: Sequence[Step]) -> bool:
+    """Return whether a step can leave out of its gradient `dy` what a ReLU that `makers` have absorbed has cut off."""
+    return (
+        "relu_gradient" in step.prologues
+        and not step.absorbed
+        and step.reads[0] is dy
+        and step.reads.count(dy) == 1
+        and len(makers) == 1
+        and makers[0].node == step.node
+        and makers[0].absorbed == ("relu",)
+        and makers[0].reads[0] in step.reads[1:]
+    )
+
+
+def make_where_summed(steps: Sequence[Step]) -> list[Step]:
+    """Let a step that runs through the gradient of a ReLU first make it, from the gradients that add up to it."""
+    readers, writers = _readers(steps), _writers(steps)
+    replaced: dict[Step, Step | None] = {}
+    for step in steps:
+        if step.epilogue != "relu_gradient" or len(writers[step.writes[0]]) > 1:
+            continue
+        dy, y = step.reads[0], step.reads[1]
+        user = next((one for one in steps if "make" in one.prologues and one.reads[0] is step.writes[0]), None)
+        if user is None or user.absorbed or user in replaced:
+            continue
+        sources: tuple[Value, ...] = (dy,)
+        before = _only_writer(dy, readers, writers)
+        if before is not None and before.epilogue == "add" and not before.absorbed:
+            sources, replaced[before] = before.reads, None
+        replaced[user] = None
+        replaced[step] = replace(
+            user, reads=(*sources, y, *user.reads[1:]), writes=step.writes,
+            absorbed=("add", "relu_gradient")[2 - len(sources) :], in_place=tuple(range(len(sources))),
+        )  # fmt: skip
+    rest = (replaced.get(step, step) for step in steps)
+    return [step for step in rest if step is not None]
+
+
 def concat_as_slices(steps: Sequence[Step]) -> list[Step]:
     """Make a value where it is copied to in the first place, unless it lies somewhere already."""
     kept = []
@@ -140,7 +195,9 @@ def _only_writer(value: Value, readers: Counter[Value], writers: dict[Value, lis
     return made[0] if len(made) == 1 and alone and made[0].writes[0] is value else None
 
 
-TRAINING: tuple[Rewrite, ...] = (drop_dead, absorb_sums, absorb_epilogues, concat_as_slices)
+TRAINING: tuple[Rewrite, ...] = (
+    drop_dead, absorb_sums, absorb_epilogues, mask_where_read, make_where_summed, concat_as_slices,
+)  # fmt: skip
 PREDICTING: tuple[Rewrite, ...] = (drop_dead, fold_scaling, absorb_sums, absorb_epilogues, concat_as_slices)
 
 

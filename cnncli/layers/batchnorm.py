@@ -152,8 +152,16 @@ class BatchNorm(Layer, kind="batchnorm", can_run=True):
         def block_sums(b: Bound) -> list[Op]:
             from cnncli.compute.program import Op
 
-            operands = {"x": b.reads[0], "dy": b.reads[1], "statistics": b.tables[statistics], "sums": b.tables[parts]}
-            return [Op("norms.batchnorm.gradient_sums", operands)]
+            operands = {"x": b.reads[-1], "statistics": b.tables[statistics], "sums": b.tables[parts]}
+            if b.writes:
+                maps = {"dy": b.writes[0], "y": b.reads[-2], **dict(zip("ab", b.reads[:-2], strict=False))}
+                kernel = "masked_gradient_sums_of_two" if "b" in maps else "masked_gradient_sums"
+                return [Op(f"norms.batchnorm_gradient.{kernel}", operands | maps)]
+            operands["dy"] = b.reads[0]
+            if "relu_gradient" in b.absorbed:
+                affine = {"weight": b.weights["weight"], "bias": b.weights["bias"]}
+                return [Op("norms.batchnorm_gradient.relu_gradient_sums", operands | affine)]
+            return [Op("norms.batchnorm_gradient.gradient_sums", operands)]
 
         def batch_sums(b: Bound) -> list[Op]:
             from cnncli.compute.program import Op
@@ -165,9 +173,10 @@ class BatchNorm(Layer, kind="batchnorm", can_run=True):
             }
             gradients = {"dweight": b.gradients["weight"], "dbias": b.gradients["bias"]}
             sizes = {"channels": channels, "blocks": b.blocks, "pixels": pixels, "count": b.count}
-            return [Op("norms.batchnorm.batch_gradient_sums", tables | gradients | sizes)]
+            return [Op("norms.batchnorm_gradient.batch_gradient_sums", tables | gradients | sizes)]
 
-        g.step("sums of blocks", [x, dy], [], block_sums, tables_read=[statistics], tables_written=[parts])
+        g.step("sums of blocks", [dy, x], [], block_sums, tables_read=[statistics], tables_written=[parts],
+               prologues=["relu_gradient", "make"])  # fmt: skip
         g.step("sums", [], [], batch_sums, tables_read=[parts], tables_written=[totals], scope=Scope.BATCH)
         if not g.wants_gradient(x):
             return (None,)
@@ -178,7 +187,11 @@ class BatchNorm(Layer, kind="batchnorm", can_run=True):
 
             maps = {"x": b.reads[1], "dy": b.reads[0], "dx": b.writes[0]}
             tables = {"statistics": b.tables[statistics], "totals": b.tables[totals], "weight": b.weights["weight"]}
-            return [Op("norms.batchnorm.normalise_gradient", maps | tables | {"count": b.count})]
+            operands = maps | tables | {"count": b.count}
+            if "relu_gradient" in b.absorbed:
+                return [Op("norms.batchnorm_gradient.relu_normalise_gradient", operands | {"bias": b.weights["bias"]})]
+            return [Op("norms.batchnorm_gradient.normalise_gradient", operands)]
 
-        g.step("dx", [dy, x], [dx], emit, tables_read=[statistics, totals], in_place=[0])
+        g.step("dx", [dy, x], [dx], emit, tables_read=[statistics, totals], in_place=[0],
+               prologues=["relu_gradient"])  # fmt: skip
         return (dx,)

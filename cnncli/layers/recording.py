@@ -192,6 +192,11 @@ class Step:
     epilogue : str
         Under this name the step that makes reads[0] can do the work of this one; ``add``: the one that makes either
         input of a sum, and then it reads the other one last.
+    prologues : frozenset of str
+        What the step can do besides with the gradient reads[0]. ``relu_gradient``: take it as 0 wherever the step of
+        its own layer that has absorbed the ReLU, and nothing else, writes 0. ``make``: write it in the first place, as
+        the gradient of a ReLU; it then reads the one or two gradients that add up to that of the ReLU's result, that
+        result, and what it reads besides.
     halos : tuple of Pads
         Zeros around each value read.
     tasks : int
@@ -221,6 +226,7 @@ class Step:
     is_copy: bool = False
     epilogues: frozenset[str] = frozenset()
     epilogue: str = ""
+    prologues: frozenset[str] = frozenset()
     halos: tuple[Pads, ...] = ()
     tasks: int = 1
     is_update: bool = False
@@ -277,6 +283,7 @@ class Graph:
         is_copy: bool = False,
         epilogues: Sequence[str] = (),
         epilogue: str = "",
+        prologues: Sequence[str] = (),
         halos: Sequence[Pads] = (),
         tasks: int = 1,
         is_update: bool = False,
@@ -297,6 +304,7 @@ class Graph:
             is_copy,
             frozenset(epilogues),
             epilogue,
+            frozenset(prologues),
             tuple(halos),
             tasks,
             is_update,

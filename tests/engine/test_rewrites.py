@@ -2,7 +2,15 @@
 
 import pytest
 
-from cnncli.engine.rewrites import absorb_epilogues, absorb_sums, concat_as_slices, drop_dead, fold_scaling
+from cnncli.engine.rewrites import (
+    absorb_epilogues,
+    absorb_sums,
+    concat_as_slices,
+    drop_dead,
+    fold_scaling,
+    make_where_summed,
+    mask_where_read,
+)
 from cnncli.layers.recording import Scope, Step, Table, Value
 
 SHAPE = (2, 3, 3)
@@ -202,3 +210,75 @@ def test_of_two_scalings_one_is_folded():
     folded = fold_scaling(steps)
     assert names(folded) == ["make factors", "scale weights", "folded", "make factors", "scale", "read"]
     assert (folded[2].writes, folded[4].reads) == ((b,), (b,))
+
+
+def normalised(absorbed=("relu",), reader="bn dx"):
+    """Return the steps of a batch normalisation whose ReLU is absorbed, and of both gradients."""
+    x, y, dy, gain, dx = (value(name) for name in ("x", "y", "dy", "gain", "dx"))
+    can = frozenset({"relu_gradient", "make"})
+    return [
+        step("bn", [x], [y], absorbed=absorbed, node=3),
+        step("conv", [y], []),
+        step("conv dx", [], [dy]),
+        step("relu dx", [dy, y], [gain], epilogue="relu_gradient", node=4),
+        step("bn sums", [gain, x], [], prologues=can, node=3, tables_written=(Table(4),)),
+        step(reader, [gain, x], [dx], prologues=can - {"make"} if reader == "bn dx" else frozenset(), node=3),
+        step("read", [dx], []),
+    ]
+
+
+def test_a_relu_gradient_is_not_written_where_its_readers_know_the_zeros():
+    steps = normalised()
+    dy = steps[2].writes[0]
+    found = mask_where_read(steps)
+    assert names(found) == ["bn", "conv", "conv dx", "bn sums", "bn dx", "read"]
+    assert [(one.reads[0], one.absorbed) for one in found[3:5]] == 2 * [(dy, ("relu_gradient",))]
+
+
+@pytest.mark.parametrize(
+    "why", ["a sum before the ReLU", "relu6", "another reader", "another layer", "another input", "pinned", "a part"]
+)
+def test_a_relu_gradient_is_written_where_a_reader_cannot_know(why):
+    absorbed = {"a sum before the ReLU": ("add", "relu"), "relu6": ("relu6",)}.get(why, ("relu",))
+    steps = normalised(absorbed, "shortcut dx" if why == "another reader" else "bn dx")
+    if why == "another layer":
+        steps[0].node = 2
+    if why == "another input":
+        steps[0].reads = (value("other"),)
+    if why == "pinned":
+        steps[3].writes[0].is_pinned = True
+    if why == "a part":
+        steps[3].writes[0].home = Value((4, 3, 3), "whole")
+    wanted = [(one.name, one.reads, one.absorbed) for one in steps]
+    assert [(one.name, one.reads, one.absorbed) for one in mask_where_read(steps)] == wanted
+
+
+@pytest.mark.parametrize("is_sum", [True, False])
+def test_a_relu_gradient_is_made_where_it_is_summed_up(is_sum):
+    steps = normalised(("add", "relu"))
+    x, y, gain = steps[0].reads[0], steps[0].writes[0], steps[3].writes[0]
+    a = steps[2].writes[0]
+    reads = (a, y, x)
+    if is_sum:
+        b, total = value("b"), value("total")
+        steps[3].reads = (total, y)
+        steps[3:3] = [step("other dx", [], [b]), add(a, b, total)]
+        reads = (a, b, y, x)
+    found = make_where_summed(steps)
+    assert names(found) == ["bn", "conv", "conv dx", *["other dx"] * is_sum, "bn sums", "bn dx", "read"]
+    made = found[-3]
+    assert (made.reads, made.writes) == (reads, (gain,))
+    assert made.absorbed == (("add", "relu_gradient") if is_sum else ("relu_gradient",))
+    assert made.in_place == ((0, 1) if is_sum else (0,))
+    assert found[-2].reads == (gain, x)
+
+
+def test_a_sum_of_gradients_that_others_read_is_written():
+    steps = normalised(("add", "relu"))
+    a, b, total = steps[2].writes[0], value("b"), value("total")
+    steps[3].reads = (total, steps[3].reads[1])
+    steps[3:3] = [step("other dx", [], [b]), add(a, b, total)]
+    steps.append(step("also", [total], []))
+    found = make_where_summed(steps)
+    assert names(found) == ["bn", "conv", "conv dx", "other dx", "add", "bn sums", "bn dx", "read", "also"]
+    assert next(one for one in found if one.name == "bn sums").reads[0] is total

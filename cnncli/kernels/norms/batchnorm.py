@@ -7,19 +7,30 @@ from typing import Any
 import numba
 import numpy as np
 
-from cnncli.compute.arguments import Block, ChannelReals, Float64s, Int64s, Maps, Real, Reals
+from cnncli.compute.arguments import Block, ChannelReals, Float64s, Int64s, Maps, Part, Parts, Real, Reals
 from cnncli.compute.kernel import kernel
-from cnncli.kernels.simd.vectors import LANES, vadd, vfma, vget, vload, vmax, vmin, vmul, vset, vstore, vsub
+from cnncli.kernels.simd.vectors import (
+    LANES,
+    vadd,
+    vfma,
+    vget,
+    vload,
+    vmax,
+    vmin,
+    vset,
+    vstore,
+    vsub,
+)
 
 
 @numba.njit(error_model="numpy")
-def _images(count: Any, block: Any) -> Any:
+def images_of(count: Any, block: Any) -> Any:
     """Return how many lanes of a block hold images; the others are padding."""
     return max(0, min(count - block * LANES, LANES))
 
 
 @numba.njit(error_model="numpy")
-def _lanes_total(vector: Any, images: Any) -> Any:
+def lanes_total(vector: Any, images: Any) -> Any:
     """Return the sum of the first `images` lanes, in float64 and in their order."""
     total = 0.0
     for lane in range(LANES):
@@ -29,22 +40,24 @@ def _lanes_total(vector: Any, images: Any) -> Any:
 
 
 @kernel
-def block_moments(x: Maps, moments: Float64s, count: Int64s, block: Block, real: Real) -> None:
+def block_moments(
+    x: Maps, moments: Float64s, count: Int64s, block: Block, part: Part, parts: Parts, real: Real
+) -> None:
     """Write for each channel of a block of images the mean and the sum of squared deviations from it.
 
     Two passes over a map that is in the cache: no difference of large sums. moments[c] = mean, moments[C + c] = sum.
     """
-    images = _images(count[0], block)
+    images = images_of(count[0], block)
     numbers = images * x.height * x.width
     zero = vset(type(real)(0))
-    for c in range(x.channels):
+    for c in range(part * x.channels // parts, (part + 1) * x.channels // parts):
         total = zero
         for h in range(x.height):
             row = zero
             for w in range(x.width):
                 row = vadd(row, vload(x.data, c * x.channel_step + h * x.row_step + w * LANES))
             total = vadd(total, row)
-        mean = _lanes_total(total, images) / numbers if numbers else 0.0
+        mean = lanes_total(total, images) / numbers if numbers else 0.0
         middle = vset(type(real)(mean))
         squares = zero
         for h in range(x.height):
@@ -55,7 +68,7 @@ def block_moments(x: Maps, moments: Float64s, count: Int64s, block: Block, real:
             squares = vadd(squares, row)
         shift = mean - np.float64(type(real)(mean))  # what rounding the mean left out of every deviation
         moments[c] = mean
-        moments[x.channels + c] = _lanes_total(squares, images) - numbers * shift * shift
+        moments[x.channels + c] = lanes_total(squares, images) - numbers * shift * shift
 
 
 @kernel
@@ -79,7 +92,7 @@ def batch_moments(
     for c in range(channels):
         total = mean = squares = 0.0
         for block in range(blocks):
-            numbers = np.float64(_images(count[0], block) * pixels)
+            numbers = np.float64(images_of(count[0], block) * pixels)
             if numbers > 0:
                 gap = parts[block * step + c] - mean
                 both = total + numbers
@@ -232,89 +245,3 @@ def affine(x: Maps, y: Maps, scale: ChannelReals, shift: ChannelReals, low: floa
                 value = vfma(vload(x.data, c * x.channel_step + h * x.row_step + w * LANES), factor, summand)
                 value = vmin(vmax(value, lowest), highest)
                 vstore(y.data, c * y.channel_step + h * y.row_step + w * LANES, value)
-
-
-@kernel
-def gradient_sums(x: Maps, dy: Maps, statistics: Reals, sums: Float64s, real: Real) -> None:
-    """Write for each channel of a block: sums[c] = sum of dy, sums[C + c] = sum of dy * (x - mean) / deviation.
-
-    Lanes of padding have dy = 0.
-    """
-    zero = vset(type(real)(0))
-    for c in range(x.channels):
-        middle = vset(statistics[c])
-        plain = zero
-        scaled = zero
-        for h in range(x.height):
-            row = zero
-            other = zero
-            for w in range(x.width):
-                gain = vload(dy.data, c * dy.channel_step + h * dy.row_step + w * LANES)
-                row = vadd(row, gain)
-                gap = vsub(vload(x.data, c * x.channel_step + h * x.row_step + w * LANES), middle)
-                other = vfma(gain, gap, other)
-            plain = vadd(plain, row)
-            scaled = vadd(scaled, other)
-        sums[c] = _lanes_total(plain, LANES)
-        sums[x.channels + c] = _lanes_total(scaled, LANES) * statistics[x.channels + c]
-
-
-@kernel
-def batch_gradient_sums(
-    parts: Float64s,
-    step: int,
-    totals: Reals,
-    dweight: Reals,
-    dbias: Reals,
-    channels: int,
-    blocks: int,
-    pixels: int,
-    count: Int64s,
-    real: Real,
-) -> None:
-    """Add up the sums of all blocks: gradients of weight and bias, and the means that `normalise_gradient` needs."""
-    numbers = np.float64(count[0] * pixels)
-    for c in range(channels):
-        plain = scaled = 0.0
-        for block in range(blocks):
-            plain += parts[block * step + c]
-            scaled += parts[block * step + channels + c]
-        dbias[c] = type(real)(plain)
-        dweight[c] = type(real)(scaled)
-        totals[c] = type(real)(plain / numbers)
-        totals[channels + c] = type(real)(scaled / numbers)
-
-
-@kernel
-def normalise_gradient(
-    x: Maps,
-    dy: Maps,
-    dx: Maps,
-    statistics: Reals,
-    totals: Reals,
-    weight: Reals,
-    count: Int64s,
-    block: Block,
-    real: Real,
-) -> None:
-    """Write dx = weight / deviation * (dy - mean of dy - xhat * mean of dy * xhat), with xhat = (x - mean) / deviation.
-
-    Ioffe and Szegedy 2015, section 3, put together. Lanes of padding get 0: they must not reach the gradients before.
-    dx may be dy.
-    """
-    images = _images(count[0], block)
-    for c in range(x.channels):
-        deviation = statistics[x.channels + c]
-        middle, factor = vset(statistics[c]), vset(weight[c] * deviation)
-        mean = vset(-totals[c])
-        slope = vset(-totals[x.channels + c] * deviation)
-        for h in range(x.height):
-            for w in range(x.width):
-                gain = vload(dy.data, c * dy.channel_step + h * dy.row_step + w * LANES)
-                gap = vsub(vload(x.data, c * x.channel_step + h * x.row_step + w * LANES), middle)
-                value = vmul(vfma(gap, slope, vadd(gain, mean)), factor)
-                place = c * dx.channel_step + h * dx.row_step + w * LANES
-                vstore(dx.data, place, value)
-                if images < LANES:
-                    for lane in range(images, LANES):
-                        dx.data[place + lane] = type(real)(0)
