@@ -47,14 +47,19 @@ IMPORTS = (
 
 FIRST_STEP = """
 import os, sys, time
-from cnncli.engine.session import Session
-train_batch = Session.train_batch
-def and_end(*arguments):
-    begin = time.perf_counter()
-    train_batch(*arguments)
-    print("first step", begin, flush=True)
-    os._exit(0)
-Session.train_batch = and_end
+from cnncli.tasks.train import loop
+make_session = loop.make_engine_session
+def and_end(plan):
+    session = make_session(plan)
+    train_batch = session.train_batch
+    def first(*arguments):
+        begin = time.perf_counter()
+        train_batch(*arguments)
+        print("first step", begin, flush=True)
+        os._exit(0)
+    session.train_batch = first
+    return session
+loop.make_engine_session = and_end
 from cnncli.cli.main import main
 main(sys.argv[1:])
 """

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from cnncli.errors import InvalidInputError
 
+_LONGEST_HEADER = 1 << 17  # bytes; NumPy refuses one of 10,000
 
-def read_npy(data: bytes, where: str) -> NDArray:
+
+def read_npy(data: bytes | memoryview, where: str) -> NDArray:
     """Return the array of a ``.npy`` file, in C order and native byte order.
 
     Raises
@@ -22,7 +24,7 @@ def read_npy(data: bytes, where: str) -> NDArray:
     InvalidInputError
         Objects instead of numbers, a header that cannot be read, or a size that is not the file's.
     """
-    stream = io.BytesIO(data)
+    stream = io.BytesIO(memoryview(data)[:_LONGEST_HEADER])
     try:
         version = np.lib.format.read_magic(stream)
         reader = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[version[0]]

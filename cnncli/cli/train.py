@@ -220,11 +220,11 @@ def _load(options: TrainingOptions, source: Source | None, say: Say) -> Dataset:
     """Return the data set of a run, whether it begins or is continued."""
     from cnncli.tasks.data.load import load_data
     from cnncli.tasks.train.events import Note
-    from cnncli.tasks.train.loop import engine_imported_meanwhile
+    from cnncli.tasks.train.loop import import_engine, meanwhile
     from cnncli.tasks.train.plan import written_input
 
     shape = written_input(source) if source else None
-    with engine_imported_meanwhile():
+    with meanwhile(import_engine):  # unpacking and checking files leaves Python's lock free
         return load_data(options.data, input_shape=shape, threads=options.threads, say=lambda line: say(Note(line)))
 
 

@@ -91,6 +91,10 @@ class Team:
         """End the run that is going on, or the next one, after the kernels that are at work; from any thread."""
         self._state[CANCEL] = 1
 
+    def forget_cancel(self) -> None:
+        """Undo a `cancel` that no run has met."""
+        self._state[CANCEL] = 0
+
     def close(self) -> None:
         """Let the followers end."""
         self._state[QUIT] = 1

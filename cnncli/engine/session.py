@@ -17,7 +17,7 @@ from cnncli.engine.few.images import FewImages
 from cnncli.engine.layout import Layout
 from cnncli.engine.losses import LOSSES, PLAIN, Objective
 from cnncli.engine.update import Update, recipe_of
-from cnncli.engine.weights import initial_values
+from cnncli.engine.weights import begin_drawing, initial_values
 from cnncli.errors import CancelledError
 from cnncli.model import Model
 from cnncli.optim.optimizers import Recipe
@@ -98,20 +98,21 @@ class Session:
     ) -> None:
         self.model, self.batch_size, self.threads, self.seed = model, batch_size, threads, seed
         recipe = recipe_of(optimizer, momentum, weight_decay)
+        drawn = begin_drawing(model.slots, seed, threads)
         self._layout = layout = Layout(model, batch_size, threads, recipe, dtype, objective=objective)
         self._class_weights = np.asarray(objective.class_weights or (), np.float64)
         is_scaled = layout.loss == "mse" and bool(objective.target_std)
         self._target_scale = tuple(map(np.array, (objective.target_mean, objective.target_std))) if is_scaled else None
         layout.normalise(mean, std)
         self._watched = Watched()
-        self.parameters[:] = initial_values(model.slots, seed, threads)
-        self.statistics[:] = initial_values(model.state_slots, seed)
         self._few = FewImages(layout, self._watched)
         self._train: Program | None = None
         if layout.training is not None and layout.update is not None:
             phases = [*layout.training.phases, *([one] for one in layout.update.before)]
             last = [layout.update.sequence, *layout.training.updates]
             self._train = Program([*phases, last], threads, dtype, whole_from=len(phases))
+        self.parameters[:] = drawn()
+        self.statistics[:] = initial_values(model.state_slots, seed)
 
     # made, and their kernels compiled, when they are first needed: a prediction of one image needs none of them
 
@@ -127,6 +128,11 @@ class Session:
     @cached_property
     def _test(self) -> Program:
         return Program(self._layout.test.phases, self.threads, self._layout.dtype)
+
+    def compile(self) -> None:
+        """Compile all that `train_batch` and `examine` run, so that no later call does."""
+        for name in ("_prepare", "_test"):
+            getattr(self, name)
 
     @property
     def parameters(self) -> np.ndarray:
@@ -286,6 +292,10 @@ class Session:
     def cancel(self) -> None:
         """End what is running: it raises `CancelledError`, unless it is about to end; from any thread."""
         team_of(self.threads).cancel()
+
+    def forget_cancel(self) -> None:
+        """Undo a `cancel` that came too late to end anything."""
+        team_of(self.threads).forget_cancel()
 
     def _set_labels(self, labels: np.ndarray) -> None:
         classes, layout = self.model.output_shape[0], self._layout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import repeat
 from math import prod
 
@@ -67,13 +68,22 @@ class Weights:
 
 def initial_values(slots: tuple[Slot, ...], seed: int, threads: int = 1) -> np.ndarray:
     """Return the first values of arrays, float64: each array from the seed and its own number."""
-    if threads > 1 and sum(prod(slot.shape) for slot in slots) > _MANY:
-        from concurrent.futures import ThreadPoolExecutor
+    return begin_drawing(slots, seed, threads)()
 
-        with ThreadPoolExecutor(threads) as pool:  # drawing leaves Python's lock free
-            draws = list(pool.map(_draw, slots, repeat(seed), range(len(slots))))
-    else:
-        draws = [_draw(slot, seed, number) for number, slot in enumerate(slots)]
+
+def begin_drawing(slots: tuple[Slot, ...], seed: int, threads: int) -> Callable[[], np.ndarray]:
+    """Begin to draw what `initial_values` returns, in other threads where it is much; return what waits for it."""
+    if threads < 2 or sum(prod(slot.shape) for slot in slots) <= _MANY:
+        return lambda: _joined([_draw(slot, seed, number) for number, slot in enumerate(slots)])
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(threads)  # drawing leaves Python's lock free
+    draws = pool.map(_draw, slots, repeat(seed), range(len(slots)))
+    pool.shutdown(wait=False)  # its threads end with the last array
+    return lambda: _joined(list(draws))
+
+
+def _joined(draws: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(draws) if draws else np.zeros(0)
 
 

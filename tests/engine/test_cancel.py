@@ -36,6 +36,14 @@ def test_a_cancelled_step_changes_nothing_and_the_next_one_goes_on():
     assert session.parameters.tobytes() == whole.parameters.tobytes()
 
 
+def test_a_cancel_that_came_too_late_can_be_forgotten():
+    session, arguments = make()
+    session.compile()
+    session.cancel()
+    session.forget_cancel()
+    assert np.isfinite(session.train_batch(*arguments, (0, 0))[0])
+
+
 def test_predictions_and_tests_can_be_cancelled():
     session, (images, labels, *_) = make()
     wanted = session.predict(images)

@@ -66,6 +66,14 @@ def test_pixel_statistics_agree_with_numpy():
     assert pixel_statistics(np.full((2, 2, 2, 1), 7, np.uint8)) == ((7 / 255,), (1.0,))
 
 
+def test_sums_of_very_many_bright_pixels_do_not_overflow():
+    images = np.full((140_001, 1, 2, 1), 255, np.uint8)
+    images[0] = 0
+    mean = 140_000 / 140_001
+    assert pixel_statistics(images) == ((pytest.approx(mean, rel=1e-15),), (pytest.approx((mean * (1 - mean)) ** 0.5),))
+    assert pixel_statistics(images, padding=2) == ((1.0,), (1.0,))
+
+
 def test_unknown_name_suggests_the_nearest():
     with pytest.raises(UsageError, match="unknown data set 'mnst'; did you mean mnist"):
         load_dataset("mnst")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cnncli.errors import InvalidInputError
 from cnncli.io.datasets.placement import Placement
 
-_CHUNK = 1 << 18  # pixels counted at a time: bincount widens them to 8 bytes each
+_IMAGES = 1 << 16  # whose squared pixels are added as uint32: 2**16 * 255**2 < 2**32
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ class Dataset:
 def pixel_statistics(images: NDArray[np.uint8], padding: int = 0) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation per channel of pixels scaled to 0..1.
 
-    Both come from an exact histogram, so they do not depend on the order of the pixels. A channel without any
-    variation gets 1 as its deviation, so that dividing by it is harmless.
+    Both come from exact sums, so they do not depend on the order of the pixels. A channel without any variation gets 1
+    as its deviation, so that dividing by it is harmless.
 
     Parameters
     ----------
@@ -127,18 +127,24 @@ def pixel_statistics(images: NDArray[np.uint8], padding: int = 0) -> tuple[tuple
         How many of the pixels that are 0 in all channels lie beside the pictures: they are not counted.
     """
     means, deviations = [], []
-    values = np.arange(256)
-    for channel in range(images.shape[-1]):
-        flat = images[..., channel].reshape(-1)
-        counts = np.zeros(256, np.int64)
-        for start in range(0, flat.size, _CHUNK):
-            counts += np.bincount(flat[start : start + _CHUNK], minlength=256)
-        counts[0] -= padding
-        # Python integers: exact, so the same number on every machine
-        total, first, second = flat.size - padding, int((counts * values).sum()), int((counts * values * values).sum())
+    total = images.size // images.shape[-1] - padding
+    for first, second in zip(*_sums(images), strict=True):
         means.append(first / (total * 255))
         deviations.append(math.sqrt(total * second - first * first) / (total * 255) or 1.0)
     return tuple(means), tuple(deviations)
+
+
+def _sums(images: NDArray[np.uint8]) -> tuple[list[int], ...]:
+    """Return the sums of pixels and of their squares per channel, exactly."""
+    rows = images.reshape(len(images), -1)
+    first, second = np.zeros(rows.shape[1], np.int64), np.zeros(rows.shape[1], np.int64)
+    for start in range(0, len(rows), _IMAGES):
+        part = rows[start : start + _IMAGES]
+        # single calls, which leave Python's lock to the thread that imports the engine
+        first += np.add.reduce(part, 0, dtype=np.uint32)
+        second += np.einsum("np,np->p", part, part, dtype=np.uint32)
+    # Python integers, as their products are beyond 64 bits
+    return tuple(sums.reshape(-1, images.shape[-1]).sum(0).tolist() for sums in (first, second))
 
 
 def paired(images: NDArray[np.uint8], labels: NDArray[np.uint8], classes: int, where: tuple[str, str]) -> Split:

@@ -88,7 +88,8 @@ def train(
     for note in plan.notes:
         yield Note(note)
     with StopRequest() as stop:
-        session = make_session(plan)
+        with meanwhile(lambda: plan.data.sha256):  # hashing leaves Python's lock free
+            session = make_session(plan)
         stop.on_signal = session.cancel
         yield from _Training(plan, run, session, stop, saved).events()
 
@@ -122,15 +123,20 @@ def make_engine_session(plan: TrainingPlan) -> Session:
         raise CnnError(message, hint="use fewer --threads, or raise the limit (ulimit -u, ulimit -v)") from None
 
 
+def import_engine() -> None:
+    """Import what takes long."""
+    import cnncli.engine.session  # noqa: F401
+
+
 @contextmanager
-def engine_imported_meanwhile() -> Iterator[None]:
-    """Import the engine in another thread: unpacking and checking files leaves Python's lock free."""
+def meanwhile(work: Callable[[], object]) -> Iterator[None]:
+    """Let another thread do what is needed later and kept; an error in it comes again where the result is asked for."""
 
-    def work() -> None:
-        with suppress(Exception):  # whoever needs the engine imports it again and says why that fails
-            import cnncli.engine.session  # noqa: F401
+    def attempt() -> None:
+        with suppress(Exception):
+            work()
 
-    thread = Thread(target=work)
+    thread = Thread(target=attempt)
     with suppress(RuntimeError):  # the system starts no thread
         thread.start()
     try:
@@ -152,8 +158,9 @@ class _Training:
             if name in first:
                 array[...] = first[name]
         if saved is not None:
-            check_optimizer(saved, session.optimizer_state())
-            session.load_optimizer_state(saved.checkpoint.optimizer)
+            if saved.checkpoint.optimizer or saved.is_begun:
+                check_optimizer(saved, session.optimizer_state())
+                session.load_optimizer_state(saved.checkpoint.optimizer)
             self.record.restore(saved)
         self.plateau = (saved.plateau if saved else None) or Plateau()
         self.best = {name: array.copy() for name, array in session.named().items()}  # with running statistics
@@ -165,7 +172,8 @@ class _Training:
 
     def events(self) -> Iterator[TrainingEvent]:
         plan, record = self.plan, self.record
-        self._compile()
+        self.session.compile()  # nothing is to compile after the clock started
+        self.session.forget_cancel()  # of a signal that ended an earlier run of this process: it came too late there
         yield from self._begin()
         if not plan.epochs:
             yield Note(f"{self.run.path / LAST} holds the first weights: no epoch was asked for")
@@ -213,15 +221,6 @@ class _Training:
             return 0.0
         rows = self.saved.history
         return self.saved.partial.elapsed_s or (rows[-1].elapsed_s if rows else 0.0)
-
-    def _compile(self) -> None:
-        """Run the kernels once on weights that are put back, so that nothing compiles after the clock started."""
-        images, labels = self.plan.train.images[:1], self.plan.train.labels[:1]
-        for _ in range(2):
-            # a signal that ended an earlier run of this process may have come too late to cancel anything there
-            with suppress(CancelledError):
-                self.session.evaluate(images, labels)
-                return
 
     def _one_epoch(self, epoch: int) -> Iterator[TrainingEvent]:
         plan, options = self.plan, self.plan.options

@@ -79,6 +79,11 @@ class SavedRun:
     changed: tuple[str, ...] = ()
 
     @property
+    def is_begun(self) -> bool:
+        """Return whether a step has been taken; before that a checkpoint needs no state of the optimizer."""
+        return self.epoch > 0 or self.step > 0
+
+    @property
     def is_changed(self) -> bool:
         """Return whether the steps to come may differ from those that were planned."""
         return any(name == "epochs" or name not in (*FREE, "dataset") for name in self.changed)

@@ -143,7 +143,9 @@ class RunRecord:
             "machine": machine_facts(self._plan),
         }
         checkpoint = self._checkpoint(session, facts)
-        state = {"optimizer": session.optimizer_state(), "history": self._columns()}
+        # before the first step that state is the one that every run begins with
+        optimizer = session.optimizer_state() if epoch or step else {}
+        state = {"optimizer": optimizer, "history": self._columns()}
         keep = self._plan.options.keep
         write_checkpoint(self._run.path / LAST, Checkpoint(**{**vars(checkpoint), **state}), keep=keep)
 

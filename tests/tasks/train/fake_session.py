@@ -57,8 +57,14 @@ class FakeSession:
         found = self.examine(images, labels)
         return found.loss, found.acc
 
+    def compile(self):
+        """Nothing to compile."""
+
     def cancel(self):
         """Nothing here takes long."""
+
+    def forget_cancel(self):
+        """Nothing was cancelled."""
 
     def predict(self, images, indices=None):
         return self._probabilities(images if indices is None else images[indices])[1].astype(np.float32)

@@ -84,13 +84,20 @@ def test_row115_a_run_stopped_in_the_validation_or_the_test_ends_with_the_same_b
 
         return Stopping
 
-    counts = 1 + 3 + 2  # to compile, of each epoch, of the test images in slices of 80
-    for count in range(2, counts + 1):
+    counts = 3 + 2  # of each epoch, of the test images in slices of 80
+    for count in range(1, counts + 1):
         path = tmp_path / str(count)
         with pytest.raises(InterruptedRunError):
             begin(path, stopping_after(count))
         go_on(path)
         assert_same(path, whole)
+
+
+def test_a_checkpoint_of_no_step_holds_no_state_of_the_optimizer(whole, tmp_path):
+    begin(tmp_path / "run", epochs=0)
+    assert read_checkpoint(tmp_path / "run/last.safetensors").optimizer == {}
+    go_on(tmp_path / "run", epochs=3)
+    assert_same(tmp_path / "run", whole)
 
 
 SMALL_NET = """{name: small, input: [8, 8, 1], classes: 10, layers: [

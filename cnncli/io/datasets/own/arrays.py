@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from cnncli.npy import read_npy
 _MEMBERS = {"train": ("x_train", "y_train"), "validation": ("x_val", "y_val"), "test": ("x_test", "y_test")}
 _WHOLE = ("x", "y")
 _LARGEST_ARRAY = 64 << 30
+_SIZES_OF_NAMES = 26  # where they stand in the header of a member of a zip archive
 _MOST_CLASSES = 65_536
 _HINT = "write it with numpy.savez(FILE, x_train=..., y_train=..., x_test=..., y_test=...), or x= and y= alone"
 
@@ -74,6 +77,7 @@ def _members(where: str) -> dict[str, NDArray]:
     arrays: dict[str, NDArray] = {}
     wanted = {name for pair in (*_MEMBERS.values(), _WHOLE) for name in pair}
     with os.fdopen(open_regular_file(where), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
         try:
             with zipfile.ZipFile(file) as archive:
                 for info in archive.infolist():
@@ -83,8 +87,7 @@ def _members(where: str) -> dict[str, NDArray]:
                     if info.file_size > _LARGEST_ARRAY or name in arrays:
                         what = f"claims {info.file_size} B" if name not in arrays else "stands twice"
                         raise InvalidInputError(f"{name} {what}", where=where, hint=_HINT)
-                    with archive.open(info) as stream:
-                        arrays[name] = read_npy(stream.read(info.file_size + 1), f"{where}: {name}")
+                    arrays[name] = read_npy(_content(archive, info, file, size), f"{where}: {name}")
         except (
             zipfile.BadZipFile,
             zlib.error,
@@ -97,6 +100,24 @@ def _members(where: str) -> dict[str, NDArray]:
             message = f"damaged archive ({error})"
             raise InvalidInputError(message, where=where, hint="write it again with numpy.savez") from None
     return arrays
+
+
+def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: BufferedReader, size: int) -> bytes | memoryview:
+    """Return a member of an archive of `size` bytes, after its CRC has been checked.
+
+    What is not compressed, and so not larger than the archive, is read by one call into memory in large pages: at the
+    same time another thread can import the engine.
+    """
+    with archive.open(info) as stream:
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size > size:
+            return stream.read(info.file_size + 1)
+    file.seek(info.header_offset + _SIZES_OF_NAMES)
+    file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
+    content = np.empty(info.file_size, np.uint8)
+    if file.readinto(content.data) != info.file_size or zlib.crc32(content.data) != info.CRC:
+        raise zipfile.BadZipFile(f"bad CRC-32 for file {info.filename!r}")
+    content.flags.writeable = False
+    return content.data
 
 
 def _check_pair(arrays: Mapping[str, NDArray], image_name: str, label_name: str, where: str) -> None:
