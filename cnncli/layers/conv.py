@@ -153,7 +153,7 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
         """Return what predicts one image at a time; with groups only the depthwise convolution."""
         faster, method = self._faster(x), "direct"
         if faster is not None:
-            method = "winograd" if isinstance(faster, Winograd) else "packed"
+            method = {Winograd: "winograd", Strided: "strided", Packed: "packed"}[type(faster)]
         elif self.groups > 1:
             if not self.groups == x[0] == self.filters:
                 return None

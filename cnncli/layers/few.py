@@ -35,7 +35,7 @@ class Contraction:
 
     Parameters
     ----------
-    method : {"direct", "packed", "winograd", "depthwise"}
+    method : {"direct", "packed", "winograd", "strided", "depthwise"}
     window : Window
     x, y : (C, H, W) or (n,)
     has_bias : bool
@@ -93,8 +93,9 @@ class Contraction:
             }
             targets = {"out": b.tables[weights], "bias": b.tables[bias]}
             sizes = {"filters": self.y[0], "columns": self._tile[1]}
-            if self.method == "winograd":
-                return [Op("few.winograd.transform_weights", sources | targets | sizes | {"channels": self.x[0]})]
+            if self._is_transformed:
+                sizes["channels"] = self.x[0]
+                return [Op(f"few.{self.method}.transform_weights", sources | targets | sizes)]
             return [Op("few.convolution.pack_filters", sources | targets | sizes | {"size": self._depth})]
 
         reads = tuple(table for table in (self.weight, self.bias) if table is not None)
@@ -107,10 +108,10 @@ class Contraction:
 
         pads, rows = self.window.padding, _image(self.y)[1]
         maps = {"x": b.reads[0], "y": b.writes[0], "bias": bias, "relu": int("relu" in b.absorbed)}
-        if self.method == "winograd":
+        if self._is_transformed:
             sizes = {"u": weights, "scratch": b.writes[1], "top": pads[0], "left": pads[2], "channels": self.x[0]}
             most = self._panels * -(-self._count // self._chunk)
-            return Op("few.winograd.correlate", maps | sizes | {"chunk": self._chunk}, 1, self._tile, most)
+            return Op(f"few.{self.method}.correlate", maps | sizes | {"chunk": self._chunk}, 1, self._tile, most)
         window = KernelWindow(*self.window.kernel, *self.window.stride, pads[0], pads[2])
         maps |= {"weight": weights, "window": window, "down": self.window.dilation[0]}
         maps |= {"across": self.window.dilation[1]}
@@ -126,6 +127,17 @@ class Contraction:
         shares = min(rows, -(-_PARTS // self._panels))
         sizes = {"block": self._block, "shares": shares}
         return Op("few.convolution.contract", maps | sizes, 1, variant, self._panels * shares)
+
+    @property
+    def _is_transformed(self) -> bool:
+        return self.method in ("winograd", "strided")
+
+    @property
+    def _planes(self) -> tuple[int, int]:
+        """Return the planes of transformed pixels, and of sums of products, that are held at a time."""
+        from cnncli.kernels.convolution.strided.sizes import PLANES
+
+        return (16, 16) if self.method == "winograd" else PLANES["forward"]
 
     @property
     def _block(self) -> int:
@@ -151,7 +163,8 @@ class Contraction:
         if self.method == "depthwise":
             return 1, 1
         is_direct = self.method == "direct"
-        return _best_tile(_image(self.y)[2] if is_direct else self._count, self._vectors, divides=is_direct)
+        pixels = _image(self.y)[2] if is_direct else self._count
+        return _best_tile(pixels, self._vectors, divides=is_direct or self.method == "strided")
 
     @property
     def _panels(self) -> int:
@@ -160,7 +173,7 @@ class Contraction:
     @property
     def _depth(self) -> int:
         """Return the numbers of a filter's weights as they are laid out."""
-        if self.method == "winograd":
+        if self._is_transformed:
             return 16 * self.x[0]
         return prod(self.window.kernel) * (1 if self.method == "depthwise" else self.x[0])
 
@@ -168,7 +181,7 @@ class Contraction:
     def _count(self) -> int:
         """Return the results of a filter that share weights: pixels, or tiles of 2x2."""
         _, rows, columns = _image(self.y)
-        return -(-rows // 2) * -(-columns // 2) if self.method == "winograd" else rows * columns
+        return -(-rows // 2) * -(-columns // 2) if self._is_transformed else rows * columns
 
     @property
     def _chunk(self) -> int:
@@ -177,15 +190,18 @@ class Contraction:
         if self.method == "packed":
             fit = _CHUNK
         else:
-            fit = min(_ROOM // (16 * (self.x[0] + self.y[0])), -(-self._count * self._panels // _PARTS))
+            pixels, sums = self._planes
+            size = pixels * self.x[0] + sums * self.y[0]
+            fit = min(_ROOM // size, -(-self._count * self._panels // _PARTS))
         return min(max(1, fit // rows), -(-self._count // rows)) * rows
 
     @property
     def _scratch(self) -> int:
         """Return the numbers of scratch memory."""
         vectors, channels = self._vectors, -(-self.x[0] // self._lanes)
-        if self.method == "winograd":
-            return 16 * ((channels + vectors) * self._chunk + 2) * self._lanes
+        if self._is_transformed:
+            pixels, sums = self._planes
+            return (pixels * (channels * self._chunk + 1) + sums * (vectors * self._chunk + 1)) * self._lanes
         if self.method == "packed":
             return (-(-self._depth // self._lanes) + vectors) * self._chunk * self._lanes
         return 0

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cnncli.layers.recording import Bound, Graph, Value
 
 #: the fewest channels, filters and tiles of a map from which on a pass is faster than the direct one: measured
-_LEAST = {"forward": (1 << 30, 0, 0), "dx": (16, 32, 4), "dweight": (32, 32, 4)}
+_LEAST = {"forward": (32, 32, 16), "dx": (16, 32, 4), "dweight": (32, 32, 4)}
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,20 @@ def test_many_kinds_of_layers(is_shared, monkeypatch):
     assert is_used(assert_same_bits(build(*MANY_KINDS), monkeypatch))
 
 
+@pytest.mark.parametrize("is_shared", [False, True], ids=["one thread", "shared out"])
+def test_stride_2_with_fewer_multiplications(is_shared, monkeypatch):
+    if is_shared:
+        monkeypatch.setattr(plan, "SHARED_MACS", -1)
+    layers = [
+        (Conv2D(33, (1, 1)), (-1,)),
+        (Conv2D(100, (3, 3), (2, 2), (1, 1, 1, 0)), (0,)),
+        (Conv2D(49, (3, 3), (2, 2), (0, 2, 1, 1), bias=False), (1,)),
+        (Flatten(), (2,)),
+        (Dense(3), (3,)),
+    ]
+    assert is_used(assert_same_bits(model_of((2, 18, 19), layers), monkeypatch))
+
+
 @pytest.mark.slow
 def test_lenet(monkeypatch):
     assert is_used(assert_same_bits(load_model("lenet5"), monkeypatch))
