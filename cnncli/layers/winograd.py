@@ -21,6 +21,8 @@ _FEWEST_TILES = 4
 
 #: channels up to which products are not written to memory: measured; at most DEPTH, one chain of additions
 _MOST_IN_REGISTERS = 64
+#: channels and filters up to which the weight gradient brings filters into the lanes: measured
+_MOST_TURNED = 64
 
 
 @dataclass(frozen=True)
@@ -126,46 +128,45 @@ class Winograd:
 
     def weight_gradient(self, g: Graph, x: Value, dy: Value, name: str) -> None:
         """Record the steps that fill the gradient of the parameter `name`."""
-        from cnncli.kernels.convolution.winograd.sizes import (
-            product_chunk,
-            product_tile,
-            products_scratch_size,
-            products_shape,
-            tiles,
-        )
+        from cnncli.compute.host import LANES
+        from cnncli.kernels.convolution.winograd import sizes
 
         channels, filters = self.x[0], self.y[0]
-        rows, columns = products_shape(channels, filters)
-        chunk = product_chunk(tiles(self.y), channels, filters)
-        products = Table(16 * rows * columns, f"{g.label} products", "group")
-        scratch = g.value((products_scratch_size(chunk, channels, filters),))
+        variant: tuple[int, ...]
+        operands = {"top": self.padding[0], "left": self.padding[2]}
+        if max(channels, filters) <= _MOST_TURNED:
+            kernel, variant = "few_channels_gradient", sizes.few_product_tile(self.y, channels)
+            rows, columns = sizes.few_products_shape(variant, channels, filters)
+            size = sizes.few_products_scratch_size(variant, channels, filters)
+            places = {"rows": channels, "columns": filters, "row_taps": 9, "column_taps": 9 * channels}
+        else:
+            kernel, variant = "gradient", sizes.product_tile(channels)
+            rows, columns = sizes.products_shape(channels, filters)
+            operands["chunk"] = chunk = sizes.product_chunk(sizes.tiles(self.y), channels, filters)
+            size = sizes.products_scratch_size(chunk, channels, filters)
+            places = {"rows": filters, "columns": channels, "row_taps": 9 * channels, "column_taps": 9}
+        plane = rows * columns + (LANES if kernel == "few_channels_gradient" else 0)
+        products = Table(16 * plane, f"{g.label} products", "group")
 
         def emit(b: Bound) -> list[Op]:
             from cnncli.compute.program import Op
 
-            operands = {"x": b.reads[0], "dy": b.reads[1], "out": b.partials[products], "scratch": b.writes[0]}
-            sizes = {"top": self.padding[0], "left": self.padding[2], "chunk": chunk}
-            variant = product_tile(channels)
-            return [
-                Op("convolution.winograd.gradient.weight_products", operands | sizes, variant=variant, most_parts=4)
-            ]
+            maps = {"x": b.reads[0], "dy": b.reads[1], "out": b.partials[products], "scratch": b.writes[0]}
+            name = f"convolution.winograd.{kernel}.weight_products"
+            return [Op(name, maps | operands, variant=variant, most_parts=4)]
 
         def emit_sum(b: Bound) -> list[Op]:
             from cnncli.compute.program import Op
 
             source = b.partials[products]
-            places = {"products": source.data, "out": b.gradients[name], "step": source.step}
-            sizes = {"filters": filters, "channels": channels, "plane": rows * columns, "row": columns}
-            return [
-                Op(
-                    "convolution.winograd.gradient.weight_gradient",
-                    places | sizes | {"groups": -(-b.blocks // b.together)},
-                )
-            ]
+            arrays = {"products": source.data, "out": b.gradients[name], "step": source.step}
+            steps = {"plane": plane, "row": columns, "groups": -(-b.blocks // b.together)}
+            return [Op("convolution.winograd.gradient.weight_gradient", arrays | places | steps)]
 
         halos = [self.halo, self.gradient_halo]
+        scratch = g.value((size,))
         g.step("dweight", [x, dy], [scratch], emit, tables_written=[products], halos=halos, is_parallel=True)
-        g.step("dweight sum", [], [], emit_sum, tables_read=[products], scope=Scope.BATCH, tasks=filters)
+        g.step("dweight sum", [], [], emit_sum, tables_read=[products], scope=Scope.BATCH, tasks=places["rows"])
 
 
 def _stays_in_registers(x: Shape) -> bool:

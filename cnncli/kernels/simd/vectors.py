@@ -149,16 +149,21 @@ def vstore(typingctx: Any, base: Any, index: Any, value: Any) -> Any:
     return types.void(base, types.intp, value), codegen
 
 
+def ask_for_line(builder: Any, pointer: Any, offset: Any, element: Any, is_written: int = 0, level: int = 1) -> None:
+    """Emit a prefetch of the cache line at `pointer` + `offset` into a cache (for generators of LLVM code)."""
+    place = builder.gep(pointer, [offset], source_etype=element)
+    byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+    call_type = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+    call = cgutils.get_or_insert_function(builder.module, call_type, "llvm.prefetch.p0")
+    builder.call(call, [builder.bitcast(place, byte), word(is_written), word(4 - level), word(1)])
+
+
 def _prefetch(name: str, is_written: int) -> Any:
     """Make an intrinsic that asks for the cache line of p[i]; nothing is read."""
 
     def typed(typingctx: Any, base: Any, index: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            place = builder.gep(args[0], [args[1]], source_etype=ELEMENTS[base.dtype])
-            byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-            call_type = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
-            call = cgutils.get_or_insert_function(builder.module, call_type, "llvm.prefetch.p0")
-            builder.call(call, [builder.bitcast(place, byte), word(is_written), word(3), word(1)])
+            ask_for_line(builder, args[0], args[1], ELEMENTS[base.dtype], is_written)
             return context.get_dummy_value()
 
         return types.void(base, types.intp), codegen

@@ -172,16 +172,18 @@ def weight_products(rows: int, columns: int) -> CompiledKernel:
 
 @kernel
 def weight_gradient(
-    products: Reals, out: Reals, filters: int, channels: int, plane: int, row: int, groups: int, step: int, k: Block,
-    real: Real,
+    products: Reals, out: Reals, rows: int, columns: int, row_taps: int, column_taps: int, plane: int, row: int,
+    groups: int, step: int, k: Block, real: Real,
 ) -> None:  # fmt: skip
-    """Write the gradient of filter `k` from the products of all groups of blocks, added in their order.
+    """Write the gradient of row `k` from the products of all groups of blocks, added in their order.
 
-    products[group][16][filter][channel]: `step` numbers for a group, `plane` for each of the 16, `row` for a filter.
+    products[group][16][row][column]: `step` numbers for a group, `plane` for each of the 16, `row` for a row. Rows are
+    filters and columns channels, or the other way round: the nine numbers of a pair lie at out[row * row_taps + column
+    * column_taps].
     The sums of the groups, and then the nine results, take the place of the first group's products.
     """
     half = vset(type(real)(0.5))
-    for c in range(0, channels, LANES):
+    for c in range(0, columns, LANES):
         m = offset(products, k * row + c)
         for i in range(16 if groups > 1 else 0):
             total = vload(m, i * plane)
@@ -204,7 +206,7 @@ def weight_gradient(
         vstore(m, 6 * plane, p)
         vstore(m, 7 * plane, q)
         vstore(m, 8 * plane, r)
-        target = offset(out, (k * channels + c) * 9)
-        for lane in range(min(LANES, channels - c)):
+        target = offset(out, k * row_taps + c * column_taps)
+        for lane in range(min(LANES, columns - c)):
             for tap in range(9):
-                target[lane * 9 + tap] = m[tap * plane + lane]
+                target[lane * column_taps + tap] = m[tap * plane + lane]

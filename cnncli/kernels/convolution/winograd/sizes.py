@@ -17,6 +17,8 @@ _ROOM = 1 << 18
 NEAR_PRODUCTS = 1 << 12
 #: numbers of pixels that meet all panels of weights: three quarters of a first cache of 32 KiB
 _NEAR = 3 << 11
+#: tiles that `few_channels_gradient` transforms before it multiplies: measured
+_SIDE_BY_SIDE = 8
 
 
 def tiles(shape: Shape) -> int:
@@ -77,6 +79,27 @@ def product_chunk(count: int, channels: int, filters: int) -> int:
 def products_scratch_size(chunk: int, channels: int, filters: int) -> int:
     """Return the vectors that `gradient.weight_products` takes for a chunk of tiles."""
     return 4 * (sum(products_shape(channels, filters)) * chunk + 2) + 4 * LANES
+
+
+def few_product_tile(shape: Shape, channels: int) -> tuple[int, ...]:
+    """Return channels and vectors of filters of the register tile for few channels, and the tiles of a chunk of dy."""
+    across, down = -(-shape[2] // 2), -(-shape[1] // 2)
+    chunk = min(_SIDE_BY_SIDE // across, down) * across if across <= _SIDE_BY_SIDE else _SIDE_BY_SIDE
+    if LANES < 16:
+        return 4, 2, chunk
+    return min((16, 12, 8), key=lambda count: padded(channels, count)), 1, chunk
+
+
+def few_products_shape(tile: tuple[int, ...], channels: int, filters: int) -> tuple[int, int]:
+    """Return channels and filters of the products of `few_product_tile`, padded to whole register tiles."""
+    return padded(channels, tile[0]), padded(filters, tile[1] * LANES)
+
+
+def few_products_scratch_size(tile: tuple[int, ...], channels: int, filters: int) -> int:
+    """Return the vectors that `few_channels_gradient.weight_products` takes for transformed pixels, and for dy."""
+    rows, columns = few_products_shape(tile, channels, filters)
+    panels = columns // (tile[1] * LANES)
+    return 4 * (rows * tile[2] + 1) + panels * (tile[2] * LANES * 4 * tile[1] + 1) + LANES
 
 
 def padded(count: int, multiple: int) -> int:
