@@ -9,13 +9,15 @@ which memory is used again after the last reader (greedy by size: Pisarchyk and 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cnncli.layers.recording import NO_PADS, Scope, Step, Tensor, Value
 from cnncli.shapes import Pads
 
 #: worker memory below this size is not used twice: it fits the cache, and halos then stay zero
 APART_BYTES = 1 << 20
+#: a value of at most this size per block of images is still in the cache when the same thread reads it
+CACHED_BYTES = 5 << 20
 
 
 def root(value: Value) -> Value:
@@ -125,6 +127,29 @@ def _try_in_place(sharing: _Sharing, source: Value, target: Value, t: int) -> bo
     return False
 
 
+def write_apart(steps: Sequence[Step], lanes: int) -> None:
+    """Let no step write, over what an earlier phase has left, a value that its own phase uses up.
+
+    Memory that is kept for every block would be written once more for nothing; that of a thread stays in the cache.
+    """
+    number = {step: i for i, phase in enumerate(phases_of(steps)) for step in (*phase.block_steps, *phase.batch_steps)}
+    made: dict[Value, int] = {}
+    used: dict[Value, int] = {}
+    for step in steps:
+        made |= {root(value): number[step] for value in step.writes}
+        for value in (*step.reads, *step.writes):
+            used[root(value)] = max(used.get(root(value), 0), number[step])
+    for step in steps:
+        if step.in_place:
+            target, now = step.writes[0], number[step]
+            if target.home is None and not target.is_pinned and used[target] == now and _is_cached(target, lanes):
+                step.in_place = tuple(i for i in step.in_place if made.get(root(step.reads[i]), now) == now)
+
+
+def _is_cached(value: Value, lanes: int) -> bool:
+    return 4 * _size(value, lanes) <= CACHED_BYTES
+
+
 @dataclass
 class Phase:
     """Steps that can run without waiting for other blocks, and steps of the whole batch beside them."""
@@ -188,6 +213,43 @@ def one_step_each(phases: Sequence[Phase]) -> list[Phase]:
         first = Phase(phase.block_steps[:1], phase.batch_steps)
         result += [first, *(Phase([step]) for step in phase.block_steps[1:])]
     return result
+
+
+def remake(phases: Sequence[Phase], lanes: int) -> None:
+    """Do a cheap step again in the one later phase that reads what it writes, in place of keeping that for every block.
+
+    Only where what the step reads is kept until then anyway.
+    """
+    steps = [(i, step) for i, phase in enumerate(phases) for step in (*phase.block_steps, *phase.batch_steps)]
+    reads: dict[Value, list[int]] = {}  # places in the list
+    writes: dict[Value, list[int]] = {}
+    homes = {value.home for _, step in steps for value in (*step.reads, *step.writes)}
+    for place_of, (_, step) in enumerate(steps):
+        for value in step.reads:
+            reads.setdefault(value, []).append(place_of)
+        for value in step.writes:
+            writes.setdefault(value, []).append(place_of)
+    for phase, step in steps:
+        if not step.is_cheap or not _is_cached(step.writes[0], lanes):
+            continue
+        (y,) = step.writes
+        later = [i for i in reads.get(y, ()) if steps[i][0] > phase]
+        if (
+            len({steps[i][0] for i in later}) != 1
+            or len(writes[y]) != 1 or y.home is not None or y.is_pinned or y in homes
+            or any(steps[i][1].scope is Scope.BATCH for i in reads[y])
+            or any(reads[x][-1] < later[0] for x in step.reads)
+        ):  # fmt: skip
+            continue
+        again = Value(y.shape, y.name, y.halo)
+        block_steps = phases[steps[later[0]][0]].block_steps
+        block_steps.insert(
+            block_steps.index(steps[later[0]][1]),
+            replace(step, name=f"{step.name} again", writes=(again,)),
+        )
+        for i in later:
+            user = steps[i][1]
+            user.reads = tuple(again if value is y else value for value in user.reads)
 
 
 @dataclass

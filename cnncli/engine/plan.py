@@ -24,9 +24,11 @@ from cnncli.engine.placement import (
     one_step_each,
     phases_of,
     place,
+    remake,
     require_halos,
     root,
     share_memory,
+    write_apart,
 )
 from cnncli.engine.record import Record
 from cnncli.engine.rewrites import PREDICTING, TRAINING, rewritten
@@ -76,16 +78,21 @@ class Plan:
         rewrites = TRAINING if graph.is_training else PREDICTING
         steps = rewritten(graph.steps, (*rewrites, channels_in_lanes) if is_few else rewrites)
         require_halos(steps)
+        # where blocks are fewer than threads, a block is shared out: layer by layer instead of block by block
+        is_shared = self.tasks < threads and _is_worth_sharing(record, 1 if is_few else LANES)
+        self.parts = -(-2 * threads // self.tasks) if is_shared else 1
+        is_stepwise |= self.parts > 1
+        if graph.is_training and not is_stepwise:
+            write_apart(steps, LANES)
         steps = share_memory(steps)
         self.updates = [step for step in steps if step.is_update]
         steps = [step for step in steps if not step.is_update]
         self.prologue, steps = _split_prologue(steps) if not graph.is_training else ([], steps)
         self.phases = phases_of(steps)
-        # where blocks are fewer than threads, a block is shared out: layer by layer instead of block by block
-        is_shared = self.tasks < threads and _is_worth_sharing(record, 1 if is_few else LANES)
-        self.parts = -(-2 * threads // self.tasks) if is_shared else 1
-        if self.parts > 1 or is_stepwise:
+        if is_stepwise:
             self.phases = one_step_each(self.phases)
+        else:
+            remake(self.phases, LANES)
         self.placement = place(self.phases, self.blocks, LANES)
         self.tables = list(
             dict.fromkeys(

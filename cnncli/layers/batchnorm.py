@@ -105,7 +105,7 @@ class BatchNorm(Layer, kind="batchnorm", can_run=True):
         g.step("moments", [], [], batch_moments, tables_read=[parts], tables_written=[statistics, batch],
                scope=Scope.BATCH)  # fmt: skip
         g.step("forward", [x], [y], normalise, tables_read=[statistics], in_place=[0],
-               epilogues=["add", *LIMITS])  # fmt: skip
+               epilogues=["add", *LIMITS], is_cheap=True)  # fmt: skip
         g.step("running statistics", [], [], follow, tables_read=[batch], scope=Scope.BATCH, is_update=True)
         g.notes[self, g.node] = statistics
         return y

@@ -197,6 +197,8 @@ class Step:
         its own layer that has absorbed the ReLU, and nothing else, writes 0. ``make``: write it in the first place, as
         the gradient of a ReLU; it then reads the one or two gradients that add up to that of the ReLU's result, that
         result, and what it reads besides.
+    is_cheap : bool
+        It takes about as long as reading its results from memory: it may be done again in place of keeping them.
     halos : tuple of Pads
         Zeros around each value read.
     tasks : int
@@ -227,6 +229,7 @@ class Step:
     epilogues: frozenset[str] = frozenset()
     epilogue: str = ""
     prologues: frozenset[str] = frozenset()
+    is_cheap: bool = False
     halos: tuple[Pads, ...] = ()
     tasks: int = 1
     is_update: bool = False
@@ -284,6 +287,7 @@ class Graph:
         epilogues: Sequence[str] = (),
         epilogue: str = "",
         prologues: Sequence[str] = (),
+        is_cheap: bool = False,
         halos: Sequence[Pads] = (),
         tasks: int = 1,
         is_update: bool = False,
@@ -305,6 +309,7 @@ class Graph:
             frozenset(epilogues),
             epilogue,
             frozenset(prologues),
+            is_cheap,
             tuple(halos),
             tasks,
             is_update,

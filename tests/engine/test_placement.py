@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnncli.engine import placement
-from cnncli.engine.placement import Slot, phases_of, place, region, require_halos, root, share_memory
+from cnncli.engine.placement import (
+    Slot,
+    phases_of,
+    place,
+    region,
+    remake,
+    require_halos,
+    root,
+    share_memory,
+    write_apart,
+)
 from cnncli.layers.recording import NO_PADS, Scope, Step, Table, Value
 
 SHAPE = (2, 3, 3)
@@ -168,6 +178,97 @@ def test_what_a_later_phase_reads_is_kept_for_every_block():
     kept = {one.name for one, slot in placed.slots.items() if slot.is_kept}
     assert kept == {"x"}
     assert placed.slots[x].size == 3 * placed.slots[y].size
+
+
+def over_a_wait(**options):
+    """Return steps of which `over` could write over what an earlier phase has made, and may read only then."""
+    x, y, table = value("x"), value("y", **options), Table(2)
+    over = step("over", [x], [y], in_place=(0,), tables_read=(table,))
+    steps = [step("x", [], [x]), step("wait", [x], [], tables_written=(table,), scope=Scope.BATCH), over]
+    return [*steps, step("read", [y], [])], y
+
+
+def test_what_a_phase_uses_up_is_not_written_over_what_an_earlier_one_has_left():
+    steps, _ = over_a_wait()
+    write_apart(steps, LANES)
+    assert steps[2].in_place == ()
+
+
+@pytest.mark.parametrize("why", ["made in the phase", "read in a later phase", "large", "pinned"])
+def test_a_step_still_writes_over_its_input(why, monkeypatch):
+    steps, y = over_a_wait(is_pinned=why == "pinned")
+    if why == "made in the phase":
+        steps.insert(2, step("x again", [], [steps[0].writes[0]], tables_read=steps[1].tables_written))
+    if why == "read in a later phase":
+        table = Table(1)
+        steps += [step("end", [y], [], tables_written=(table,), scope=Scope.BATCH)]
+        steps += [step("late", [y], [], tables_read=(table,))]
+    if why == "large":
+        monkeypatch.setattr(placement, "CACHED_BYTES", 0)
+    write_apart(steps, LANES)
+    assert next(one for one in steps if one.name == "over").in_place == (0,)
+
+
+def norm_between_phases(is_cheap=True):
+    """Return the steps of x -> y -> z, then a wait, then steps that read y, and x last."""
+    x, y, z, dz = map(value, ("x", "y", "z", "dz"))
+    table = Table(2)
+    wait = step("wait", [z], [], tables_written=(table,), scope=Scope.BATCH)
+    return [
+        step("x", [], [x]),
+        step("norm", [x], [y], in_place=(0,), is_cheap=is_cheap),
+        step("conv", [y], [z]),
+        wait,
+        step("dz", [z], [dz], tables_read=(table,)),
+        step("dweight", [y, dz], []),
+        step("sums", [x, y, dz], []),
+    ]
+
+
+def test_a_cheap_step_is_done_again_where_only_one_later_phase_reads_what_it_writes():
+    steps = norm_between_phases()
+    y = steps[1].writes[0]
+    y.halo = BORDER
+    phases = phases_of(share_memory(steps))
+    remake(phases, LANES)
+    assert [names(phase.block_steps) for phase in phases] == [
+        ["x", "norm", "conv"], [], ["dz", "norm again", "dweight", "sums"],
+    ]  # fmt: skip
+    again = phases[2].block_steps[1]
+    assert again.reads == steps[1].reads
+    assert [one.reads[i] for one, i in zip(phases[2].block_steps[2:], (0, 1), strict=True)] == [again.writes[0]] * 2
+    assert steps[2].reads == (y,)
+    assert again.writes[0] is not y
+    assert again.writes[0].halo == BORDER
+    placed = place(phases, 3, LANES)
+    assert not placed.slots[y].is_kept
+    assert not placed.slots[again.writes[0]].is_kept
+
+
+@pytest.mark.parametrize(
+    "why", ["not cheap", "large", "two later phases", "what it reads is gone", "read by the batch", "pinned", "a part"]
+)
+def test_what_a_step_writes_is_kept(why, monkeypatch):
+    steps = norm_between_phases(is_cheap=why != "not cheap")
+    y = steps[1].writes[0]
+    if why == "large":
+        monkeypatch.setattr(placement, "CACHED_BYTES", 0)
+    if why == "two later phases":
+        table = Table(1)
+        steps += [step("more", [], [], tables_read=steps[3].tables_written, tables_written=(table,), scope=Scope.BATCH)]
+        steps += [step("late", [y], [], tables_read=(table,))]
+    if why == "what it reads is gone":
+        steps[-1].reads = steps[-1].reads[1:]
+    if why == "read by the batch":
+        steps += [step("all", [y], [], scope=Scope.BATCH, tables_read=steps[3].tables_written)]
+    if why == "pinned":
+        y.is_pinned = True
+    if why == "a part":
+        y.home = value("whole", (4, 3, 3))
+    phases = phases_of(steps)
+    before = [names(phase.block_steps) for phase in phases]
+    remake(phases, LANES)
+    assert [names(phase.block_steps) for phase in phases] == before
 
 
 def used_together(one: Slot, other: Slot) -> bool:

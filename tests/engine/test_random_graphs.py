@@ -31,11 +31,12 @@ def outcome(model, threads, count=19, batch_size=21):
 
 
 def plain(model):
-    """Return the outcome with no rewrite and no memory used twice."""
+    """Return the outcome with no rewrite, no step done again and no memory used twice."""
     arrange = placement.arrange
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "rewritten", lambda steps, rewrites: list(steps))
         patch.setattr(plan, "share_memory", lambda steps: list(steps))
+        patch.setattr(plan, "remake", lambda phases, lanes: None)
         patch.setattr(placement, "arrange", lambda slots, lanes, is_apart=False: arrange(slots, lanes, is_apart=True))
         patch.setattr(record, "PARTIAL_LIMIT", 0)
         return outcome(model, 1)
