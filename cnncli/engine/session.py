@@ -159,7 +159,7 @@ class Session:
         return self._watched.lend(self._layout.weights.statistics[: self.model.non_trainable_count])
 
     def optimizer_state(self) -> dict[str, np.ndarray]:
-        """Return copies of the optimizer's vectors and its step counter."""
+        """Return the optimizer's vectors, which the next step changes, and its step counter."""
         return self._optimizer.state()
 
     def load_optimizer_state(self, state: Mapping[str, np.ndarray]) -> None:

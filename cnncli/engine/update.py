@@ -86,8 +86,8 @@ class Update:
         return bool(np.isfinite(self._checks).all())
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return copies of the vectors and the number of steps taken."""
-        vectors = {name: vector[: self._count].copy() for name, vector in self._vectors.items()}
+        """Return the vectors, as they are until the next step, and the number of steps taken."""
+        vectors = {name: vector[: self._count] for name, vector in self._vectors.items()}
         return {**vectors, "step": np.array([self._step], np.int64)}
 
     def load(self, state: Mapping[str, np.ndarray]) -> None:

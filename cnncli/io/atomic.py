@@ -21,7 +21,7 @@ from cnncli.errors import CnnError, InvalidInputError
 from cnncli.io.file_errors import read_error, write_error
 
 _BYTES = (bytes, bytearray, memoryview)
-_LEAST_IN_PARTS = 1 << 20  # bytes: less than that is put together and written by one call
+LEAST_IN_PARTS = 1 << 20  # bytes: less than that is put together and written by one call
 _MOST_PER_WRITE = 16 << 20  # bytes: a signal is handled between two calls
 _LONGEST_TEMPORARY_STEM = 200  # bytes; a file name may have 255
 
@@ -97,6 +97,7 @@ def write_atomically(
     overwrite: bool = True,
     sync_folder: bool = True,
     before_rename: Callable[[], None] | None = None,
+    head: Callable[[], memoryview] | None = None,
 ) -> None:
     """Write `data` so that `path` holds either its old or the complete new content at every instant.
 
@@ -116,6 +117,9 @@ def write_atomically(
     before_rename : callable, optional
         Called once the new content is on the disk, before it takes its place: such as to keep the old content under
         another name.
+    head : callable, optional
+        Returns what takes the place of the first part, as long as that, once all is written: such as with a digest that
+        is computed meanwhile.
 
     Raises
     ------
@@ -123,20 +127,18 @@ def write_atomically(
         ``exists``, no space, no permission, missing folder; the temporary file is removed.
     """
     name = os.fspath(path)
-    parts = list(data) if isinstance(data, Sequence) and not isinstance(data, _BYTES) else [memoryview(data)]
-    views = [part.cast("B") for part in parts if part.nbytes]
+    is_stream = _is_stream(name)
+    views, head = _parts(data, head, in_order=is_stream)
     size = sum(view.nbytes for view in views)
-    if len(views) > 1 and size < _LEAST_IN_PARTS:
-        views = [memoryview(b"".join(views))]
     try:
-        if _is_stream(name):
+        if is_stream:
             _write_stream(name, views)
             return
         _check_target(name, overwrite)
         target = os.path.realpath(name)
         temporary = _temporary_path(target)
         try:
-            _write_temporary(temporary, target, views)
+            _write_temporary(temporary, target, views, head)
             if before_rename is not None:
                 before_rename()
             _put_in_place(temporary, target, overwrite, name)
@@ -148,6 +150,21 @@ def write_atomically(
             sync_directory(os.path.dirname(target))
     except (OSError, ValueError) as error:
         raise write_error(name, error, size) from None
+
+
+def _parts(
+    data: bytes | bytearray | memoryview | Sequence[memoryview],
+    head: Callable[[], memoryview] | None,
+    *,
+    in_order: bool,
+) -> tuple[list[memoryview], Callable[[], memoryview] | None]:
+    """Return the parts to be written one after the other, and the head if it is to be written last."""
+    parts = list(data) if isinstance(data, Sequence) and not isinstance(data, _BYTES) else [memoryview(data)]
+    is_small = sum(part.nbytes for part in parts) < LEAST_IN_PARTS
+    if head is not None and (in_order or is_small):
+        parts[0], head = head(), None
+    views = [part.cast("B") for part in parts if part.nbytes]
+    return ([memoryview(b"".join(views))] if is_small and len(views) > 1 else views), head
 
 
 def ensure_writable(path: Path | str, *, overwrite: bool = True) -> None:
@@ -312,7 +329,9 @@ def _temporary_path(target: str) -> str:
     return os.path.join(folder, f".{stem}.tmp.{os.getpid()}")
 
 
-def _write_temporary(temporary: str, target: str, views: Sequence[memoryview]) -> None:
+def _write_temporary(
+    temporary: str, target: str, views: Sequence[memoryview], head: Callable[[], memoryview] | None
+) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         descriptor = os.open(temporary, flags, 0o666)
@@ -323,6 +342,9 @@ def _write_temporary(temporary: str, target: str, views: Sequence[memoryview]) -
         with contextlib.suppress(FileNotFoundError):
             os.fchmod(descriptor, stat.S_IMODE(os.stat(target).st_mode))
         _write_all(descriptor, views)
+        if head is not None:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            _write_all(descriptor, [head()])
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

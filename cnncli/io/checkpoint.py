@@ -7,8 +7,10 @@ vector width. The SHA-256 inside covers every byte: weights, architecture, class
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,9 +19,9 @@ from numpy.typing import NDArray
 
 from cnncli import __version__
 from cnncli.errors import InvalidInputError
-from cnncli.io.atomic import keep_copies, read_regular_file, write_atomically
+from cnncli.io.atomic import LEAST_IN_PARTS, keep_copies, read_regular_file, write_atomically
 from cnncli.io.preprocessing import Preprocessing, are_finite
-from cnncli.io.safetensors_file import DATA_SHA256, FILE_SHA256, parse, pieces
+from cnncli.io.safetensors_file import DATA_SHA256, FILE_SHA256, parse, pieces, with_digest
 
 FORMAT_VERSION = 3  # 1: the SHA-256 covers the weights alone; 2: without history
 BEST, LAST = "best.safetensors", "last.safetensors"
@@ -89,7 +91,26 @@ def write_checkpoint(path: Path | str, checkpoint: Checkpoint, *, keep: int = 1)
         "preprocessing": json.dumps(checkpoint.preprocessing.to_json(), allow_nan=False),
         "training": json.dumps(dict(checkpoint.training), allow_nan=False),
     }
-    write_atomically(path, pieces(tensors, metadata), before_rename=lambda: keep_copies(path, keep - 1))
+    parts = pieces(tensors, metadata)
+    with _computed_meanwhile(parts) as head:
+        write_atomically(path, parts, before_rename=lambda: keep_copies(path, keep - 1), head=head)
+
+
+@contextmanager
+def _computed_meanwhile(parts: Sequence[memoryview]) -> Iterator[Callable[[], memoryview]]:
+    """Yield what returns the first part of a file, with the digest; of a large file another thread computes it."""
+    if sum(part.nbytes for part in parts) < LEAST_IN_PARTS:
+        yield partial(with_digest, *parts)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:  # hashing and writing leave Python's lock free
+        head: Callable[[], memoryview]
+        try:
+            head = pool.submit(with_digest, *parts).result
+        except RuntimeError:  # the system starts no thread
+            head = partial(with_digest, *parts)
+        yield head
 
 
 def read_checkpoint(path: Path | str) -> Checkpoint:

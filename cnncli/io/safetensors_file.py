@@ -42,13 +42,15 @@ _FOREIGN = (
 
 def serialise(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
     """Return a safetensors file as one piece; arguments as of `pieces`."""
-    return b"".join(pieces(tensors, metadata))
+    head, *data = pieces(tensors, metadata)
+    return b"".join([with_digest(head, *data), *data])
 
 
 def pieces(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> list[memoryview]:
     """Return the parts of a safetensors file, in order; the same arguments give the same bytes.
 
-    The data are views of the tensors, not copies: a checkpoint may be as large as the memory that is free.
+    The first part is to be replaced by `with_digest` of all. The others are views of the tensors, not copies: a
+    checkpoint may be as large as the memory that is free.
 
     Parameters
     ----------
@@ -71,7 +73,13 @@ def pieces(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> 
     text += b" " * (-len(text) % 8)
     head = len(text).to_bytes(8, "little") + text
     data = [ordered[name].reshape(-1).view(np.uint8).data for name in names]
-    return [memoryview(head.replace(_digest_entry(_NO_DIGEST), _digest_entry(_sha256(head, *data)))), *data]
+    return [memoryview(head), *data]
+
+
+def with_digest(head: memoryview, *data: memoryview) -> memoryview:
+    """Return the first of the `pieces` of a file with the SHA-256 of all in its place."""
+    entry = _digest_entry(_sha256(head, *data))
+    return memoryview(bytes(head).replace(_digest_entry(_NO_DIGEST), entry))
 
 
 def _type_of(array: NDArray[Any]) -> str:

@@ -111,6 +111,27 @@ def test_a_failing_call_keeps_the_old_content_and_leaves_no_temporary(tmp_path, 
     assert os.listdir(tmp_path) == ["a"]
 
 
+@pytest.mark.parametrize("size", [10, 2 << 20], ids=["at once", "in parts"])
+def test_a_head_that_is_known_last_takes_its_place_before_the_file_is_synced(tmp_path, monkeypatch, size):
+    rest, fsync, seen = b"r" * size, os.fsync, []
+
+    def look(descriptor):
+        seen.append((tmp_path / f".a.tmp.{os.getpid()}").read_bytes() if not seen else b"")
+        fsync(descriptor)
+
+    monkeypatch.setattr(atomic.os, "fsync", look)
+    write_atomically("a", [memoryview(b"0000"), memoryview(rest)], head=lambda: memoryview(b"head"))
+    assert seen[0] == (tmp_path / "a").read_bytes() == b"head" + rest
+
+    def fail():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically("a", [memoryview(b"0000"), memoryview(rest)], head=fail)
+    assert (tmp_path / "a").read_bytes() == b"head" + rest
+    assert os.listdir(tmp_path) == ["a"]
+
+
 def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt

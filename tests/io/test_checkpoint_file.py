@@ -72,6 +72,18 @@ def test_a_large_checkpoint_is_written_without_copies_and_in_parts(tmp_path, mon
     assert by_library[8 + int.from_bytes(by_library[:8], "little") :] == data[8 + int.from_bytes(data[:8], "little") :]
 
 
+def test_a_large_checkpoint_needs_no_thread(tmp_path, monkeypatch):
+    large = example(parameters={"a": np.ones((999, 1001), np.float32)})
+    write_checkpoint(tmp_path / "a.safetensors", large)
+
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", refuse)
+    write_checkpoint(tmp_path / "b.safetensors", large)
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
 def test_bytes_do_not_depend_on_the_process():
     program = (
         "import sys, numpy as np\nfrom cnncli.io.safetensors_file import serialise\n"
