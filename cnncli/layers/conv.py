@@ -139,6 +139,10 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
             step.folded = lambda scale, shift: self._folded_prepared(step, faster, loops, scale, shift)
             step.few = self._few(x.shape)
             return y
+        fewer = self._fewer(x.shape)
+        if fewer is not None and fewer.serves_forward and g.is_training:  # predictions of one image do not know it
+            fewer.forward(g, x, y, has_bias=self.bias)
+            return y
 
         def emit(b: Bound) -> list[Op]:
             bias = b.weights["bias"] if self.bias else b.zero
@@ -221,7 +225,7 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
     def backward(self, g: Graph, xs: tuple[Value, ...], y: Value, dy: Value) -> tuple[Value | None, ...]:
         """Record the loops that fill dweight, dbias and, where wanted, dx."""
         (x,) = xs
-        faster = self._faster(x.shape, "dweight")
+        faster, fewer = self._faster(x.shape, "dweight"), self._fewer(x.shape)
         if faster is not None and not isinstance(faster, Packed):
             faster.weight_gradient(g, x, dy, "weight")
         else:
@@ -234,7 +238,6 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
         if faster is not None:
             self._prepared_input_gradient(g, faster, dy, dx)
             return (dx,)
-        fewer = FiveTaps.of(self.window(), self.groups, x.shape, y.shape)
         if fewer is not None:
             fewer.input_gradient(g, dy, dx)
             return (dx,)
@@ -275,6 +278,9 @@ class Conv2D(ConvWindow, kind="conv", can_run=True):
         """Return what makes a pass, forward, dx or dweight, faster than the direct loops, if anything does."""
         y, shapes = self.out_shape(x), (self.window(), self.groups, x, self.out_shape(x))
         return Winograd.of(*shapes) or Strided.of(which, *shapes) or Packed.of(self._loops(x), x, y)
+
+    def _fewer(self, x: Shape) -> FiveTaps | None:
+        return FiveTaps.of(self.window(), self.groups, x, self.out_shape(x))
 
     def _loops(self, x: Shape) -> ConvLoops:
         return ConvLoops(self.window(), x[0], self.filters, self.groups)

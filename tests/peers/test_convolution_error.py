@@ -24,6 +24,8 @@ SHAPES = {
     "first layer": (3, 16, 16, 3, 1, 1),
     "first layer of LeNet-5": (1, 6, 28, 5, 1, 1),
     "second layer of LeNet-5": (6, 16, 14, 5, 1, 1),
+    "5x5 of 6 channels": (6, 6, 9, 5, 1, 1),
+    "5x5 of 32 channels": (32, 32, 8, 5, 1, 1),
     "5x5": (32, 48, 9, 5, 1, 1),
     "first layer of AlexNet": (3, 32, 43, 11, 4, 1),
     "16 to 32 strided": (16, 32, 16, 3, 2, 1),

@@ -25,8 +25,7 @@ def make_product_tile(rows: int, products: Products, results: Results) -> Any:
 
     In each of `count` passes, at least one, between which the numbers A and the vectors B move by their steps, product
     p = (v, s) of row r adds A[p * rows + r] * B[v] to the sum s of that row: a chain of fused multiply-adds from 0 on.
-    OUT[r][j] is then the sum, in their order, of the ``results[j]``, pairs of a sum and a
-    sign; the first is 1.
+    OUT[r][j] is then the sum, in their order, of the ``results[j]``, pairs of a sum and a sign, the first being 1.
     """
 
     @intrinsic
