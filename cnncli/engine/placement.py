@@ -172,8 +172,15 @@ def phases_of(steps: Sequence[Step]) -> list[Phase]:
     """Return each step in the first phase in which everything it waits for is done.
 
     A step of the batch waits for all blocks, and steps of blocks wait for it; steps of blocks follow each other within
-    a phase, block by block.
+    a phase, block by block. Where what depends on parameters alone comes first, and that makes no phase more, blocks
+    begin in the second phase: those steps of blocks that wait for it then follow the others at once, block by block.
     """
+    soon, late = _phases(steps, 0), _phases(steps, 1)
+    return late if len(late) <= len(soon) else soon
+
+
+def _phases(steps: Sequence[Step], first: int) -> list[Phase]:
+    """Return each step in the first phase that it can be in, for steps of blocks no sooner than `first`."""
     access: dict[Tensor, _Access] = {}
     phases: list[Phase] = []
     for step in steps:
@@ -182,7 +189,7 @@ def phases_of(steps: Sequence[Step]) -> list[Phase]:
         targets: list[Tensor] = [*map(root, step.writes), *step.tables_written]
         reads = [access.setdefault(key, _Access()) for key in sources]
         writes = [access.setdefault(key, _Access()) for key in targets]
-        phase = 0
+        phase = first if is_block else 0
         for one in reads:
             phase = max(phase, one.block_write + (not is_block), one.batch_write + 1)
         for one in writes:

@@ -158,6 +158,19 @@ def test_a_step_of_the_batch_waits_for_all_blocks_and_they_wait_for_it():
         (["x", "sums", "beside"], []), ([], ["total"]), (["y"], [])]  # fmt: skip
 
 
+def test_blocks_begin_after_what_depends_on_parameters_alone_where_that_makes_no_phase_more():
+    x, y = value("x"), value("y")
+    weights = Table(1, "weights")
+    steps = [
+        step("x", [], [x]), step("weights", [], [], tables_written=(weights,), scope=Scope.BATCH),
+        step("y", [x], [y], tables_read=(weights,)),
+    ]  # fmt: skip
+    assert [(names(one.block_steps), names(one.batch_steps)) for one in phases_of(steps)] == [
+        ([], ["weights"]), (["x", "y"], [])]  # fmt: skip
+    alone = [(names(one.block_steps), names(one.batch_steps)) for one in phases_of(steps[:2])]
+    assert alone == [(["x"], ["weights"])]
+
+
 def test_what_is_written_in_place_waits_for_those_who_read_it_before():
     x, y = value("x"), value("y")
     y.home = x
@@ -168,10 +181,10 @@ def test_what_is_written_in_place_waits_for_those_who_read_it_before():
 
 def test_what_a_later_phase_reads_is_kept_for_every_block():
     x, y, z = map(value, "xyz")
-    table = Table(1, "table")
+    parts, table = Table(1, "parts", "group"), Table(1, "table")
     phases = phases_of([
-        step("x", [], [x]), step("y", [x], [y]), step("end of y", [y], []),
-        step("batch", [], [], tables_written=(table,), scope=Scope.BATCH),
+        step("x", [], [x]), step("y", [x], [y]), step("end of y", [y], [], tables_written=(parts,)),
+        step("batch", [], [], tables_read=(parts,), tables_written=(table,), scope=Scope.BATCH),
         step("z", [x], [z], tables_read=(table,)), step("end of z", [z], []),
     ])  # fmt: skip
     placed = place(phases, 3, LANES)
