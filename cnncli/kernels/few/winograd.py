@@ -66,7 +66,7 @@ def correlate(rows: int, columns: int) -> CompiledKernel:
             first, share = unit // shares * chunk, unit % shares
             count = min(chunk, tiles - first)
             begin, end = share * panels // shares, (share + 1) * panels // shares
-            transform_input(x, corner, scratch, v_step, chunk, across, first, count)
+            transform_input(x, corner, scratch, v_step, chunk, across, first, count, False)
             for plane in range(16):
                 for panel in range(begin, end):
                     column = min(panel * columns, y.channels - columns)

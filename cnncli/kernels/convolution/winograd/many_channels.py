@@ -12,7 +12,7 @@ from cnncli.compute.kernel import CompiledKernel
 from cnncli.kernels.convolution.winograd.sizes import DEPTH, GROUP, ROWS
 from cnncli.kernels.convolution.winograd.transforms import output_tile, transform_input
 from cnncli.kernels.simd.tile import make_tile
-from cnncli.kernels.simd.vectors import LANES, offset, vset
+from cnncli.kernels.simd.vectors import LANES, offset, prefetch_to_write, vset
 
 
 @numba.njit(error_model="numpy")
@@ -20,12 +20,18 @@ def _transform_output(
     m: Any, step: Any, y: Any, begin: Any, end: Any, bias: Any, bias_row: Any, low: Any,
     chunk: Any, across: Any, first: Any, count: Any,
 ) -> None:  # fmt: skip
-    """Write `count` tiles from `first` on of the filters `begin` .. `end`-1 from m[16][filter][chunk]."""
+    """Write `count` tiles from `first` on of the filters `begin` .. `end`-1 from m[16][filter][chunk].
+
+    What the next filter but one is written to is asked for: too many streams for the processor to foresee.
+    """
     for k in range(begin, end):
         row, column = first // across, first % across
         shift = vset(bias[k * bias_row])
         for tile in range(count):
             place = k * y.channel_step + 2 * row * y.row_step + 2 * column * LANES
+            for h in range(2):
+                prefetch_to_write(y.data, place + 2 * y.channel_step + h * y.row_step)
+                prefetch_to_write(y.data, place + 2 * y.channel_step + h * y.row_step + LANES)
             output_tile(
                 offset(m, (k * chunk + tile) * LANES), step, offset(y.data, place), y.row_step, shift, low,
                 y.height - 2 * row, y.width - 2 * column,
@@ -67,7 +73,7 @@ def correlate(columns: int) -> CompiledKernel:
             count = min(chunk, tiles - first)
             begin = share * (filters // ROWS) // shares * ROWS
             end = (share + 1) * (filters // ROWS) // shares * ROWS
-            transform_input(x, corner, scratch, v_step, chunk, across, first, count)
+            transform_input(x, corner, scratch, v_step, chunk, across, first, count, True)
             for plane in range(16):
                 for c in range(0, x.channels, DEPTH):
                     depth = min(DEPTH, x.channels - c)

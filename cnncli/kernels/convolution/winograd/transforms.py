@@ -17,7 +17,7 @@ from typing import Any
 
 import numba
 
-from cnncli.kernels.simd.vectors import LANES, offset, vadd, vload, vmax, vmul, vstore, vsub
+from cnncli.kernels.simd.vectors import LANES, offset, prefetch, vadd, vload, vmax, vmul, vstore, vsub
 
 
 @numba.njit(error_model="numpy")
@@ -97,12 +97,22 @@ def output_tile(m: Any, step: Any, y: Any, row_step: Any, bias: Any, low: Any, r
 
 
 @numba.njit(error_model="numpy")
-def transform_input(x: Any, corner: Any, v: Any, step: Any, chunk: Any, across: Any, first: Any, count: Any) -> None:
-    """Transform `count` tiles from `first` on of every channel: v[16][channel][chunk]."""
+def transform_input(
+    x: Any, corner: Any, v: Any, step: Any, chunk: Any, across: Any, first: Any, count: Any, asks: Any
+) -> None:
+    """Transform `count` tiles from `first` on of every channel: v[16][channel][chunk].
+
+    The pixels of the next channel but one are asked for where `asks`: too many streams for the processor to foresee.
+    """
     for c in range(x.channels):
         row, column = first // across, first % across
         for tile in range(count):
             place = c * x.channel_step + 2 * row * x.row_step + 2 * column * LANES
+            if asks:
+                soon = offset(corner, place + 2 * x.channel_step)
+                for h in range(4):
+                    prefetch(soon, h * x.row_step + 2 * LANES)
+                    prefetch(soon, h * x.row_step + 3 * LANES)
             _input_tile(offset(corner, place), x.row_step, offset(v, (c * chunk + tile) * LANES), step)
             column += 1
             if column == across:
