@@ -9,7 +9,7 @@ import numba
 
 from cnncli.compute.arguments import Block, Maps, Part, Partial, Parts, Real, Reals
 from cnncli.compute.kernel import CompiledKernel, kernel
-from cnncli.kernels.convolution.winograd.sizes import NEAR_PRODUCTS
+from cnncli.kernels.convolution.winograd.sizes import FAR_PRODUCTS, NEAR_PRODUCTS
 from cnncli.kernels.convolution.winograd.transforms import gradients, load4, pixels, store4
 from cnncli.kernels.simd.tile import make_tile
 from cnncli.kernels.simd.vectors import (
@@ -157,7 +157,7 @@ def weight_products(rows: int, columns: int) -> CompiledKernel:
                             for c in range(0, channels, width):
                                 place = ((i * 4 + j) * filters + k) * channels + c
                                 # asked for before the products are made: the sums of one plane fill the second cache
-                                for row in range(rows):
+                                for row in range(rows if filters * channels > FAR_PRODUCTS else 0):
                                     for column in range(columns):
                                         prefetch_to_write(target, place + row * channels + column * LANES)
                                 tile(

@@ -15,6 +15,8 @@ DEPTH = 64
 _ROOM = 1 << 18
 #: products of one plane, filters x channels, up to which all sixteen planes are near in a second cache: measured
 NEAR_PRODUCTS = 1 << 12
+#: the same from which on they are far away, so that it pays to ask for them: measured
+FAR_PRODUCTS = 1 << 15
 #: numbers of pixels that meet all panels of weights: three quarters of a first cache of 32 KiB
 _NEAR = 3 << 11
 #: tiles that `few_channels_gradient` transforms before it multiplies: measured
