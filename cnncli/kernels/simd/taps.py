@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from cnncli.kernels.simd.vectors import ELEMENTS, LANES, Vector, load_vector, transpose_lanes
+from cnncli.kernels.simd.vectors import ELEMENTS, LANES, Vector, load_vector, store_vector, transpose_lanes
 
 
 @cache
@@ -50,16 +50,68 @@ def _emit(builder: Any, element: Any, taps: int, rows: int, p: Any, row_step: An
     return found
 
 
+@cache
+def make_taps_store(taps: int) -> Any:
+    """Return the function that writes LANES kernels of so many taps, one after the other, for compiled code.
+
+    ``store(p, vectors)`` writes vectors[tap] with a kernel in each lane: p[lane * taps + tap]; nothing beyond.
+    """
+
+    @intrinsic
+    def store(typingctx: Any, p: Any, vectors: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            rows = [builder.extract_value(args[1], tap) for tap in range(taps)]
+            _emit_store(builder, ELEMENTS[p.dtype], args[0], rows)
+            return context.get_dummy_value()
+
+        return types.void(p, vectors), codegen
+
+    return store
+
+
+def _emit_store(builder: Any, element: Any, p: Any, rows: list[Any]) -> None:
+    taps, done = len(rows), 0
+    while done < taps:
+        # the last taps are written again with those before, where there are enough
+        first = max(0, min(done, taps - LANES))
+        count = min(taps, LANES)
+        blank = [ir.Constant(rows[0].type, ir.Undefined)] * (LANES - count)
+        kernels = transpose_lanes(builder, [*rows[first : first + count], *blank])
+        for lane, kernel in enumerate(kernels):
+            place = ir.Constant(ir.IntType(64), lane * taps + first)
+            if count == LANES or lane < LANES - 1:
+                # what lies beyond the taps of a kernel is written over with the next one
+                store_vector(builder, kernel, p, place)
+            else:
+                _store(builder, kernel, builder.gep(p, [place], source_etype=element), count)
+        done = first + count
+
+
+def _masked(builder: Any, verb: str, vector: Any, arguments: Any, count: int) -> tuple[Any, Any, Any]:
+    """Return the function of LLVM that loads or stores under a mask, the alignment, and a mask of `count` lanes."""
+    is_float = vector.element == ir.FloatType()
+    kind = ir.FunctionType(*arguments)
+    name = f"llvm.masked.{verb}.v{LANES}f{32 if is_float else 64}.p0"
+    mask = [ir.Constant(ir.IntType(1), int(lane < count)) for lane in range(LANES)]
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return function, ir.IntType(32)(4 if is_float else 8), ir.Constant(ir.VectorType(ir.IntType(1), LANES), mask)
+
+
+def _store(builder: Any, value: Any, p: Any, count: int) -> None:
+    """Emit a store of the first `count` lanes."""
+    vector, bits = value.type, ir.VectorType(ir.IntType(1), LANES)
+    arguments = ir.VoidType(), [vector, vector.as_pointer(), ir.IntType(32), bits]
+    function, alignment, mask = _masked(builder, "store", vector, arguments, count)
+    builder.call(function, [value, builder.bitcast(p, vector.as_pointer()), alignment, mask])
+
+
 def _load(builder: Any, p: Any, first: int, count: int, element: Any) -> Any:
     """Emit a load of `count` numbers from p[first] on, zeros in the other lanes."""
     if count == LANES:
         return load_vector(builder, p, ir.Constant(ir.IntType(64), first), element)
     vector, bits = ir.VectorType(element, LANES), ir.VectorType(ir.IntType(1), LANES)
-    word = ir.IntType(32)
-    suffix = f"v{LANES}f{32 if element == ir.FloatType() else 64}.p0"
-    kind = ir.FunctionType(vector, [vector.as_pointer(), word, bits, vector])
-    load = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.load.{suffix}")
-    mask = ir.Constant(bits, [ir.Constant(ir.IntType(1), int(lane < count)) for lane in range(LANES)])
+    arguments = vector, [vector.as_pointer(), ir.IntType(32), bits, vector]
+    function, alignment, mask = _masked(builder, "load", vector, arguments, count)
     place = builder.gep(p, [ir.Constant(ir.IntType(64), first)], source_etype=element)
     place = builder.bitcast(place, vector.as_pointer())
-    return builder.call(load, [place, word(4 if element == ir.FloatType() else 8), mask, ir.Constant(vector, None)])
+    return builder.call(function, [place, alignment, mask, ir.Constant(vector, None)])

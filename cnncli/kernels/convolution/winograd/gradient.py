@@ -11,6 +11,7 @@ from cnncli.compute.arguments import Block, Maps, Part, Partial, Parts, Real, Re
 from cnncli.compute.kernel import CompiledKernel, kernel
 from cnncli.kernels.convolution.winograd.sizes import FAR_PRODUCTS, NEAR_PRODUCTS
 from cnncli.kernels.convolution.winograd.transforms import gradients, load4, pixels, store4
+from cnncli.kernels.simd.taps import make_taps_store
 from cnncli.kernels.simd.tile import make_tile
 from cnncli.kernels.simd.vectors import (
     LANES,
@@ -24,6 +25,8 @@ from cnncli.kernels.simd.vectors import (
     vstore,
     vsub,
 )
+
+_store_taps = make_taps_store(9)
 
 
 @numba.njit(error_model="numpy")
@@ -170,6 +173,16 @@ def weight_products(rows: int, columns: int) -> CompiledKernel:
     return CompiledKernel(body, f"weight_products{rows}x{columns}")
 
 
+@numba.njit(error_model="numpy")
+def _sum4(m: Any, plane: Any, groups: Any, step: Any) -> Any:
+    """Return four vectors, 4 * `plane` apart: each the sum over the groups, in their order."""
+    a, b, c, d = load4(m, 4 * plane)
+    for group in range(1, groups):
+        e, f, g, h = load4(offset(m, group * step), 4 * plane)
+        a, b, c, d = vadd(a, e), vadd(b, f), vadd(c, g), vadd(d, h)
+    return a, b, c, d
+
+
 @kernel
 def weight_gradient(
     products: Reals, out: Reals, rows: int, columns: int, row_taps: int, column_taps: int, plane: int, row: int,
@@ -180,33 +193,25 @@ def weight_gradient(
     products[group][16][row][column]: `step` numbers for a group, `plane` for each of the 16, `row` for a row. Rows are
     filters and columns channels, or the other way round: the nine numbers of a pair lie at out[row * row_taps + column
     * column_taps].
-    The sums of the groups, and then the nine results, take the place of the first group's products.
     """
     half = vset(type(real)(0.5))
     for c in range(0, columns, LANES):
         m = offset(products, k * row + c)
-        for i in range(16 if groups > 1 else 0):
-            total = vload(m, i * plane)
-            for group in range(1, groups):
-                total = vadd(total, vload(m, group * step + i * plane))
-            vstore(m, i * plane, total)
-        a0, b0, c0 = gradients(load4(m, 4 * plane), half)
-        a1, b1, c1 = gradients(load4(offset(m, plane), 4 * plane), half)
-        a2, b2, c2 = gradients(load4(offset(m, 2 * plane), 4 * plane), half)
-        a3, b3, c3 = gradients(load4(offset(m, 3 * plane), 4 * plane), half)
-        p, q, r = gradients((a0, a1, a2, a3), half)
-        vstore(m, 0, p)
-        vstore(m, plane, q)
-        vstore(m, 2 * plane, r)
-        p, q, r = gradients((b0, b1, b2, b3), half)
-        vstore(m, 3 * plane, p)
-        vstore(m, 4 * plane, q)
-        vstore(m, 5 * plane, r)
-        p, q, r = gradients((c0, c1, c2, c3), half)
-        vstore(m, 6 * plane, p)
-        vstore(m, 7 * plane, q)
-        vstore(m, 8 * plane, r)
+        a0, b0, c0 = gradients(_sum4(m, plane, groups, step), half)
+        a1, b1, c1 = gradients(_sum4(offset(m, plane), plane, groups, step), half)
+        a2, b2, c2 = gradients(_sum4(offset(m, 2 * plane), plane, groups, step), half)
+        a3, b3, c3 = gradients(_sum4(offset(m, 3 * plane), plane, groups, step), half)
+        t0, t1, t2 = gradients((a0, a1, a2, a3), half)
+        t3, t4, t5 = gradients((b0, b1, b2, b3), half)
+        t6, t7, t8 = gradients((c0, c1, c2, c3), half)
+        taps = t0, t1, t2, t3, t4, t5, t6, t7, t8
         target = offset(out, k * row_taps + c * column_taps)
-        for lane in range(min(LANES, columns - c)):
-            for tap in range(9):
-                target[lane * column_taps + tap] = m[tap * plane + lane]
+        if column_taps == 9 and c + LANES <= columns:
+            _store_taps(target, taps)
+        else:
+            # scattered from where the first group's products were
+            for tap, vector in enumerate(taps):
+                vstore(m, tap * plane, vector)
+            for lane in range(min(LANES, columns - c)):
+                for tap in range(9):
+                    target[lane * column_taps + tap] = m[tap * plane + lane]
