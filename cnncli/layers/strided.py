@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cnncli.layers.recording import Bound, Graph, Value
 
 #: the fewest channels, filters and tiles of a map from which on a pass is faster than the direct one: measured
-_LEAST = {"forward": (32, 32, 16), "dx": (16, 32, 4), "dweight": (32, 32, 4)}
+_LEAST = {"forward": (32, 32, 4), "dx": (32, 32, 4), "dweight": (16, 32, 4)}
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,12 @@ class Strided:
 
     def transform(self, node: int, name: str, weight: Table | None = None, *, is_turned: bool = False) -> Step:
         """Return the step that transforms the weights of the layer, or those of a table, once for the whole batch."""
-        from cnncli.kernels.convolution.strided.sizes import weights_size
-        from cnncli.kernels.convolution.winograd.sizes import ROWS
+        from cnncli.kernels.convolution.strided.sizes import chain_of, weights_size
+        from cnncli.kernels.convolution.winograd.sizes import DEPTH, ROWS
 
         channels, filters = self.x[0], self.y[0]
         rows, depth = (channels, filters) if is_turned else (filters, channels)
+        chain = chain_of(filters) if is_turned else DEPTH
         steps = (9, channels * 9) if is_turned else (channels * 9, 9)
         target = Table(weights_size(depth, rows), name)
 
@@ -77,6 +78,7 @@ class Strided:
 
             places = {"weight": b.weights["weight"] if weight is None else b.tables[weight], "out": b.tables[target]}
             sizes = {"rows": rows, "depth": depth, "row_step": steps[0], "depth_step": steps[1]}
+            sizes["chain"] = chain
             return [Op("convolution.strided.weights.transform_weights", places | sizes)]
 
         reads = () if weight is None else (weight,)

@@ -158,12 +158,12 @@ def ask_for_line(builder: Any, pointer: Any, offset: Any, element: Any, is_writt
     builder.call(call, [builder.bitcast(place, byte), word(is_written), word(4 - level), word(1)])
 
 
-def _prefetch(name: str, is_written: int) -> Any:
-    """Make an intrinsic that asks for the cache line of p[i]; nothing is read."""
+def _prefetch(name: str, is_written: int, level: int = 1) -> Any:
+    """Make an intrinsic that asks for the cache line of p[i] into a cache; nothing is read."""
 
     def typed(typingctx: Any, base: Any, index: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            ask_for_line(builder, args[0], args[1], ELEMENTS[base.dtype], is_written)
+            ask_for_line(builder, args[0], args[1], ELEMENTS[base.dtype], is_written, level)
             return context.get_dummy_value()
 
         return types.void(base, types.intp), codegen
@@ -173,6 +173,7 @@ def _prefetch(name: str, is_written: int) -> Any:
 
 
 prefetch = _prefetch("prefetch", 0)
+prefetch_far = _prefetch("prefetch_far", 0, 2)  # into the second cache
 prefetch_to_write = _prefetch("prefetch_to_write", 1)
 
 

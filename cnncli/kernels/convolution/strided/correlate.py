@@ -17,6 +17,8 @@ from cnncli.kernels.simd.vectors import LANES, offset, vset, vstore
 #: for each of the five values of a tile in one dimension: the sum its products go into, and their weights
 SUM_OF = (0, 0, 1, 2, 2)
 TAP_OF = (0, 1, 2, 1, 3)
+#: the values of rows in the order in which they are made, as the one that comes after each
+_NEXT = (1, 3, 0, 4, 2)
 
 
 @numba.njit(error_model="numpy")
@@ -82,6 +84,7 @@ def correlate(columns: int) -> CompiledKernel:
         chunks = (tiles + chunk - 1) // chunk
         filters = (y.channels + ROWS - 1) // ROWS * ROWS
         deep = (x.channels + GROUP - 1) // GROUP * GROUP
+        sizes = x.channels, DEPTH, chunk, filters, across
         # one line more between planes: powers of two would all meet in the same lines of the cache
         v_step, m_step = (x.channels * chunk + 1) * LANES, (filters * chunk + 1) * LANES
         m = offset(scratch, 5 * v_step)
@@ -93,17 +96,23 @@ def correlate(columns: int) -> CompiledKernel:
             begin = share * (filters // ROWS) // shares * ROWS
             end = (share + 1) * (filters // ROWS) // shares * ROWS
             # the middle sums of rows, which both results share, are kept behind the others
-            for n in (2, 0, 1, 3, 4):
+            n = 2
+            for _ in range(5):
                 sums = offset(m, (3 if n == 2 else 0) * m_step)
                 transform_row(n, x, corner, scratch, v_step, chunk, across, first, count)
+                row, is_done, ahead = _NEXT[n], n == 1 or n == 4, first + (chunk if n == 4 else 0)
                 for j in range(5):
-                    keep = int(n == 1 or n == 4) + int(j == 1 or j == 4)
+                    read = offset(corner, row * x.row_step + j * LANES), x.channel_step, 4 * x.row_step, 4 * LANES
+                    written = offset(y.data, n // 4 * y.row_step + j * LANES), y.channel_step, 2 * y.row_step, 2 * LANES
                     products(
-                        offset(u, (4 * TAP_OF[n] + TAP_OF[j]) * filters * deep), deep, offset(scratch, j * v_step),
-                        offset(sums, SUM_OF[j] * m_step), x.channels, DEPTH, chunk, count, begin, end, keep, real,
+                        offset(u, (4 * TAP_OF[n] + TAP_OF[j]) * filters * deep), offset(scratch, j * v_step),
+                        offset(sums, SUM_OF[j] * m_step), sizes, (first, count), (begin, end),
+                        int(is_done) + int(j == 1 or j == 4), read, ahead if j else -1, written, is_done and j < 2,
+                        real,
                     )  # fmt: skip
-                if n == 1 or n == 4:
+                if is_done:
                     last = min(end, y.channels)
                     _write(n // 4, m, m_step, y, begin, last, bias, bias_row, low, chunk, across, first, count)
+                n = row
 
     return CompiledKernel(body, f"correlate{columns}")

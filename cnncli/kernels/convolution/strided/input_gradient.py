@@ -83,6 +83,7 @@ def input_gradient(columns: int) -> CompiledKernel:
         chunks = (tiles + chunk - 1) // chunk
         channels = (dx.channels + ROWS - 1) // ROWS * ROWS
         deep = (dy.channels + GROUP - 1) // GROUP * GROUP
+        sizes = dy.channels, chain, chunk, channels, across
         v_step, m_step = (dy.channels * chunk + 1) * LANES, (channels * chunk + 1) * LANES
         m = offset(scratch, 4 * v_step)
         odd_row, odd_column = top % 2, left % 2
@@ -100,17 +101,27 @@ def input_gradient(columns: int) -> CompiledKernel:
                     _transform_row(
                         _VALUE_OF[n], dy, corner, scratch, v_step, odd_row, odd_column, chunk, across, first, count
                     )
+                row = odd_row + (n if n < 3 else 1) if n < 4 else 3 * (1 - odd_row)
                 sums = offset(m, (5 if n == 1 else 0) * m_step)
+                ahead = first + chunk if n == 4 else first if n == 3 or n == 1 else -1
+                following = 1 if n == 4 else 0 if n == 3 else 2
                 for j in range(5):
+                    read = (
+                        offset(corner, following * dy.row_step + j * LANES), dy.channel_step, 2 * dy.row_step, 2 * LANES
+                    )  # fmt: skip
+                    written = (
+                        offset(dx.data, row * dx.row_step + j * LANES),
+                        dx.channel_step,
+                        4 * dx.row_step,
+                        4 * LANES,
+                    )
                     products(
-                        offset(u, (4 * _TAP_OF[n] + _TAP_OF[j]) * channels * deep), deep,
-                        offset(scratch, _VALUE_OF[j] * v_step), offset(sums, j * m_step),
-                        dy.channels, chain, chunk, count, begin, end, 0, real,
+                        offset(u, (4 * _TAP_OF[n] + _TAP_OF[j]) * channels * deep),
+                        offset(scratch, _VALUE_OF[j] * v_step), offset(sums, j * m_step), sizes, (first, count),
+                        (begin, end), 0, read, ahead if j == 1 or j == 2 else -1, written, n != 1 and j < 4, real,
                     )  # fmt: skip
                 if n != 1:
-                    row = odd_row + n if n < 3 else odd_row + 1 if n == 3 else 3 * (1 - odd_row)
-                    _write(
-                        row, n % 2 == 0 and n < 4, m, m_step, dx, begin, last, odd_column, chunk, across, first, count
-                    )
+                    has_two = n == 0 or n == 2
+                    _write(row, has_two, m, m_step, dx, begin, last, odd_column, chunk, across, first, count)
 
     return CompiledKernel(body, f"input_gradient{columns}")

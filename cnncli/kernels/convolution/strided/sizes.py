@@ -40,13 +40,13 @@ def chain_of(filters: int) -> int:
     Only 2.25 products for each filter make a result, on average, so direct sums are short: longer chains would round
     more than these.
     """
-    return max(8, min(64, filters // 4))
+    return max(8, min(64, filters // 4 // 8 * 8))
 
 
 def product_chunk(count: int, channels: int, filters: int) -> int:
     """Return the tiles that `weight_gradient.weight_products` transforms before it multiplies them."""
-    fit = _ROOM // (LANES * (10 * channels + 6 * filters))
-    return max(1, min(fit, _CHUNK, count))
+    fit = max(1, min(_ROOM // (LANES * (5 * channels + 3 * filters)), _CHUNK))
+    return -(-count // -(-count // fit))
 
 
 def products_scratch_size(chunk: int, channels: int, filters: int) -> int:

@@ -12,7 +12,18 @@ from cnncli.compute.kernel import CompiledKernel, kernel
 from cnncli.kernels.convolution.strided.transforms import pixel_values, sides
 from cnncli.kernels.convolution.winograd.transforms import load4
 from cnncli.kernels.simd.tile import make_tile
-from cnncli.kernels.simd.vectors import LANES, offset, prefetch, transpose, vadd, vload, vset, vstore
+from cnncli.kernels.simd.vectors import (
+    LANES,
+    offset,
+    prefetch,
+    prefetch_far,
+    prefetch_to_write,
+    transpose,
+    vadd,
+    vload,
+    vset,
+    vstore,
+)
 
 
 @numba.njit(error_model="numpy")
@@ -60,9 +71,18 @@ def _transform_dy(row: Any, dy: Any, d: Any, step: Any, across: Any, first: Any,
     """Write row `row` of the transformed tiles of dy: d[3][filter][tile and image], `length` of these for a filter."""
     for k in range(dy.channels):
         i, j = first // across, first % across
+        later, beside = (first + count) // across, (first + count) % across
         for tile in range(count):
             p = offset(dy.data, k * dy.channel_step + 2 * i * dy.row_step + 2 * j * LANES)
             a, b = sides(p, dy.row_step, row), sides(offset(p, LANES), dy.row_step, row)
+            # what the next chunk reads
+            soon = offset(dy.data, k * dy.channel_step + 2 * later * dy.row_step + 2 * beside * LANES)
+            for h in range(2):
+                prefetch_far(soon, h * dy.row_step)
+                prefetch_far(soon, h * dy.row_step + LANES)
+            beside += 1
+            if beside == across:
+                later, beside = later + 1, 0
             target = offset(d, k * length + tile * LANES)
             vstore(target, 0, a)
             vstore(target, step, vadd(a, b))
@@ -114,6 +134,9 @@ def weight_products(rows: int, columns: int) -> CompiledKernel:
                         for c in range(0, channels, width):
                             for k in range(0, filters, rows):
                                 place = (i * 4 + j) * filters * channels + c * filters + k * width
+                                # asked for before the products are made
+                                for line in range(rows * columns):
+                                    prefetch_to_write(target, place + line * LANES)
                                 tile(
                                     offset(d, a * d_step + k * length), length,
                                     offset(scratch, b * v_step + c * length), LANES,

@@ -17,7 +17,7 @@ _load_taps = make_taps(9, ROWS)
 
 
 @numba.njit(error_model="numpy")
-def _gather(
+def gather(
     weight: Any, target: Any, step: Any, row: Any, rows: Any, c: Any, depth: Any, row_step: Any, depth_step: Any,
     real: Any,
 ) -> Any:  # fmt: skip
@@ -57,7 +57,7 @@ def transform_weights(
             if row + ROWS <= rows and c + GROUP <= depth:
                 taps = _load_taps(offset(weight, row * row_step + c * depth_step), row_step, depth_step)
             else:
-                taps = _gather(weight, target, plane, row, rows, c, depth, row_step, depth_step, real)
+                taps = gather(weight, target, plane, row, rows, c, depth, row_step, depth_step, real)
             t0, t1, t2, t3, t4, t5, t6, t7, t8 = taps
             if is_turned:
                 t0, t1, t2, t3, t4, t5, t6, t7, t8 = t8, t7, t6, t5, t4, t3, t2, t1, t0
