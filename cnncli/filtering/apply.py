@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cnncli.errors import InvalidInputError, NumericError, UsageError
 from cnncli.filtering.bank import channel_names
 from cnncli.filtering.chain import build_stages, rounding_start
-from cnncli.filtering.direct import run_direct, worth_compiling
+from cnncli.filtering.direct import direct_stage, run_direct, worth_compiling
 from cnncli.filtering.pixels import LEVELS, Mapper, Tally, bins, equalizing_curve
 from cnncli.filtering.plan import FilterPlan, ResolvedPlan, full_scale, resolve_plan
 from cnncli.filtering.rank import RankStage, in_own_type
@@ -24,6 +24,7 @@ from cnncli.threads import available
 __all__ = ["FilterPlan", "FilterResult", "apply_filter"]
 
 T = TypeVar("T")
+_TYPES = ("uint8", "uint16", "float32", "float64")
 _STRIP_VALUES = 1 << 20  # per strip at most: a few MiB of work numbers on each thread
 
 
@@ -134,20 +135,20 @@ def apply_filter(
     Gaussian: 0.001 of an 8-bit step, 0.3 of a 16-bit one; 8 bits and 100 taps or more: below 1e-5 of a step), so a
     pixel can differ from the rounded exact value only where that lies this close to the middle between two values.
     """
-    if pixels.ndim != 3 or pixels.dtype.name not in ("uint8", "uint16", "float32", "float64"):
+    if pixels.ndim != 3 or pixels.dtype.name not in _TYPES:
         raise UsageError(f"cannot filter an array of {pixels.dtype} with {pixels.ndim} axes")
     pixels = np.ascontiguousarray(pixels)
     resolved = resolve_plan(plan, pixels.dtype)
     fast = worth_compiling(pixels, plan, resolved, wanted=bool(compiled))
-    stage = build_stages(pixels, resolved, fast)
+    direct = direct_stage(plan, pixels.shape, pixels.dtype) if fast else None
+    stage = direct or build_stages(pixels, resolved, fast)
     out = _room(out, stage, resolved)
     workers = threads or available()
-    direct = run_direct(stage, Mapper(resolved, pixels.dtype), out, workers)
     if direct is not None:
-        _check_range(direct, pixels)
-        return _result(out, direct, resolved, pixels, stage)
-    picked = in_own_type(stage, resolved)
-    if picked is not None:
+        tally = run_direct(direct, Mapper(resolved, pixels.dtype), pixels, out, workers)
+        _check_range(tally, pixels)
+        return _result(out, tally, resolved, pixels, stage)
+    if picked := in_own_type(stage, resolved):
         return _result(out, _run_picked(picked, pixels, out, workers), resolved, pixels, stage)
     return run_stages(stage, stage, pixels, resolved, workers, out)
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnncli.filtering.chain import build_stages
 from cnncli.filtering.kernel_stage import KernelStage
 from cnncli.filtering.pixels import Mapper, Tally
-from cnncli.filtering.plan import FilterPlan, ResolvedPlan, full_scale
-from cnncli.filtering.stages import SourceStage, Stage
+from cnncli.filtering.plan import FilterPlan, ResolvedPlan, full_scale, resolve_plan
 from cnncli.filters.steps import BankStep, KernelStep, PointStep, PoolStep, RankStep, Step, flattened
+
+if TYPE_CHECKING:
+    from cnncli.kernels.image_filter.job import FilterJob
 
 _SMALL = 30_000_000  # products that NumPy does in about the time that loading compiled code takes
 _EXACT = 2**24  # whole numbers below it are exact in float32
@@ -79,46 +83,67 @@ def _bound_after(step: Step, bound: float, resolved: ResolvedPlan, last: bool) -
     return bound if isinstance(step, RankStep) or (isinstance(step, PoolStep) and step.kind == "maxpool") else None
 
 
-def run_direct(stage: Stage, mapper: Mapper, out: NDArray[Any], threads: int) -> Tally | None:
-    """Fill `out` and return the tally if the chain is a single compiled kernel and the range is simple; else None."""
-    if not (isinstance(stage, KernelStage) and stage.compiled and stage.kernel.per_channel):
+@lru_cache(maxsize=8)
+def direct_stage(plan: FilterPlan, shape: tuple[int, int, int], dtype: np.dtype) -> KernelStage | None:
+    """Return the only stage of a plan for images of one shape, if compiled code does it from pixels to pixels.
+
+    It holds no image: `run_direct` is given them.
+
+    Raises
+    ------
+    CnnError
+        As `resolve_plan` and `build_stages`.
+    """
+    step = plan.steps[0] if len(plan.steps) == 1 else None
+    if not isinstance(step, KernelStep) or plan.gray or plan.channels is not None or not step.kernel.per_channel:
         return None
-    source, kernel, kind = stage.source, stage.kernel, mapper.resolved.range
-    if not isinstance(source, SourceStage) or source.channels is not None:
+    resolved = resolve_plan(plan, dtype)
+    if step.kernel.combine == "stack" and step.kernel.filters > 1:
         return None
-    if kind == "equalize" or (kind in ("clip", "abs", "shift") and out.dtype.kind == "f"):
+    if resolved.range == "equalize" or (resolved.range in ("clip", "abs", "shift") and resolved.dtype.kind == "f"):
         return None
-    if kernel.combine == "stack" and kernel.filters > 1:
-        return None
-    white = full_scale(out.dtype)
+    stage = build_stages(np.broadcast_to(np.zeros((), dtype), shape), resolved, True)
+    return stage if isinstance(stage, KernelStage) else None
+
+
+def run_direct(stage: KernelStage, mapper: Mapper, pixels: NDArray[Any], out: NDArray[Any], threads: int) -> Tally:
+    """Fill `out` with the values of `stage` for `pixels` and return the tally."""
+    kind, white = mapper.resolved.range, full_scale(out.dtype)
     ratio = 1.0 if out.dtype.kind == "f" else white / full_scale(mapper.source)
     if kind == "minmax":
-        tally = _run(stage, None, threads, False, 1.0, 0.0, float("inf"))
+        tally = _tally(_job(stage, False, 1.0, 0.0, float("inf")).run(pixels, None, threads))
         if not np.isfinite(tally.maximum - tally.minimum):
             return tally  # the caller reports it
         mapper.lowest, mapper.highest = tally.minimum, tally.maximum
         scale, shift = mapper.stretch()
-        return _run(stage, out, threads, False, scale, shift, white if out.dtype.kind == "u" else float("inf"))
+        stretched = _job(stage, False, scale, shift, white if out.dtype.kind == "u" else float("inf"))
+        return _tally(stretched.run(pixels, out, threads))
     shift = mapper.middle() if kind == "shift" else 0.0
     limit = white if out.dtype.kind == "u" else float("inf")
-    tally = _run(stage, out, threads, kind == "abs", ratio, shift * ratio, limit)
+    tally = _tally(_job(stage, kind == "abs", ratio, shift * ratio, limit).run(pixels, out, threads))
     if limit == float("inf"):
         tally.below = tally.above = 0
     tally.minimum, tally.maximum = tally.minimum / ratio, tally.maximum / ratio
     return tally
 
 
-def _run(
-    stage: KernelStage, out: NDArray[Any] | None, threads: int, absolute: bool, scale: float, shift: float, white: float
-) -> Tally:
+def _tally(found: NDArray[np.float64]) -> Tally:
+    low, high, below, above = found
+    return Tally(float(low), float(high), int(below), int(above))
+
+
+@lru_cache(maxsize=8)
+def _job(stage: KernelStage, absolute: bool, scale: float, shift: float, white: float) -> FilterJob:
     from cnncli.kernels.image_filter.job import FilterJob
 
-    kernel, geometry = stage.kernel, stage.geometry
+    kernel, geometry, source = stage.kernel, stage.geometry, stage.source
     divisor = kernel.divisor
     if 0 < scale < 1 and not shift and (1 / scale).is_integer():
         divisor, scale = divisor / scale, 1.0  # a quotient is rounded once, a product with a fraction twice
-    job = FilterJob(
-        stage.source.pixels,  # type: ignore[attr-defined]
+    return FilterJob(
+        source.shape,
+        source.pixels.dtype,  # type: ignore[attr-defined]
+        geometry.size,
         stage.row_index,
         stage.column_index,
         geometry.pads[2],
@@ -134,5 +159,3 @@ def _run(
         shift,
         white,
     )
-    low, high, below, above = job.run(out, geometry.size, threads)
-    return Tally(float(low), float(high), int(below), int(above))

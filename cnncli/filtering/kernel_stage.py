@@ -58,24 +58,31 @@ class KernelStage(WindowStage):
 
         kernel, geometry, left = self.kernel, self.geometry, self.geometry.pads[2]
         starts = kernel.biases * kernel.divisor
-        shared: dict[str, Any] = {"divisor": kernel.divisor, "stride": geometry.stride, "dilation": geometry.dilation}
+        height, width, depth = block.shape
+        shared: dict[str, Any] = {
+            "dtype": block.dtype, "size": size, "rows": places, "columns": self.column_index, "left": left,
+            "constant": self.border.value, "divisor": kernel.divisor, "stride": geometry.stride,
+            "dilation": geometry.dilation,
+        }  # fmt: skip
         if kernel.per_channel:
             stacked = kernel.filters if kernel.combine == "stack" else 1
-            out = np.empty((*size, stacked * block.shape[2]), np.float32)
-            FilterJob(
-                block, places, self.column_index, left, self.border.value, kernel.numerators[:, 0],
-                starts=starts, combine=kernel.combine, **shared,
-            ).run(out, size, 1)  # fmt: skip
+            out = np.empty((*size, stacked * depth), np.float32)
+            every = FilterJob(
+                (height, width, depth), numerators=kernel.numerators[:, 0], starts=starts, combine=kernel.combine,
+                **shared,
+            )  # fmt: skip
+            every.run(block, out, 1)
             return out
         out = np.zeros((*size, kernel.filters), np.float32)
         part = np.empty((*size, 1), np.float32)
         for channel in range(kernel.channels):
             plane = np.ascontiguousarray(block[..., channel : channel + 1])
             for f in range(kernel.filters):
-                FilterJob(
-                    plane, places, self.column_index, left, self.border.value, kernel.numerators[f : f + 1, channel],
+                one = FilterJob(
+                    (height, width, 1), numerators=kernel.numerators[f : f + 1, channel],
                     starts=starts[f : f + 1] * (channel == 0), combine="stack", **shared,
-                ).run(part, size, 1)  # fmt: skip
+                )  # fmt: skip
+                one.run(plane, part, 1)
                 out[..., f : f + 1] += part
         return out
 

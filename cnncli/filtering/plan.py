@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -196,6 +196,7 @@ def resolve_plan(plan: FilterPlan, dtype: np.dtype) -> ResolvedPlan:
     )
 
 
+@cache
 def full_scale(dtype: np.dtype) -> float:
     """Return the value of white: 255, 65535, 1 for float32 images and 255 for float64 matrices."""
     if dtype.kind == "u":

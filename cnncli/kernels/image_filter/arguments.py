@@ -102,6 +102,8 @@ class Job(NamedTuple):
 class FusedJob(NamedTuple):
     """One filter whose sums become pixels in registers, see `fused_job.FusedLayout`; names as in `Job`.
 
+    What changes from picture to picture comes first.
+
     Parameters
     ----------
     edges, blocks : pointer, int
@@ -129,6 +131,7 @@ class FusedJob(NamedTuple):
     """
 
     source: int
+    out: int
     source_row: int
     source_kind: int
     row_index: Int64s
@@ -139,7 +142,6 @@ class FusedJob(NamedTuple):
     halo: int
     last_row: int
     stride_y: int
-    out: int
     out_row: int
     out_height: int
     strip: int

@@ -23,33 +23,35 @@ _DIRECT_BYTES = 384 << 10  # of the rows a group reads where they are
 
 
 class FusedLayout:
-    """Everything the fused code points at, kept alive for the call.
+    """Everything the fused code points at but the pixels: for many images of one shape, one after the other.
 
     Parameters
     ----------
     job : FilterJob
-    out : ndarray, shape (OH, OW, C)
+    out : numpy dtype
+        Of the results.
     weights : Weights
     threads : int
         At most.
     """
 
-    def __init__(self, job: FilterJob, out: NDArray[Any], weights: Weights, threads: int) -> None:
-        height, width, channels = out.shape
+    def __init__(self, job: FilterJob, out: np.dtype, weights: Weights, threads: int) -> None:
+        (height, width), channels, source = job.size, job.shape[2], job.dtype
         reach_y, reach_x = (d * (k - 1) + 1 for d, k in zip(job.dilation, job.numerators.shape[1:], strict=True))
+        self.form = weights.form
         rows, per_unit = weights.group, weights.rows_per_unit
         element = {code.FLOATS: 4, code.NARROW: 2, code.WIDE: 4}[weights.arithmetic]
         units = ((rows - 1) * job.stride[0] + reach_y - 1) // per_unit + 1
         if weights.form == code.PAIRED:
             units = code.STREAMS * (weights.rows + (reach_y + 1) // 2 - 1)
-        is_direct = job.source.dtype == np.float32
+        is_direct = source == np.float32
         is_large = is_direct or weights.form == code.PAIRED
         self.edges = _edges(width, channels, weights.arithmetic, units * element, reach_x - 1, is_direct, is_large)
         widest = int(np.diff(self.edges).max()) + reach_x - 1
         slot_bytes = (widest * channels * element + 4 * LANES + 127) // 64 * 64  # `_settle` reads on
         strip = _strip(height, rows, reach_y, threads)
         self.tasks = -(-height // strip)
-        work = out.size * (weights.units.size / rows + 12) / LANES
+        work = height * width * channels * (weights.units.size / rows + 12) / LANES
         # a thread that has less than about two million cycles to do costs more than it saves
         self.threads = max(1, min(threads, self.tasks, int(work / 2e6)))
         columns = code.FUSED_TILES[weights.arithmetic][1]
@@ -59,18 +61,16 @@ class FusedLayout:
         scratch = np.zeros(self.threads * worker + 64, np.uint8)
         scratch = scratch[-scratch.ctypes.data % 64 :][: self.threads * worker].view(np.float32)
         self.tally = np.zeros((self.tasks, 4))
-        self.tally[:, 0], self.tally[:, 1] = np.inf, -np.inf
-        source, row_index, column_index = map(np.ascontiguousarray, (job.source, job.rows, job.columns))
-        kind = code.KINDS[out.dtype.name]
+        row_index, column_index = map(np.ascontiguousarray, (job.rows, job.columns))
+        kind = code.KINDS[out.name]
         column_step = job.dilation[1] * channels * element
         taps = [weights.weights, weights.rests] if weights.arithmetic == code.WIDE else [weights.weights]
         rests = _spread_rests(weights, units, job.dilation[1] * channels)
         record = code.FusedJob(
-            source=_address(source), source_row=job.source.shape[1] * channels,
-            source_kind=code.KINDS[source.dtype.name],
-            row_index=Operand(row_index), column_index=Operand(column_index), width=job.source.shape[1],
+            source=0, out=0, source_row=job.shape[1] * channels, source_kind=code.KINDS[source.name],
+            row_index=Operand(row_index), column_index=Operand(column_index), width=job.shape[1],
             channels=channels, left=job.left, halo=reach_x - 1, last_row=len(row_index) - 1, stride_y=job.stride[0],
-            out=_address(out), out_row=width * channels, out_height=height, strip=strip,
+            out_row=width * channels, out_height=height, strip=strip,
             edges=Operand(self.edges), blocks=len(self.edges) - 1,
             units=units, rows_per_unit=per_unit, reach=(rows - 1) * job.stride[0] + reach_y,
             slots=units, slot_bytes=slot_bytes,
@@ -87,7 +87,11 @@ class FusedLayout:
         self.code = kernel.code()
         packed, self.arrays = pack(self.code.takes, {"job": record}, kernel.name)
         self.words = np.array([1, *packed], np.int64)
-        self.keep = (source, out)
+
+    def point_at(self, source: NDArray[Any], out: NDArray[Any]) -> None:
+        """Get ready for one image, contiguous, and the array for its result; the caller keeps both alive."""
+        self.words[1:3] = source.ctypes.data, out.ctypes.data
+        self.tally[:] = np.inf, -np.inf, 0, 0
 
     @staticmethod
     def _runs(weights: Weights, column_step: int) -> NDArray[np.int64]:
@@ -157,7 +161,3 @@ def _strip(height: int, rows: int, reach: int, threads: int) -> int:
         if -(-height // strip) % threads == 0:
             return strip
     return strip + -strip % rows
-
-
-def _address(array: NDArray[Any]) -> int:
-    return int(array.ctypes.data)

@@ -276,13 +276,14 @@ def _runs(parts: list[list[tuple[int, int]]]) -> tuple[NDArray[np.int64], NDArra
     return np.array(runs, np.int64), np.array(ends, np.int64)
 
 
-def fused_weights(job: FilterJob, out: NDArray[Any] | None, steps: int, *, paired: bool = True) -> Weights | None:
+def fused_weights(job: FilterJob, out: np.dtype | None, steps: int, *, paired: bool = True) -> Weights | None:
     """Return the weights of a job that the fused code can do, else None.
 
     Parameters
     ----------
     job : FilterJob
-    out : ndarray or None
+    out : numpy dtype, optional
+        Of the result.
     steps : int
         Passes that the job would take otherwise: two are cheaper than one with all products.
     paired : bool
@@ -290,12 +291,12 @@ def fused_weights(job: FilterJob, out: NDArray[Any] | None, steps: int, *, paire
     """
     if out is None or steps != 1 or len(job.numerators) != 1 or job.combine != "stack" or job.stride[1] != 1:
         return None
-    if job.source.dtype == np.float32 != out.dtype:
+    if job.dtype == np.float32 != out:
         return None  # the fused code looks for numbers that are not finite in float results only
     matrix = job.numerators[0]
     has_constant = bool((job.rows < 0).any() or (job.columns < 0).any())
     constant = job.constant if has_constant else 0.0
-    is_8_bit = job.source.dtype == np.uint8 and out.dtype == np.uint8 and job.post_scale == 1
+    is_8_bit = job.dtype == np.uint8 and out == np.uint8 and job.post_scale == 1
     whole = is_8_bit and 0 <= constant <= _WHITE and constant == np.rint(constant)
     whole = whole and job.post_shift == np.rint(job.post_shift) and not (job.absolute and job.post_shift)
     plain = not job.absolute and job.post_shift == 0
@@ -303,11 +304,11 @@ def fused_weights(job: FilterJob, out: NDArray[Any] | None, steps: int, *, paire
     if whole and job.divisor == 1:
         start += job.post_shift
     stride, dilation = job.stride[0], job.dilation[0]
-    least = (_PAIRED_FLOAT_TAPS if job.source.dtype == np.float32 else _PAIRED_TAPS) if paired else matrix.size + 1
+    least = (_PAIRED_FLOAT_TAPS if job.dtype == np.float32 else _PAIRED_TAPS) if paired else matrix.size + 1
     weights = weights_of(
         matrix.tobytes(), matrix.shape, float(job.divisor), start, stride, dilation, whole, plain, least
     )
     if weights.arithmetic == code.FLOATS and start != job.starts[0]:
         weights = replace(weights, start=float(job.starts[0]))
     tile = code.FUSED_TILES[weights.arithmetic][1] * (2 * LANES if weights.arithmetic == code.NARROW else LANES)
-    return weights if out.shape[1] * out.shape[2] >= tile else None
+    return weights if job.size[1] * job.shape[2] >= tile else None

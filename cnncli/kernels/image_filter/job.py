@@ -6,7 +6,7 @@ import ctypes
 import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
@@ -40,7 +40,12 @@ class FilterJob:
 
     Parameters
     ----------
-    source : ndarray, shape (H, W, C), uint8, uint16 or float32
+    shape : (int, int, int)
+        Rows, columns, channels of the images.
+    dtype : numpy dtype
+        Of the images: uint8, uint16 or float32.
+    size : (int, int)
+        Rows and columns of the results.
     rows, columns : ndarray of int64
         For each padded row and column the source row and column, -1 for `constant`.
     left : int
@@ -54,7 +59,9 @@ class FilterJob:
         Values above it are counted as clipped.
     """
 
-    source: NDArray[Any]
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+    size: Pair
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
     left: int
@@ -69,34 +76,51 @@ class FilterJob:
     post_scale: float = 1.0
     post_shift: float = 0.0
     white: float = float("inf")
+    _spare: dict[tuple[np.dtype, int], FusedLayout] = field(default_factory=dict, init=False, repr=False)
 
-    def run(self, out: NDArray[Any] | None, size: Pair, threads: int) -> NDArray[np.float64]:
+    def run(self, source: NDArray[Any], out: NDArray[Any] | None, threads: int) -> NDArray[np.float64]:
         """Fill `out` (uint8, uint16 or float32, shape (OH, OW, C), contiguous; None only counts) and return the tally.
+
+        What is laid out for an image serves the next one, too.
 
         Returns
         -------
         ndarray, shape (4,)
             Smallest value, largest value, how many below -0.5, how many from `white` + 0.5 on.
         """
-        with np.errstate(over="ignore"):  # an infinite weight shows in the result, which the caller checks
-            steps, _, _ = _choose_passes(self.numerators, self.stride[0], self.dilation[0])
-            weights = fused_weights(self, out, len(steps[0]))
-            if out is not None and weights is not None:
-                tally = _run(FusedLayout(self, out, weights, threads))
-                if weights.form != code.PAIRED or np.isfinite(tally[:2]).all():
+        source = np.ascontiguousarray(source)
+        if out is not None:
+            key = out.dtype, threads
+            layout = self._spare.pop(key, None)  # nobody else has it meanwhile
+            if layout is None:
+                layout = self._fused(out.dtype, threads)
+            if layout is not None:
+                layout.point_at(source, out)
+                tally = _run(layout)
+                self._spare[key] = layout
+                if layout.form != code.PAIRED or np.isfinite(tally[:2]).all():
                     return tally
                 # a difference of finite values may be none: once more without differences
-                weights = fused_weights(self, out, len(steps[0]), paired=False)
-                if weights is not None:
-                    return _run(FusedLayout(self, out, weights, threads))
-            return _run(_Layout(self, out, size, threads))
+                layout = self._fused(out.dtype, threads, paired=False)
+                if layout is not None:
+                    layout.point_at(source, out)
+                    return _run(layout)
+        with np.errstate(over="ignore"):  # an infinite weight shows in the result, which the caller checks
+            return _run(_Layout(self, source, out, threads))
+
+    def _fused(self, out: np.dtype, threads: int, *, paired: bool = True) -> FusedLayout | None:
+        """Return the layout for the fused code, None where it cannot do the job."""
+        with np.errstate(over="ignore"):
+            steps, _, _ = _choose_passes(self.numerators, self.stride[0], self.dilation[0])
+            weights = fused_weights(self, out, len(steps[0]), paired=paired)
+            return None if weights is None else FusedLayout(self, out, weights, threads)
 
 
 class _Layout:
     """Everything the compiled code points at, kept alive for the call."""
 
-    def __init__(self, job: FilterJob, out: NDArray[Any] | None, size: Pair, threads: int) -> None:
-        _, width, channels = job.source.shape
+    def __init__(self, job: FilterJob, source: NDArray[Any], out: NDArray[Any] | None, threads: int) -> None:
+        (_, width, channels), size = job.shape, job.size
         filters, kernel_rows, kernel_columns = job.numerators.shape
         reach = [d * (k - 1) + 1 for d, k in zip(job.dilation, (kernel_rows, kernel_columns), strict=True)]
         halo = reach[1] - 1
@@ -125,7 +149,7 @@ class _Layout:
         self.tally = np.zeros((self.tasks, 4))
         self.tally[:, 0], self.tally[:, 1] = np.inf, -np.inf
         self._passes(job, pitch, channels, group)
-        source, rows, columns = map(np.ascontiguousarray, (job.source, job.rows, job.columns))
+        rows, columns = map(np.ascontiguousarray, (job.rows, job.columns))
         record = code.Job(
             source=_address(source), source_row=width * channels, source_kind=code.KINDS[source.dtype.name],
             row_index=Operand(rows), column_index=Operand(columns),
