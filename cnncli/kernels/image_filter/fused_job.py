@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _WHITE = 65535.0  # of whole numbers
 _RING_BYTES = 100 << 10  # of the rows a group reads, converted: they share the second-level cache with the image
+_PICTURES = slice(1, 1 + len(("source", "out")))  # words that change from picture to picture: the first of a FusedJob
 _DIRECT_BYTES = 384 << 10  # of the rows a group reads where they are
 
 
@@ -90,7 +91,7 @@ class FusedLayout:
 
     def point_at(self, source: NDArray[Any], out: NDArray[Any]) -> None:
         """Get ready for one image, contiguous, and the array for its result; the caller keeps both alive."""
-        self.words[1:3] = source.ctypes.data, out.ctypes.data
+        self.words[_PICTURES] = source.ctypes.data, out.ctypes.data
         self.tally[:] = np.inf, -np.inf, 0, 0
 
     @staticmethod

@@ -5,9 +5,13 @@ from __future__ import annotations
 # ruff: noqa: PTH112, PTH120
 # names are kept as text, whatever bytes they hold
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from cnncli.errors import CnnError, InterruptedRunError
 from cnncli.filtering.plan import FilterPlan
@@ -15,10 +19,12 @@ from cnncli.io.atomic import sync_directory
 from cnncli.tasks.filter.events import Event, Failure, Outcome, Started
 from cnncli.tasks.filter.manifest import Manifest
 from cnncli.tasks.filter.names import Job
-from cnncli.tasks.filter.one_file import Loaded, apply, check_target, load, store
+from cnncli.tasks.filter.one_file import Encoded, Loaded, apply, check_target, encode, load, write
 from cnncli.tasks.filter.options import FileOptions
 from cnncli.tasks.filter.target import Destination, check_destination, destination
 
+T = TypeVar("T")
+_WRITING = 3  # results of one process on their way to the disk at a time
 _LARGE_FILE = 300_000  # [B] a picture that will be worth compiled code
 
 
@@ -46,7 +52,7 @@ def filter_one_file(job: Job, plan: FilterPlan, options: FileOptions, standard_i
     try:
         where = destination(job, loaded.image, plan, options, len(loaded.timing))
         check_destination(job, where, options)
-        return store(0, job, where, apply(loaded, plan, options), options)
+        return write(encode(0, job, where, apply(loaded, plan, options), options), options)
     except CnnError as error:
         if isinstance(error, InterruptedRunError):  # not a fault of this file
             raise
@@ -68,35 +74,83 @@ def filter_files(
     manifest: Manifest,
     standard_input: bytes | None = None,
 ) -> Iterator[Event]:
-    """Filter the jobs with these indices; yield `Started` before and an `Outcome` after each.
+    """Filter the jobs with these indices; yield `Started` before and an `Outcome` after each, not always in order.
 
-    One after the other: decoding, arithmetic and encoding overlap because several processes do this side by side
-    (`run_jobs`). Nothing is recorded in `manifest`: it only says what is finished.
+    One after the other, but for writing: while a result goes to the disk, the next picture is at work. Several
+    processes do this side by side (`run_jobs`). Nothing is recorded in `manifest`: it only says what is finished.
 
     Raises
     ------
     CnnError
-        With `fail_fast`, the first error of a file.
+        With `fail_fast`, the first error of a file. What is being written is finished before.
     """
-    for index in indices:
-        yield Started(index)
-        job = jobs[index]
+    with ThreadPoolExecutor(_WRITING) as pool:  # it ends when all is written, whatever happens
+        writing: deque[_Write] = deque()
         try:
-            yield _whole(index, job, plan, options, manifest, standard_input)
-        except InterruptedRunError:  # not a fault of this file
+            for index in indices:
+                yield Started(index)
+                work = partial(_filtered, index, jobs[index], plan, options, manifest, standard_input)
+                found = _or_failure(index, jobs[index], options, work)
+                if isinstance(found, Outcome):
+                    yield found
+                    continue
+                paths = {path for path, _ in found.files}
+                while writing and (len(writing) == _WRITING or not all(map(paths.isdisjoint, _paths(writing)))):
+                    yield writing.popleft().outcome(options)
+                writing.append(_Write(index, jobs[index], paths, pool.submit(write, found, options)))
+                while writing and writing[0].result.done():
+                    yield writing.popleft().outcome(options)
+        except CnnError:
+            while writing:
+                yield writing.popleft().outcome(options)
             raise
-        except CnnError as error:
-            if options.fail_fast:
-                raise error.located(job.source) from None
-            yield Outcome(index, job.source, job.target, "failed", failure=Failure.of(error.located(job.source)))
-        except MemoryError:
-            lack = CnnError("out of memory", where=job.source, hint="use fewer --workers")
-            yield Outcome(index, job.source, job.target, "failed", failure=Failure.of(lack))
+        while writing:
+            yield writing.popleft().outcome(options)
 
 
-def _whole(
+@dataclass(frozen=True)
+class _Write:
+    """A result on its way to the disk."""
+
+    index: int
+    job: Job
+    paths: set[str]
+    result: Future[Outcome]
+
+    def outcome(self, options: FileOptions) -> Outcome:
+        """Wait for the end of it."""
+        return _or_failure(self.index, self.job, options, self.result.result)
+
+
+def _paths(writing: Iterable[_Write]) -> Iterator[set[str]]:
+    return (one.paths for one in writing)
+
+
+def _or_failure(index: int, job: Job, options: FileOptions, work: Callable[[], T]) -> T | Outcome:
+    """Return what `work` does, or the outcome of a file with an error.
+
+    Raises
+    ------
+    CnnError
+        With `fail_fast`, the error.
+    """
+    try:
+        return work()
+    except InterruptedRunError:  # not a fault of this file
+        raise
+    except CnnError as error:
+        if options.fail_fast:
+            raise error.located(job.source) from None
+        return Outcome(index, job.source, job.target, "failed", failure=Failure.of(error.located(job.source)))
+    except MemoryError:
+        lack = CnnError("out of memory", where=job.source, hint="use fewer --workers")
+        return Outcome(index, job.source, job.target, "failed", failure=Failure.of(lack))
+
+
+def _filtered(
     index: int, job: Job, plan: FilterPlan, options: FileOptions, manifest: Manifest, standard_input: bytes | None
-) -> Outcome:
+) -> Outcome | Encoded:
+    """Return the result for a file, or the outcome of one that needs none."""
     skip = options.skip_existing and job.target is not None
     if skip and not manifest.kept and not options.split_channels and os.path.lexists(str(job.target)):
         return Outcome(index, job.source, job.target, "skipped")
@@ -110,7 +164,7 @@ def _whole(
         if finished:
             return _skipped(index, job, where, loaded)
     check_destination(job, where, options)
-    return store(index, job, where, apply(loaded, plan, options, compiled=True), options)
+    return encode(index, job, where, apply(loaded, plan, options, compiled=True), options)
 
 
 def _skipped(index: int, job: Job, where: Destination, loaded: Loaded) -> Outcome:

@@ -1,4 +1,4 @@
-"""One file through the filter: load, apply, store. Loading and storing may run on other threads than the arithmetic."""
+"""One file through the filter: load, apply, encode, write. Loading and writing may run on other threads."""
 
 from __future__ import annotations
 
@@ -194,31 +194,34 @@ def _over_all(results: Sequence[FilterResult]) -> FilterResult:
     return replace(results[0], minimum=least, maximum=most, below=below, above=above)
 
 
-def store(index: int, job: Job, where: Destination, filtered: Filtered, options: FileOptions) -> Outcome:
-    """Encode and write a result; return what became of it.
+@dataclass(frozen=True)
+class Encoded:
+    """A result as the bytes of its files, and what is to be said once they are written."""
+
+    files: tuple[tuple[str, bytes | bytearray], ...]
+    outcome: Outcome
+
+
+def encode(index: int, job: Job, where: Destination, filtered: Filtered, options: FileOptions) -> Encoded:
+    """Encode a result; nothing is written yet.
 
     Raises
     ------
     CnnError
-        The format cannot hold the result, or it cannot be written.
+        The format cannot hold the result.
     """
     image, text = filtered.image, []
-    outputs: dict[str, int] = {}
+    files: tuple[tuple[str, bytes | bytearray], ...] = ()
     if not where.paths:
         text = matrix_lines(_with_alpha(image), precision=options.precision, align=options.align)
-    elif where.paths == ("-",):
-        data, more = _encoded_all(filtered, "-", options)
-        write_standard_output(data)
-        outputs["-"] = len(data)
-        image = image.noted(*more)
-    elif filtered.further:
+    elif where.paths == ("-",) or filtered.further:
         data, more = _encoded_all(filtered, where.paths[0], options)
-        outputs = _write_files([(where.paths[0], data)], options)
+        files = ((where.paths[0], data),)
         image = image.noted(*more)
     else:
-        outputs = _store_files(image, where.paths, options)
+        files = _encoded_files(image, where.paths, options)
     result, source = filtered.result, filtered.source
-    return Outcome(
+    outcome = Outcome(
         index=index,
         source=job.source,
         target=where.paths[0] if len(where.paths) == 1 else None,
@@ -237,8 +240,24 @@ def store(index: int, job: Job, where: Destination, filtered: Filtered, options:
         pictures=1 + len(filtered.further),
         channels=list(result.channels) if any(result.channels) else [],
         sha256=filtered.sha256,
-        outputs=outputs,
+        outputs={path: len(data) for path, data in files},
     )
+    return Encoded(files, outcome)
+
+
+def write(encoded: Encoded, options: FileOptions) -> Outcome:
+    """Write what `encode` returned, to the end; return what became of the input.
+
+    Raises
+    ------
+    CnnError
+        It cannot be written.
+    """
+    if encoded.files and encoded.files[0][0] == "-":
+        write_standard_output(encoded.files[0][1])
+    elif encoded.files:
+        _write_files(encoded.files, options)
+    return encoded.outcome
 
 
 def finite(image: Image, options: FileOptions, where: str) -> Image:
@@ -284,37 +303,36 @@ def check_target(job: Job, options: FileOptions) -> None:
         ensure_writable(str(job.target), overwrite=options.overwrite)
 
 
-def _store_files(image: Image, paths: Sequence[str], options: FileOptions) -> dict[str, int]:
-    """Write an image to one file, or each of its channels to its own; return the size of each."""
+def _encoded_files(
+    image: Image, paths: Sequence[str], options: FileOptions
+) -> tuple[tuple[str, bytes | bytearray], ...]:
+    """Encode an image for one file, or each of its channels for its own."""
     planes = [image]
     if options.split_channels:
         planes = [
             replace(image, pixels=np.ascontiguousarray(image.pixels[..., channel : channel + 1]), icc=None)
             for channel in range(len(paths))
         ]
-    return _write_files(
-        [(path, _encoded(one, path, options)) for path, one in zip(paths, planes, strict=True)], options
-    )
+    return tuple((path, _encoded(one, path, options)) for path, one in zip(paths, planes, strict=True))
 
 
-def _write_files(encoded: Sequence[tuple[str, bytes | bytearray]], options: FileOptions) -> dict[str, int]:
-    """Write files, all of them or none; return the size of each."""
+def _write_files(encoded: Sequence[tuple[str, bytes | bytearray]], options: FileOptions) -> None:
+    """Write files, all of them or none."""
     folder = os.path.dirname(encoded[0][0])
     if options.make_folders and folder and not os.path.isdir(folder):
         make_directory(folder)
-    sizes: dict[str, int] = {}
+    written: list[str] = []
     try:
         for path, data in encoded:
             view = memoryview(data)
             write_atomically(path, view, overwrite=options.overwrite, sync_folder=options.sync_folders)
-            sizes[path] = len(data)
+            written.append(path)
     except BaseException:
         if not options.overwrite:  # written by this call: the next attempt would refuse to overwrite them
-            for path in sizes:
+            for path in written:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
         raise
-    return sizes
 
 
 def _encoded(image: Image, target: str, options: FileOptions) -> bytes | bytearray:

@@ -18,6 +18,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from types import GeneratorType
 from typing import Any, NoReturn
 
 from cnncli.errors import CnnError, InterruptedRunError
@@ -267,8 +268,7 @@ def _process_jobs(numbers: int, events: int, work: Work, mask: Iterable[int]) ->
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         with os.fdopen(numbers, "rb") as stream:
-            for event in work(int(line) for line in iter(stream.readline, b"")):
-                _send(events, to_json(event))
+            _send_all(events, work(int(line) for line in iter(stream.readline, b"")))
     except CnnError as error:
         number = getattr(error, "signal_number", None)
         return {"interrupted": number} if number else {"error": vars(Failure.of(error))}
@@ -282,6 +282,19 @@ def _process_jobs(numbers: int, events: int, work: Work, mask: Iterable[int]) ->
         hint = "this is a fault of cnn; set CNN_DEBUG=1 to see where, and report it"
         return {"error": vars(Failure(1, f"unexpected {type(error).__name__}: {error}", "", hint))}
     return {"end": True}
+
+
+def _send_all(events: int, work: Iterator[Event]) -> None:
+    """Send the events of `work`; a signal that comes between two of them is passed on to it, so that it can finish."""
+    while True:
+        try:
+            for event in work:
+                _send(events, to_json(event))
+            return
+        except InterruptedRunError as error:
+            if not isinstance(work, GeneratorType) or work.gi_frame is None:
+                raise
+            _send(events, to_json(work.throw(error)))
 
 
 def _send(events: int, record: dict[str, Any]) -> None:
