@@ -17,13 +17,14 @@ TALL, LOW, SINGLE = {16: ((4, 6), (2, 8), (1, 8)), 8: ((4, 3), (2, 6), (1, 8)), 
 #: output rows and vectors side by side of a fused tile, by the arithmetic of its sums
 FUSED_TILES = {
     16: ((4, 4), (4, 4), (4, 4)),
-    8: ((3, 4), (2, 4), (2, 4)),
-    4: ((3, 4), (2, 4), (2, 4)),
+    8: ((3, 4), (4, 2), (2, 4)),
+    4: ((3, 4), (4, 2), (2, 4)),
 }[LANES]
 #: forms of fused code: for any kernel, for pairs of output rows (see `fused_weights`), and for square kernels of these
-#: sizes without zeros, which have no loops over the taps
-ANY, PAIRED = 0, 1
+#: sizes without zeros, which have no loops over the taps; in 16-bit integers for 3x3 kernels, with corners or without
+ANY, PAIRED, CROSS = range(3)
 UNROLLED = (3, 5)
+PATTERNS = {3: ((1, 1, 1), (1, 1, 1), (1, 1, 1)), CROSS: ((0, 1, 0), (1, 1, 1), (0, 1, 0))}
 STREAMS = 3  # rows that pairs of output rows read for each pair of image rows
 FLOATS, NARROW, WIDE = range(3)  # how a fused tile sums: in float32, in 16-bit or 32-bit integers
 
@@ -109,14 +110,15 @@ class FusedJob(NamedTuple):
     edges, blocks : pointer, int
         Output columns where blocks begin, and where the last one ends; how many blocks.
     units, rows_per_unit : int
-        Rows of the scratch that a group reads: of source rows, or of pairs of them, interleaved.
+        Rows that a group reads: source rows, or pairs of them, interleaved in the scratch.
     reach : int
         Image rows that a group reads, at least.
     slots, slot_bytes : int
         Rows the scratch holds; unit u lies in slot u % slots.
     ends, runs, weights : pointer
-        Of the taps: end of each segment, counted in runs; for each run of columns the unit (times 8), the byte within
-        it and how many taps; for each tap the weights of every output row.
+        Of the taps: end of each segment, counted in runs; for each run of columns the place of its unit, or of the
+        first of two, in a table of addresses, the byte within it and how many taps; for each tap the weights of every
+        output row.
     column_step : int
         Bytes between the columns that two taps of a run read.
     numbers, flags : pointer
@@ -228,3 +230,21 @@ def dense_units(size: int, rows: int) -> list[tuple[int, range]]:
         place = segment(range(max(0, unit - size + 1), min(unit + 1, rows)), rows)
         found.append((place, unit, segments(rows)[place]))
     return [(unit, active) for _, unit, active in sorted(found, key=lambda one: one[:2])]
+
+
+def pattern_taps(pattern: Sequence[Sequence[int]], rows: int) -> list[tuple[int, int, list[int]]]:
+    """Return pair of image rows, column and output rows of each tap of a kernel of a pattern, in their order.
+
+    Examples
+    --------
+    >>> pattern_taps([[1], [1]], 2)
+    [(0, 0, [0, 1]), (1, 0, [1])]
+    """
+    used: dict[tuple[int, int], set[int]] = {}
+    for row in range(rows):
+        for i, line in enumerate(pattern):
+            for j in range(len(line)):
+                if line[j]:
+                    used.setdefault(((row + i) // 2, j), set()).add(row)
+    parts = {place: segment(sorted(used[place]), rows) for place in used}
+    return [(*place, sorted(used[place])) for place in sorted(used, key=lambda place: (parts[place], place))]

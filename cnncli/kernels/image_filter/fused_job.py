@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _WHITE = 65535.0  # of whole numbers
 _RING_BYTES = 100 << 10  # of the rows a group reads, converted: they share the second-level cache with the image
 _PICTURES = slice(1, 1 + len(("source", "out")))  # words that change from picture to picture: the first of a FusedJob
+_ELEMENT = {code.FLOATS: 4, code.NARROW: 1, code.WIDE: 4}  # bytes of one number of a unit
 _DIRECT_BYTES = 384 << 10  # of the rows a group reads where they are
 
 
@@ -41,12 +42,13 @@ class FusedLayout:
         reach_y, reach_x = (d * (k - 1) + 1 for d, k in zip(job.dilation, job.numerators.shape[1:], strict=True))
         self.form = weights.form
         rows, per_unit = weights.group, weights.rows_per_unit
-        element = {code.FLOATS: 4, code.NARROW: 2, code.WIDE: 4}[weights.arithmetic]
+        element = _ELEMENT[weights.arithmetic]
         units = ((rows - 1) * job.stride[0] + reach_y - 1) // per_unit + 1
+        units += -units % weights.units_per_tap
         if weights.form == code.PAIRED:
             units = code.STREAMS * (weights.rows + (reach_y + 1) // 2 - 1)
-        is_direct = source == np.float32
-        is_large = is_direct or weights.form == code.PAIRED
+        is_direct = source == np.float32 or weights.arithmetic == code.NARROW
+        is_large = source == np.float32 or weights.form == code.PAIRED
         self.edges = _edges(width, channels, weights.arithmetic, units * element, reach_x - 1, is_direct, is_large)
         widest = int(np.diff(self.edges).max()) + reach_x - 1
         slot_bytes = (widest * channels * element + 4 * LANES + 127) // 64 * 64  # `_settle` reads on
@@ -96,7 +98,7 @@ class FusedLayout:
 
     @staticmethod
     def _runs(weights: Weights, column_step: int) -> NDArray[np.int64]:
-        return (weights.runs * (8, column_step, 1)).reshape(-1)
+        return (weights.runs * (8 * weights.units_per_tap, column_step, 1)).reshape(-1)
 
     @staticmethod
     def _numbers(job: FilterJob, weights: Weights) -> NDArray[np.float32]:

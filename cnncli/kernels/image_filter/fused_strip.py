@@ -148,11 +148,13 @@ def _make_reader(arithmetic: int, form: int) -> Any:
         count = (last - first) * job.channels
         upper = _bytes_of_row(job, row, first, last, spare)
         lower = _bytes_of_row(job, row + 1, first, last, spare + count)
-        if arithmetic == NARROW:
-            _pair_rows(upper, lower, count, pointer(slot, types.uint16(0)), 1 << 8)
-        else:
-            _pair_rows(upper, lower, count, pointer(slot, types.int32(0)), 1 << 16)
+        _pair_rows(upper, lower, count, pointer(slot, types.int32(0)), 1 << 16)
         return slot
+
+    @njit(error_model="numpy")
+    def read_bytes(job: Any, unit: int, top: int, first: int, last: int, slot: int, spare: int, beside: int) -> int:
+        """Say where an 8-bit row is."""
+        return _bytes_of_row(job, top * job.stride_y + unit, first, last, slot)
 
     @njit(error_model="numpy")
     def read_row(job: Any, row: int, first: int, last: int, slot: int) -> int:
@@ -182,7 +184,7 @@ def _make_reader(arithmetic: int, form: int) -> Any:
 
     if arithmetic == FLOATS:
         return read_stream if form == PAIRED else read_floats
-    return read_pair
+    return read_bytes if arithmetic == NARROW else read_pair
 
 
 def _make_group(arithmetic: int, kind: int, form: int) -> Any:
@@ -191,6 +193,7 @@ def _make_group(arithmetic: int, kind: int, form: int) -> Any:
     unit_bytes = SUMS[arithmetic].unit_bytes
     columns, group = FUSED_TILES[arithmetic][1], rows_of_group(arithmetic, form)
     wide = columns * SUMS[arithmetic].lanes
+    lines = (wide + 63) // 64
 
     @njit(error_model="numpy")
     def write(job: Any, table: Any, ahead: Any, y: int, valid: int, count: int, seen: Any, counts: Any) -> None:
@@ -200,8 +203,12 @@ def _make_group(arithmetic: int, kind: int, form: int) -> Any:
             c = min(i, count - wide)
             column, here = c * unit_bytes, y + (c << kind)
             for row in range(group):
-                for place in range(i << job.source_kind, (i + wide) << job.source_kind, 64):
-                    prefetch(ahead[row] + place)
+                if arithmetic == NARROW:  # of bytes
+                    for line in range(lines):
+                        prefetch(ahead[row] + i + 64 * line)
+                else:
+                    for place in range(i << job.source_kind, (i + wide) << job.source_kind, 64):
+                        prefetch(ahead[row] + place)
             tile(
                 address_of(table), column, runs, job.column_step, weights, ends, numbers, flags,
                 here, job.out_row << kind, valid, i - c, seen, counts,

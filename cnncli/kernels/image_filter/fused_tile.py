@@ -18,8 +18,10 @@ from cnncli.kernels.image_filter.arguments import (
     INVERSE,
     LIMIT,
     MINUS_DIVISOR,
+    NARROW,
     OFFSET,
     PAIRED,
+    PATTERNS,
     QUOTIENT,
     SCALE,
     SHIFT,
@@ -41,6 +43,7 @@ from cnncli.kernels.image_filter.sums import (
     at,
     fill,
     halve,
+    narrow_pixels,
     pack,
     pack_halves,
     spread,
@@ -69,7 +72,9 @@ class _Tile(TileExtremes):
         if self.form == PAIRED:
             self._add_pairs()
             return
-        if self.form in UNROLLED:
+        if self.arithmetic == NARROW and self.form in PATTERNS:
+            self.add_pattern()
+        elif self.form in UNROLLED:
             self.add_unrolled()
         else:
             weights = builder.ptrtoint(self.weights, WORD)
@@ -226,9 +231,43 @@ class _Tile(TileExtremes):
         return any_lane(self.builder, self.builder.or_(below, self._over(high)))
 
     def _count_all(self) -> None:
+        if self.arithmetic == NARROW:
+            self._count_lanes()
+            return
         for i in range(self.rows):
             with self._if_valid(i):
                 self._count(i)
+
+    def _count_lanes(self) -> None:
+        """Count what is clipped in a tile of 16-bit sums lane by lane, then over the lanes."""
+        builder = self.builder
+        counts = [cgutils.alloca_once_value(builder, fill(SHORT, 0, self.sums.lanes)) for _ in range(2)]
+        is_whole = builder.icmp_signed("==", self.first, ir.Constant(WORD, 0))
+        with builder.if_else(is_whole, likely=True) as (then, otherwise):
+            with then:
+                self._add_lanes(counts, None)
+            with otherwise:
+                self._add_lanes(counts, self._new_columns())
+        name = f"llvm.vector.reduce.add.v{self.sums.lanes}i16"
+        kind = ir.FunctionType(SHORT, [self.kind_of_sums])
+        for side, count in enumerate(counts):
+            place = builder.gep(self.counts, [ir.Constant(WORD, side)], source_etype=WORD)
+            lanes = builder.load(count, typ=self.kind_of_sums)
+            found = builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [lanes])
+            builder.store(builder.add(builder.load(place, typ=WORD), builder.zext(found, WORD)), place)
+
+    def _add_lanes(self, counts: list[Any], limits: list[Any] | None) -> None:
+        builder = self.builder
+        for i in range(self.rows):
+            with self._if_valid(i):
+                for j in range(self.columns):
+                    value = builder.load(self.totals[i, j], typ=self.kind_of_sums)
+                    for count, mask in zip(
+                        counts, (builder.icmp_signed("<", value, self._bottom()), self._over(value)), strict=True
+                    ):
+                        chosen = mask if limits is None else builder.and_(mask, limits[j])
+                        total = builder.load(count, typ=self.kind_of_sums)
+                        builder.store(builder.sub(total, builder.sext(chosen, self.kind_of_sums)), count)
 
     def _count(self, i: int) -> None:
         """Count what is clipped in a row, in the columns that no other tile counts."""
@@ -247,9 +286,7 @@ class _Tile(TileExtremes):
     def _new_columns(self) -> list[Any]:
         """Emit masks of the columns from `first` on."""
         builder, lanes = self.builder, self.sums.lanes
-        numbers = [
-            ir.Constant(vector(INT, lanes), list(range(j * lanes, (j + 1) * lanes))) for j in range(self.columns)
-        ]
+        numbers = [ir.Constant(vector(INT, lanes), some) for some in self.sums.column_numbers(self.columns)]
         first = spread(builder, builder.trunc(self.first, INT), lanes)
         return [builder.icmp_signed(">=", number, first) for number in numbers]
 
@@ -297,6 +334,8 @@ class _Tile(TileExtremes):
     def _pixels(self, values: list[Any]) -> list[Any]:
         """Round and clip the values of a row."""
         builder, sums = self.builder, self.sums
+        if self.arithmetic == NARROW:
+            return narrow_pixels(builder, values)
         if self.is_float:
             values = [sums.smaller(builder, value, self.white) for value in values]
             if not HAS_PAIRS:

@@ -47,7 +47,7 @@ class Weights:
     columns : NDArray of int64, shape (T,)
         Which column of the kernel.
     runs : ndarray of int64, shape (R, 3)
-        Unit, first column and length of each run of taps side by side.
+        Unit (or pair of units), first column and length of each run of taps side by side.
     ends : ndarray of int64
         End of each segment, counted in runs.
     weights, rests : ndarray, shape (T, rows), float32 or int32
@@ -92,8 +92,13 @@ class Weights:
 
     @property
     def rows_per_unit(self) -> int:
-        """Return 2 where rows are interleaved in pairs."""
-        return 1 if self.arithmetic == code.FLOATS else 2
+        """Return 2 where rows are interleaved in pairs in the scratch."""
+        return 2 if self.arithmetic == code.WIDE else 1
+
+    @property
+    def units_per_tap(self) -> int:
+        """Return 2 where a tap reads two units, one below the other; `units` and `runs` count in such pairs."""
+        return 2 if self.arithmetic == code.NARROW else 1
 
 
 @lru_cache(maxsize=64)
@@ -128,7 +133,7 @@ def weights_of(
         is_integral = bool(np.all(matrix == np.rint(matrix))) and start == np.rint(start)
         largest, bound = float(np.abs(matrix).max(initial=0.0)), _WHITE * float(np.abs(matrix).sum()) + abs(start)
         if is_integral and divisor == 1 and largest < 2**7 and bound < 2**15:
-            return _paired(matrix, code.NARROW, stride, dilation, start=start)
+            return _narrow(matrix, start, stride, dilation)
         # quotients of whole numbers often lie in the middle between two; float32 rounds them exactly
         if plain and np.count_nonzero(matrix) >= _MANY_TAPS and not (is_integral and divisor != 1):
             found = _fixed_point(matrix / divisor, start / divisor, is_integral, stride, dilation)
@@ -141,6 +146,15 @@ def weights_of(
     is_dense = shape in {(size, size) for size in code.UNROLLED} and bool(np.all(matrix != 0))
     form = shape[0] if is_dense and stride == dilation == 1 else code.ANY
     return Weights(code.FLOATS, *places, floats, floats, start, form=form)
+
+
+def _narrow(matrix: Matrix, start: float, stride: int, dilation: int) -> Weights:
+    """Return weights in 8 bits; 3x3 kernels have code of their own."""
+    form, pattern = code.ANY, None
+    if matrix.shape == (3, 3) and stride == dilation == 1:
+        form = 3 if matrix[::2, ::2].any() else code.CROSS
+        pattern = np.array(code.PATTERNS[form], np.float64)
+    return _paired(matrix, code.NARROW, stride, dilation, pattern=pattern, start=start, form=form)
 
 
 def _halves(matrix: Matrix) -> tuple[Matrix, Matrix, Matrix]:

@@ -5,6 +5,7 @@ Each class emits LLVM code for one vector of sums: what is loaded from rows, how
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from llvmlite import ir
@@ -86,11 +87,8 @@ def pack_halves(builder: Any, halves: list[Any], part: Any) -> list[Any]:
 
 def pack(builder: Any, values: list[Any], element: Any) -> list[Any]:
     """Emit vectors of `element` (8 or 16 bits, without sign) from vectors of whole numbers that fit it."""
-    wide = values[0].type.element.width
     if not HAS_PAIRS:
         return [builder.trunc(value, vector(element, value.type.count)) for value in values]
-    if wide == 16:
-        return pack_halves(builder, values, WORD)
     halves = halve(builder, values, element)
     if element is BYTE:
         return pack_halves(builder, halves, INT)
@@ -102,11 +100,21 @@ class FloatSums:
 
     lane, tap = REAL, REAL
     lanes = LANES
-    unit_bytes = 4  # of one element of a row in the scratch
+    unit_bytes = 4  # of one element of a row
+    reads_two = False  # units for each tap
+
+    def values(self, builder: Any, here: Any, below: Any, columns: int) -> Iterator[Any]:
+        """Emit the loads of what one tap needs, vector by vector."""
+        for j in range(columns):
+            yield self.load(builder, builder.add(here, ir.Constant(WORD, j * self.lanes * self.unit_bytes)))
 
     def load(self, builder: Any, place: Any) -> Any:
-        """Emit the load of what one tap needs."""
+        """Emit the load of one vector."""
         return _load(builder, place, vector(REAL))
+
+    def column_numbers(self, columns: int) -> list[list[int]]:
+        """Return the column within the tile of each lane of each vector."""
+        return [list(range(j * self.lanes, (j + 1) * self.lanes)) for j in range(columns)]
 
     def weight(self, builder: Any, scalar: Any) -> Any:
         """Emit the vector of a weight."""
@@ -130,15 +138,31 @@ class FloatSums:
 
 
 class NarrowSums(FloatSums):
-    """16-bit lanes over pairs of 8-bit image rows, interleaved byte by byte; weights are pairs of 8-bit integers."""
+    """16-bit lanes over pairs of 8-bit image rows, read where they are; weights are pairs of 8-bit integers.
+
+    Two vectors of sums belong to 4*LANES columns: of every 16 of them, the first one holds the first 8.
+    """
 
     lane, tap = SHORT, INT
     lanes = 2 * LANES
-    unit_bytes = 2
+    unit_bytes = 1
+    reads_two = True
 
-    def load(self, builder: Any, place: Any) -> Any:
-        """Emit the load of 2*LANES pairs."""
-        return _load(builder, place, vector(BYTE, 4 * LANES))
+    def values(self, builder: Any, here: Any, below: Any, columns: int) -> Iterator[Any]:
+        """Emit pairs of bytes, one of each row."""
+        for j in range(0, columns, 2):
+            place = builder.add(here, ir.Constant(WORD, j * self.lanes))
+            rows = [_load(builder, spot, vector(BYTE, 4 * LANES)) for spot in (place, builder.add(place, below))]
+            for half in range(2):
+                order = [16 * (i // 16) + 8 * half + i % 16 // 2 + 4 * LANES * (i % 2) for i in range(4 * LANES)]
+                yield builder.shuffle_vector(*rows, ir.Constant(vector(INT, 4 * LANES), order))
+
+    def column_numbers(self, columns: int) -> list[list[int]]:
+        """Return the column within the tile of each lane of each vector."""
+        return [
+            [4 * LANES * (j // 2) + 16 * (i // 8) + 8 * (j % 2) + i % 8 for i in range(2 * LANES)]
+            for j in range(columns)
+        ]
 
     def weight(self, builder: Any, scalar: Any) -> Any:
         """Emit the vector of a pair of weights, which `scalar` holds twice."""
@@ -170,6 +194,8 @@ class WideSums(NarrowSums):
     lane, tap = INT, INT
     lanes = LANES
     unit_bytes = 4
+    reads_two = False
+    values, column_numbers = FloatSums.values, FloatSums.column_numbers
 
     def load(self, builder: Any, place: Any) -> Any:
         """Emit the load of LANES pairs."""
@@ -199,6 +225,23 @@ def _products(builder: Any, value: Any, weight: Any, wide: Any, widen: Any) -> A
 
 def _load(builder: Any, place: Any, kind: Any) -> Any:
     return builder.load(builder.inttoptr(place, kind.as_pointer()), align=1, typ=kind)
+
+
+def narrow_pixels(builder: Any, values: list[Any]) -> list[Any]:
+    """Emit the bytes of sums of `NarrowSums`, limited to 0..255."""
+    found = []
+    for first, second in zip(values[::2], values[1::2], strict=True):
+        if HAS_PAIRS:
+            found.append(_native(builder, "packuswb", vector(BYTE, 4 * LANES), [first, second]))
+            continue
+        halves = []
+        for value in (first, second):
+            value = NarrowSums().smaller(builder, value, fill(SHORT, 255, 2 * LANES))
+            value = NarrowSums().larger(builder, value, fill(SHORT, 0, 2 * LANES))
+            halves.append(builder.trunc(value, vector(BYTE, 2 * LANES)))
+        order = [2 * LANES * (i % 16 // 8) + 8 * (i // 16) + i % 8 for i in range(4 * LANES)]
+        found.append(builder.shuffle_vector(*halves, ir.Constant(vector(INT, 4 * LANES), order)))
+    return found
 
 
 SUMS = {FLOATS: FloatSums(), NARROW: NarrowSums(), WIDE: WideSums()}

@@ -43,10 +43,10 @@ def filter_one_file(job: Job, plan: FilterPlan, options: FileOptions, standard_i
 
         if _is_large(job.source):
             from cnncli.compute.store import routine
-            from cnncli.kernels.image_filter.arguments import FLOATS, NARROW, U8
+            from cnncli.kernels.image_filter.arguments import ANY, CROSS, FLOATS, NARROW, U8
 
-            for arithmetic in (FLOATS, NARROW):
-                routine("image_filter.fused_strip.fused_strip", arithmetic, U8, 0).preload()
+            for arithmetic, form in ((FLOATS, ANY), (NARROW, CROSS)):
+                routine("image_filter.fused_strip.fused_strip", arithmetic, U8, form).preload()
 
         loaded = loading.result()
     try:
