@@ -132,18 +132,18 @@ def write_apart(steps: Sequence[Step], lanes: int) -> None:
 
     Memory that is kept for every block would be written once more for nothing; that of a thread stays in the cache.
     """
-    number = {step: i for i, phase in enumerate(phases_of(steps)) for step in (*phase.block_steps, *phase.batch_steps)}
-    made: dict[Value, int] = {}
+    found = [(i, step) for i, phase in enumerate(phases_of(steps)) for step in (*phase.block_steps, *phase.batch_steps)]
+    whole = {value: root(value) for step in steps for value in (*step.reads, *step.writes)}
+    made: dict[Value, int] = {}  # the last phase that writes a root, and that touches it
     used: dict[Value, int] = {}
-    for step in steps:
-        made |= {root(value): number[step] for value in step.writes}
-        for value in (*step.reads, *step.writes):
-            used[root(value)] = max(used.get(root(value), 0), number[step])
-    for step in steps:
-        if step.in_place:
-            target, now = step.writes[0], number[step]
-            if target.home is None and not target.is_pinned and used[target] == now and _is_cached(target, lanes):
-                step.in_place = tuple(i for i in step.in_place if made.get(root(step.reads[i]), now) == now)
+    for now, step in found:
+        made |= {whole[value]: now for value in step.writes}
+        used |= {whole[value]: now for value in (*step.reads, *step.writes)}
+    for now, step in found:
+        if step.in_place and _is_cached(step.writes[0], lanes):
+            target = step.writes[0]
+            if target.home is None and not target.is_pinned and used[target] == now:
+                step.in_place = tuple(i for i in step.in_place if made.get(whole[step.reads[i]], now) == now)
 
 
 def _is_cached(value: Value, lanes: int) -> bool:

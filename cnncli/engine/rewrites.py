@@ -111,15 +111,20 @@ def absorb_epilogues(steps: Sequence[Step]) -> list[Step]:
 def mask_where_read(steps: Sequence[Step]) -> list[Step]:
     """Leave out the gradient of a ReLU where all that read it can tell by themselves where the ReLU's result is 0."""
     writers = _writers(steps)
+    users: dict[Value, list[Step]] = {}
+    for step in steps:
+        for home in {home for value in step.reads for home in _homes(value)}:
+            users.setdefault(home, []).append(step)
     kept = []
     for step in steps:
-        if step.epilogue == "relu_gradient" and not step.writes[0].is_pinned:
+        if step.epilogue == "relu_gradient" and not step.writes[0].is_pinned and step.writes[0].home is None:
             dy, y, dx = step.reads[0], step.reads[1], step.writes[0]
-            uses = [one for one in steps if any(dx in _homes(value) for value in one.reads)]
-            if dx.home is None and all(_knows_zeros(one, dx, writers.get(y, [])) for one in uses):
-                for one in uses:
+            readers = users.get(dx, [])
+            if all(_knows_zeros(one, dx, writers.get(y, [])) for one in readers):
+                for one in readers:
                     one.reads = (dy, *one.reads[1:])
                     one.absorbed = (*one.absorbed, "relu_gradient")
+                users.setdefault(dy, []).extend(readers)
                 continue
         kept.append(step)
     return kept
