@@ -156,7 +156,8 @@ def best_tile(rows: int, columns: int, *, overlaps: bool = True) -> tuple[int, i
     """Return the tile for loops over `rows` x `columns`: the least work, counting what is computed twice.
 
     A tile's step takes as long as its multiply-adds or its loads (two of each a cycle), whichever are more, and never
-    less than the latency of a chain of additions. Without `overlaps` the rest is met by smaller tiles.
+    less than the latency of a chain of additions. Without `overlaps` the rest is met by smaller tiles, and of equals
+    the widest is best: A, whose rows lie far apart, is read less often.
     """
     best = (float("inf"), 0, 1, 1)
     for i in range(1, min(rows, 12) + 1):
@@ -167,7 +168,7 @@ def best_tile(rows: int, columns: int, *, overlaps: bool = True) -> tuple[int, i
                 else:
                     pieces = [(h, w) for h in _whole_and_rest(rows, i) for w in _whole_and_rest(columns, j)]
                     cycles = sum(_cycles(h[2], w[2]) * (h[1] // h[2]) * (w[1] // w[2]) for h, w in pieces)
-                best = min(best, (cycles, -i * j, i, j))
+                best = min(best, (cycles, -i * j if overlaps else -j, i, j))
     return best[2], best[3]
 
 
