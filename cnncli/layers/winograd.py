@@ -100,7 +100,7 @@ class Winograd:
 
         y, x = (self.x, self.y) if is_turned else (self.y, self.x)
         if _stays_in_registers(x):
-            return g.value((16 * x[0] + 4 * padded(y[0], ROWS),))
+            return g.value((8 * x[0] + 4 * padded(y[0], ROWS),))
         return g.value((scratch_size(chunk_of(tiles(y), x[0], y[0]), x[0], y[0]),))
 
     def correlate(

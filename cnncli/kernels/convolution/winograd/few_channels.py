@@ -20,8 +20,6 @@ from cnncli.kernels.simd.plane_tile import make_plane_tile
 from cnncli.kernels.simd.vectors import (
     LANES,
     offset,
-    prefetch,
-    prefetch_to_write,
     vadd,
     vload,
     vmax,
@@ -34,51 +32,61 @@ _tile = make_plane_tile(ROWS)
 
 
 @numba.njit(error_model="numpy")
-def _transform(x: Any, place: Any, v: Any) -> None:
-    """Write B' d B of the tile at `place` for every channel: v[column][channel][row]."""
-    step = x.channels * 4 * LANES
-    for c in range(x.channels):
+def _transform(j: Any, x: Any, place: Any, v: Any, part: Any, parts: Any) -> None:
+    """Write column `j` of B' d B of the tile at `place` for a part of the channels: v[channel][row]."""
+    first, second = (0, 2) if j == 0 else (1, 2) if j == 1 else (2, 1) if j == 2 else (1, 3)
+    begin, end = part * x.channels // parts, (part + 1) * x.channels // parts
+    for c in range(begin, end):
         p, target = offset(place, c * x.channel_step), offset(v, c * 4 * LANES)
-        a0, b0, c0, d0 = pixels(load4(p, x.row_step))
-        a1, b1, c1, d1 = pixels(load4(offset(p, LANES), x.row_step))
-        a2, b2, c2, d2 = pixels(load4(offset(p, 2 * LANES), x.row_step))
-        a3, b3, c3, d3 = pixels(load4(offset(p, 3 * LANES), x.row_step))
-        store4(target, step, pixels((a0, a1, a2, a3)))
-        store4(offset(target, LANES), step, pixels((b0, b1, b2, b3)))
-        store4(offset(target, 2 * LANES), step, pixels((c0, c1, c2, c3)))
-        store4(offset(target, 3 * LANES), step, pixels((d0, d1, d2, d3)))
+        e, f, g, h = pixels(load4(offset(p, first * LANES), x.row_step))
+        q, r, s, t = pixels(load4(offset(p, second * LANES), x.row_step))
+        if j == 1:
+            store4(target, LANES, (vadd(e, q), vadd(f, r), vadd(g, s), vadd(h, t)))
+        else:
+            store4(target, LANES, (vsub(e, q), vsub(f, r), vsub(g, s), vsub(h, t)))
+
+
+@numba.njit(error_model="numpy")
+def _exchange(even: Any, odd: Any, four: Any) -> None:
+    """Write the sums of the second products and these to `even`, their differences to `odd`."""
+    a, b, c, d = load4(even, LANES)
+    p, q, r, s = four
+    store4(even, LANES, (vadd(a, p), vadd(b, q), vadd(c, r), vadd(d, s)))
+    store4(odd, LANES, (vsub(a, p), vsub(b, q), vsub(c, r), vsub(d, s)))
 
 
 @numba.njit(error_model="numpy")
 def _write(sums: Any, products: Any, y: Any, place: Any, k: Any, bias: Any, step: Any, low: Any, both: Any,
            is_right: Any) -> None:  # fmt: skip
     """Finish one column of results of ROWS filters: the sum of the others plus, or minus, the last products."""
-    for r in range(ROWS):
-        if k + r < y.channels:
-            target = offset(y.data, place + (k + r) * y.channel_step)
-            shift = vset(bias[(k + r) * step])
-            top, bottom = products[2 * r], products[2 * r + 1]
-            upper, lower = vload(sums, 2 * r * LANES), vload(sums, (2 * r + 1) * LANES)
-            upper = vsub(upper, top) if is_right else vadd(top, upper)
-            lower = vsub(lower, bottom) if is_right else vadd(bottom, lower)
-            vstore(target, 0, vmax(vadd(upper, shift), low))
-            if both:
-                vstore(target, y.row_step, vmax(vadd(lower, shift), low))
+    _write_row(sums, products[0], products[1], y, place, k, bias, step, low, both, is_right)
+    _write_row(offset(sums, 2 * LANES), products[2], products[3], y, place, k + 1, bias, step, low, both, is_right)
+    _write_row(offset(sums, 4 * LANES), products[4], products[5], y, place, k + 2, bias, step, low, both, is_right)
+    _write_row(offset(sums, 6 * LANES), products[6], products[7], y, place, k + 3, bias, step, low, both, is_right)
 
 
 @numba.njit(error_model="numpy")
-def _ask_for(x: Any, x_place: Any, y: Any, y_place: Any, part: Any, parts: Any) -> None:
-    """Ask for a part of what the next tile reads and writes: too many streams for the processor to foresee."""
-    for c in range(part * x.channels // parts, (part + 1) * x.channels // parts):
-        for row in range(4):
-            place = x_place + c * x.channel_step + row * x.row_step
-            prefetch(x.data, place + 2 * LANES)
-            prefetch(x.data, place + 3 * LANES)
-    for k in range(part * y.channels // parts, (part + 1) * y.channels // parts):
-        for row in range(2):
-            place = y_place + k * y.channel_step + row * y.row_step
-            prefetch_to_write(y.data, place)
-            prefetch_to_write(y.data, place + LANES)
+def _write_row(sums: Any, top: Any, bottom: Any, y: Any, place: Any, k: Any, bias: Any, step: Any, low: Any, both: Any,
+               is_right: Any) -> None:  # fmt: skip
+    if k < y.channels:
+        target = offset(y.data, place + k * y.channel_step)
+        shift = vset(bias[k * step])
+        upper, lower = vload(sums, 0), vload(sums, LANES)
+        upper = vsub(upper, top) if is_right else vadd(top, upper)
+        lower = vsub(lower, bottom) if is_right else vadd(bottom, lower)
+        vstore(target, 0, vmax(vadd(upper, shift), low))
+        if both:
+            vstore(target, y.row_step, vmax(vadd(lower, shift), low))
+
+
+@numba.njit(error_model="numpy")
+def _next_lines(x: Any, next_x: Any, y: Any, next_y: Any, row: Any, panel: Any) -> Any:
+    """Return a pointer and a step per channel to what is asked for meanwhile: a row of x, or a pixel of y."""
+    if panel < 2:
+        return offset(next_x, row * x.row_step + (2 + panel) * LANES), x.channel_step
+    k = (panel - 2) * x.channels
+    step = y.channel_step if k < y.channels else 0
+    return offset(next_y, min(k, y.channels) * y.channel_step + row // 2 * y.row_step + row % 2 * LANES), step
 
 
 @kernel
@@ -88,43 +96,58 @@ def correlate(
 ) -> None:  # fmt: skip
     """Write y = x * weights + bias, at least 0 with `relu`; operands as `many_channels.correlate` takes them.
 
-    `scratch` takes 16 vectors for each channel of x and 4 for each filter. A task is shared out over tiles of pixels.
+    `scratch` takes 8 vectors for each channel of x and 4 for each filter. A task is shared out over tiles of pixels.
+    While one column of the transformed tile is multiplied, the next one is made.
     """
     low = vset(type(real)(0) if relu else type(real)(-float("inf")))
     across = (y.width + 1) // 2
     tiles = across * ((y.height + 1) // 2)
     filters = (y.channels + ROWS - 1) // ROWS * ROWS
-    deep = (x.channels + GROUP - 1) // GROUP * GROUP
-    plane, column = filters * deep, x.channels * 4 * LANES
-    panels = filters // ROWS
-    even = offset(scratch, 16 * x.channels * LANES)
+    plane = filters * ((x.channels + GROUP - 1) // GROUP * GROUP)
+    panel, panels = plane // filters * ROWS, filters // ROWS
+    even = offset(scratch, 8 * x.channels * LANES)
     odd = offset(even, 2 * filters * LANES)
+    v, w = offset(scratch, 0), offset(scratch, 4 * x.channels * LANES)
     corner = offset(x.data, -top * x.row_step - left * LANES)
-    for t in range(part * tiles // parts, (part + 1) * tiles // parts):
-        i, j = 2 * (t // across), 2 * (t % across)
-        _transform(x, offset(corner, i * x.row_step + j * LANES), scratch)
-        place, both = i * y.row_step + j * LANES, y.height - i > 1
-        has_right = y.width - j > 1
-        i, j = 2 * ((t + 1) // across), 2 * ((t + 1) % across)
-        next_x, next_y = (i - top) * x.row_step + (j - left) * LANES, i * y.row_step + j * LANES
-        for k in range(0, filters, ROWS):
-            found = _tile(offset(u, plane + k * deep), 4 * plane, ROWS, offset(scratch, column), x.channels)
-            _ask_for(x, next_x, y, next_y, k // ROWS + 0 * panels, 4 * panels)
-            for r in range(2 * ROWS):
-                vstore(even, (2 * k + r) * LANES, found[r])
-        for k in range(0, filters, ROWS):
-            found = _tile(offset(u, 2 * plane + k * deep), 4 * plane, ROWS, offset(scratch, 2 * column), x.channels)
-            _ask_for(x, next_x, y, next_y, k // ROWS + 1 * panels, 4 * panels)
-            for r in range(2 * ROWS):
-                second = vload(even, (2 * k + r) * LANES)
-                vstore(even, (2 * k + r) * LANES, vadd(second, found[r]))
-                vstore(odd, (2 * k + r) * LANES, vsub(second, found[r]))
-        for k in range(0, filters, ROWS):
-            found = _tile(offset(u, k * deep), 4 * plane, ROWS, scratch, x.channels)
-            _ask_for(x, next_x, y, next_y, k // ROWS + 2 * panels, 4 * panels)
-            _write(offset(even, 2 * k * LANES), found, y, place, k, bias, bias_row, low, both, False)
+    begin, end = part * tiles // parts, (part + 1) * tiles // parts
+    if begin < end:
+        first = offset(corner, 2 * (begin // across) * x.row_step + 2 * (begin % across) * LANES)
+        _transform(1, x, first, v, 0, 1)
+    for tile in range(begin, end):
+        i, j = 2 * (tile // across), 2 * (tile % across)
+        here, place, both = offset(corner, i * x.row_step + j * LANES), i * y.row_step + j * LANES, y.height - i > 1
+        has_next, has_right = tile + 1 < end, y.width - j > 1
+        i, j = 2 * ((tile + 1) // across), 2 * ((tile + 1) % across)
+        next_x, next_y = offset(corner, i * x.row_step + j * LANES), offset(y.data, i * y.row_step + j * LANES)
+        for n in range(panels):
+            _transform(2, x, here, w, n, panels)
+            soon, step = _next_lines(x, next_x, y, next_y, 0, n)
+            found = _tile(offset(u, plane + n * panel), 4 * plane, ROWS, v, x.channels, soon, step)
+            sums = offset(even, n * 2 * ROWS * LANES)
+            store4(sums, LANES, found[:4])
+            store4(offset(sums, 4 * LANES), LANES, found[4:])
+        for n in range(panels):
+            _transform(0, x, here, v, n, panels)
+            soon, step = _next_lines(x, next_x, y, next_y, 1, n)
+            found = _tile(offset(u, 2 * plane + n * panel), 4 * plane, ROWS, w, x.channels, soon, step)
+            _exchange(offset(even, n * 2 * ROWS * LANES), offset(odd, n * 2 * ROWS * LANES), found[:4])
+            _exchange(offset(even, (2 * n + 1) * ROWS * LANES), offset(odd, (2 * n + 1) * ROWS * LANES), found[4:])
+        for n in range(panels):
+            if has_right:
+                _transform(3, x, here, w, n, panels)
+            elif has_next:
+                _transform(1, x, next_x, w, n, panels)
+            soon, step = _next_lines(x, next_x, y, next_y, 2, n)
+            found = _tile(offset(u, n * panel), 4 * plane, ROWS, v, x.channels, soon, step)
+            _write(offset(even, 2 * n * ROWS * LANES), found, y, place, n * ROWS, bias, bias_row, low, both, False)
+        v, w = w, v
+        for n in range(panels if has_right else 0):
+            if has_next:
+                _transform(1, x, next_x, w, n, panels)
+            soon, step = _next_lines(x, next_x, y, next_y, 3, n)
+            found = _tile(offset(u, 3 * plane + n * panel), 4 * plane, ROWS, v, x.channels, soon, step)
+            _write(
+                offset(odd, 2 * n * ROWS * LANES), found, y, place + LANES, n * ROWS, bias, bias_row, low, both, True
+            )
         if has_right:
-            for k in range(0, filters, ROWS):
-                found = _tile(offset(u, 3 * plane + k * deep), 4 * plane, ROWS, offset(scratch, 3 * column), x.channels)
-                _ask_for(x, next_x, y, next_y, k // ROWS + 3 * panels, 4 * panels)
-                _write(offset(odd, 2 * k * LANES), found, y, place + LANES, k, bias, bias_row, low, both, True)
+            v, w = w, v
