@@ -62,7 +62,7 @@ def product_tile(channels: int) -> tuple[int, int]:
     """Return filters and vectors of channels of the weight gradient's register tile."""
     vectors = -(-channels // LANES)
     if LANES == 16:
-        return (6, 4) if vectors >= 4 else (8, 2) if vectors >= 2 else (8, 1)
+        return (4, 4) if vectors >= 4 else (8, 2) if vectors >= 2 else (8, 1)
     return (3, 4) if vectors >= 4 else (4, 2) if vectors >= 2 else (8, 1)
 
 
