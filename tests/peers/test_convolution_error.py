@@ -37,6 +37,7 @@ SHAPES = {
     "pointwise": (128, 32, 6, 1, 1, 1),
     "16 to 32 pointwise": (16, 32, 16, 1, 1, 1),
     "copied": (128, 32, 8, 1, 1, 1),
+    "copied, strided": (128, 32, 8, 1, 2, 1),
     "four groups": (32, 32, 8, 3, 1, 4),
     "depthwise": (32, 32, 8, 3, 1, 32),
     "depthwise, strided": (32, 32, 8, 3, 2, 32),

@@ -9,6 +9,9 @@ are those of `contraction.contract`.
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
+
+import numba
 
 from cnncli.compute.arguments import Block, Part, Parts, Real, Reals
 from cnncli.compute.kernel import CompiledKernel, kernel
@@ -16,6 +19,19 @@ from cnncli.kernels.convolution.loops import LoopNest
 from cnncli.kernels.convolution.winograd.sizes import DEPTH, ROWS
 from cnncli.kernels.simd.tile import make_tile
 from cnncli.kernels.simd.vectors import LANES, offset, vadd, vload, vmax, vset, vstore
+
+
+@numba.njit(error_model="numpy")
+def _fill(c: Any, bias: Any, nest: Any, low: Any, begin: Any, end: Any, first: Any, last: Any) -> None:
+    """Write the results `first` .. `last`-1 of the rows `begin` .. `end`-1, which are sums of no products."""
+    for row in range(begin, end):
+        value = vmax(vset(bias[row * nest.bias_row]), low)
+        outer, column = first // nest.columns, first % nest.columns
+        for _ in range(first, last):
+            vstore(c, row * nest.c_row + outer * nest.c_outer + column * nest.c_column, value)
+            column += 1
+            if column == nest.columns:
+                outer, column = outer + 1, 0
 
 
 @cache
@@ -52,7 +68,10 @@ def contract_packed(columns: int) -> CompiledKernel:
                             pixel = vload(source, i * nest.b_steps[0] + j * nest.b_steps[1] + k * nest.b_steps[2])
                             vstore(target, 0, pixel)
                             target = offset(target, chunk * LANES)
-            for d in range(0, max(depth, 1), DEPTH):
+            if depth == 0:
+                _fill(c, bias, nest, low, begin * ROWS, min(end * ROWS, nest.rows), first, last)
+                continue
+            for d in range(0, depth, DEPTH):
                 for panel in range(begin, end):
                     for q in range(0, last - first, columns):
                         tile(
