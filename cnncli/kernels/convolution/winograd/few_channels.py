@@ -123,9 +123,8 @@ def correlate(
             _transform(2, x, here, w, n, panels)
             soon, step = _next_lines(x, next_x, y, next_y, 0, n)
             found = _tile(offset(u, plane + n * panel), 4 * plane, ROWS, v, x.channels, soon, step)
-            sums = offset(even, n * 2 * ROWS * LANES)
-            store4(sums, LANES, found[:4])
-            store4(offset(sums, 4 * LANES), LANES, found[4:])
+            store4(offset(even, 2 * n * ROWS * LANES), LANES, found[:4])
+            store4(offset(even, (2 * n + 1) * ROWS * LANES), LANES, found[4:])
         for n in range(panels):
             _transform(0, x, here, v, n, panels)
             soon, step = _next_lines(x, next_x, y, next_y, 1, n)
