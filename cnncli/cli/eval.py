@@ -132,15 +132,7 @@ def _evaluate(given: EvalArguments) -> None:
         )
     known = named_figures(evaluation, figures_of(evaluation, top_k)) if conditions else {}
     check_names(conditions, known)
-    measured = Measured(
-        evaluation,
-        where,
-        model.name,
-        checkpoint.training.get("epoch"),
-        chosen.dataset,
-        chosen.part,
-        chosen.images.names,
-    )
+    measured = Measured.of(evaluation, where, model, checkpoint, chosen)
     hand_out(_text(measured, style, top_k, given.worst), given.output, force=given.force, say=not given.quiet)
     check_conditions(conditions, known, where)
 

@@ -92,14 +92,23 @@ class LazyGroup(click.Group):
 
 
 def _prepare(name: str, command: click.Command) -> None:
-    """Mark the lines of the help to keep, and name the variable of each option, in commands of a group too."""
+    """Mark the lines of the help to keep, and complete each option, in commands of a group too."""
     command.help = (command.help or "").replace("\\b", "\b")  # Click's mark, as a raw docstring spells it
     for option in command.params:
         if isinstance(option, click.Option) and option.envvar is None:
             longest = max(option.opts, key=len).removeprefix("--").replace("-", "_")
             option.envvar = f"CNN_{name}_{longest}".upper()
+        if isinstance(option, click.Option) and option.name == "quiet":
+            option.callback = _without_progress
     for inner_name, inner in getattr(command, "commands", {}).items():
         _prepare(f"{name}_{inner_name}", inner)
+
+
+def _without_progress(_context: click.Context, _option: click.Parameter, is_quiet: bool) -> bool:
+    """Let --quiet leave out the line about compiling, too."""
+    if is_quiet:
+        notices.on_compile.clear()
+    return is_quiet
 
 
 @click.command(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

@@ -194,7 +194,8 @@ def _draw_activations(
         write_atomically(str(files[one.picture][one.layer]), content, overwrite=given.force)
         written += 1
     if not given.quiet:
-        click.echo(f"wrote {written} pictures of layers to {printable(given.activations or '')}", err=True)
+        what = "picture of a layer" if written == 1 else "pictures of layers"
+        click.echo(f"wrote {written} {what} to {printable(given.activations or '')}", err=True)
 
 
 def _truths(paths: list[str], classes: tuple[str, ...]) -> dict[str, str]:

@@ -81,15 +81,7 @@ def write_report(
 
     where = str(folder / BEST)
     evaluation = measure(checkpoint, model, chosen, where, batch_size=64, threads=threads)
-    measured = Measured(
-        evaluation,
-        where,
-        model.name,
-        checkpoint.training.get("epoch"),
-        chosen.dataset,
-        chosen.part,
-        chosen.images.names,
-    )
+    measured = Measured.of(evaluation, where, model, checkpoint, chosen)
 
     def text_of(name: str) -> str:
         path = folder / name

@@ -146,6 +146,8 @@ def test_activations_are_written_once_for_each_layer(run, folders, tmp_path):
     some = run_cnn("predict", run, picture, "--activations", tmp_path / "two", "--layers", "fc1, conv1")
     assert {path.name for path in (tmp_path / "two").iterdir()} == {f"{picture.stem}-{n}.png" for n in ("conv1", "fc1")}
     assert some.err == f"wrote 2 pictures of layers to {tmp_path}/two\n"
+    one = run_cnn("predict", run, picture, "--activations", tmp_path / "one", "--layers", "fc1")
+    assert one.err == f"wrote 1 picture of a layer to {tmp_path}/one\n"
     none = run_cnn("predict", run, picture, "--activations", tmp_path / "three", "--layers", "conv3")
     expect_error(none, 2, "has no layer 'conv3'", "did you mean conv")
     assert not (tmp_path / "three").exists()

@@ -117,6 +117,12 @@ def test_an_unknown_vector_width_is_refused(folder: Path, command: list[str], wi
     assert not (folder / "o.npy").exists()
 
 
+def test_a_quiet_command_compiles_without_a_word(folder: Path) -> None:
+    result = run([*FILTER, "-q"], folder, env={"CNN_CACHE_DIR": str(folder / "cache")})
+    assert (result.code, result.err) == (0, "")
+    assert any((folder / "cache" / "kernels").glob("*.code"))
+
+
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_a_file_system_without_locks(folder: Path) -> None:
     trace = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=flock", "-e", "inject=flock:error=ENOSYS"]

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnncli import SCHEMA
 from cnncli.errors import printable
@@ -17,6 +17,11 @@ from cnncli.reporting.table import Column, Table
 from cnncli.reporting.text_format import render
 from cnncli.tasks.evaluate.evaluate import Evaluation, Mistake
 from cnncli.tasks.evaluate.figures import class_rows, figures_of
+
+if TYPE_CHECKING:
+    from cnncli.io.checkpoint import Checkpoint
+    from cnncli.model import Model
+    from cnncli.tasks.evaluate.run_data import LabelledImages
 
 _MOST_COLUMNS = 12  # classes up to which the confusion matrix is a table of text
 _LONGEST_NAME = 8  # characters of a class name above a column of it
@@ -46,6 +51,14 @@ class Measured:
     dataset: str
     part: str
     names: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, evaluation: Evaluation, where: str, model: Model, checkpoint: Checkpoint, chosen: LabelledImages
+    ) -> Measured:
+        """Return the evaluation of a checkpoint, whose file is `where`, on labelled images."""
+        epoch = checkpoint.training.get("epoch")
+        return cls(evaluation, where, model.name, epoch, chosen.dataset, chosen.part, chosen.images.names)
 
     @property
     def facts(self) -> dict[str, Any]:
