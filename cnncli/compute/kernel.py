@@ -118,9 +118,18 @@ def compile_entry(entry: Callable[..., Any], signature: Any, takes: str = "") ->
     function: Any = CFunc(entry, (signature.args, signature.return_type), {}, {"error_model": "numpy"})
     function.compile()
     _functions.append(function)
-    library = function._library
-    code = b"" if library.has_dynamic_globals else bytes(library._get_compiled_object())
-    return store.Compiled(function.native_name, code, int(function.address), takes)
+    address = int(function.address)
+    return store.Compiled(function.native_name, _object_file(function._library), address, takes)
+
+
+def _object_file(library: Any) -> bytes:
+    """Return what can be kept of a compiled function: nothing where it holds addresses of this process."""
+    if library.has_dynamic_globals:
+        return b""
+    try:
+        return bytes(library._get_compiled_object())
+    except RuntimeError:  # an exception in the call by which LLVM hands it over is lost; the function itself works
+        return b""
 
 
 _functions: list[Any] = []  # code lives as long as the function

@@ -32,6 +32,25 @@ def test_functions_of_the_mathematical_library_are_found(dtype):
     assert list(y) == pytest.approx(expected, rel=1e-6 if dtype == "float32" else 1e-14)
 
 
+def _double(x: Reals, y: Reals) -> None:
+    y[0] = 2 * x[0]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_code_that_llvm_could_not_hand_over_works_and_is_not_kept(monkeypatch):
+    def lost(*_):
+        raise RuntimeError("lost in the callback")
+
+    monkeypatch.setattr(llvm.ExecutionEngine, "_find_module_ptr", lost)
+    made = CompiledKernel(_double, is_cached=False).compile("float64")
+    assert made.code == b""
+    x, y = np.full(1, 0.75), np.zeros(1)
+    packed, _ = pack(made.takes, {"x": Operand(x), "y": Operand(y)}, "double")
+    words = np.array([1, *packed])
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(made.address)(words.ctypes.data, 0, 0)
+    assert y[0] == 1.5
+
+
 CALLER = """
 target triple = "{triple}"
 declare i64 @no_such_function(i64)
