@@ -1,8 +1,11 @@
 """Settings of every test."""
 
+import compileall
 import os
 import signal
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,6 +19,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Generate the same cases in every run, under ``-m slow`` new ones in each; let signals be as on a terminal."""
     # most trainings here take less time than the pictures of a run; the tests of `cnn report` ask for them
     os.environ.setdefault("CNN_TRAIN_REPORT", "no")
+    # byte code is written here and by nobody later: a process whose files may not grow would leave a part of it
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(Path(__file__).parents[1] / "cnncli", quiet=2)
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    sys.dont_write_bytecode = True
     settings.load_profile("new cases" if config.getoption("markexpr") == "slow" else "same cases")
     # in the background of a script and under nohup they are ignored, children inherit that, and cnn respects it
     signal.signal(signal.SIGINT, signal.default_int_handler)
